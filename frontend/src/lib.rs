@@ -1,0 +1,1 @@
+//! The API: etcd in front, the three tiers behind, in one process or in many.

@@ -1,0 +1,3 @@
+//! The program: `mainstem`.
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! The order: an ordered, durable journal of facts, and the sequencer that gives each its revision.
+
+mod client;
+mod error;
+mod key_range;
+mod lsn;
+mod origin;
+mod record;
+mod revision;
+mod tail;
+mod verdict;
+
+pub use client::{Expired, Journal, LeaseStatus, Status};
+pub use error::Error;
+pub use key_range::KeyRange;
+pub use lsn::Lsn;
+pub use origin::Origin;
+pub use record::{Alarm, Append, Batch, Entry, LeaseId, Read, Record, SysOp, Write};
+pub use revision::Revision;
+pub use tail::Tail;
+pub use verdict::{Barrier, Fate, Verdict};

@@ -1,0 +1,1 @@
+//! The same tiers under Jepsen's checkers.

@@ -1,0 +1,1 @@
+//! The state: partitions of the keyspace in memory, built from the journal.

@@ -1,0 +1,33 @@
+//! The wire: etcd's v3 API as of 3.7, field by field, compiled from `proto/etcd/`.
+//!
+//! Keys and values are `Bytes`: slices of the message that they came in.
+
+/// Keys, values and events.
+#[allow(unreachable_pub, clippy::all, clippy::restriction)]
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+/// Users, roles and permissions.
+#[allow(unreachable_pub, clippy::all, clippy::restriction)]
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+
+/// KV, Watch, Lease, Cluster, Maintenance and Auth.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+/// The lock service.
+#[allow(unreachable_pub, clippy::all, clippy::restriction)]
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+
+/// The election service.
+#[allow(unreachable_pub, clippy::all, clippy::restriction)]
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
+}

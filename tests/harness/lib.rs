@@ -1,0 +1,1 @@
+//! What the suites stand on: servers, clients, models and judges.

@@ -1,1 +1,5 @@
-//! What the suites stand on: servers, clients, models and judges.
+//! What the suites stand on: servers as processes, clients of the raw protocol, models and judges.
+
+pub mod clients;
+pub mod server;
+pub mod tools;

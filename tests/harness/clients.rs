@@ -1,0 +1,40 @@
+//! Clients of the raw protocol: what goes over the wire and nothing that a client library adds.
+
+use anyhow::Result;
+use proto::etcdserverpb::auth_client::AuthClient;
+use proto::etcdserverpb::cluster_client::ClusterClient;
+use proto::etcdserverpb::kv_client::KvClient;
+use proto::etcdserverpb::lease_client::LeaseClient;
+use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::watch_client::WatchClient;
+use tonic::transport::{Channel, Endpoint};
+
+/// One connection and every service on it.
+#[derive(Clone)]
+pub struct Clients {
+    pub kv: KvClient<Channel>,
+    pub watch: WatchClient<Channel>,
+    pub lease: LeaseClient<Channel>,
+    pub maintenance: MaintenanceClient<Channel>,
+    pub cluster: ClusterClient<Channel>,
+    pub auth: AuthClient<Channel>,
+}
+
+impl Clients {
+    /// Connects when it is first used, and again after a loss.
+    ///
+    /// # Errors
+    /// When `endpoint` is no URL.
+    pub fn new(endpoint: &str) -> Result<Clients> {
+        let channel = Endpoint::from_shared(endpoint.to_owned())?.connect_lazy();
+        let limit = usize::MAX;
+        Ok(Clients {
+            kv: KvClient::new(channel.clone()).max_decoding_message_size(limit),
+            watch: WatchClient::new(channel.clone()).max_decoding_message_size(limit),
+            lease: LeaseClient::new(channel.clone()),
+            maintenance: MaintenanceClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
+            auth: AuthClient::new(channel),
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! A store as a process: started, asked, killed and started again on the same data.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::tools;
+
+/// How long a server may take until it answers.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Etcd36,
+    Etcd37,
+    /// Ours, with so many partitions.
+    Mainstem {
+        partitions: usize,
+    },
+}
+
+impl Kind {
+    fn program(self) -> Result<PathBuf> {
+        match self {
+            Kind::Etcd36 => tools::judge("etcd-3.6"),
+            Kind::Etcd37 => tools::judge("etcd-3.7"),
+            Kind::Mainstem { .. } => tools::mainstem(),
+        }
+    }
+
+    /// Keys that cut the keyspace so that the suites' own keys lie in all partitions.
+    fn split_keys(self) -> Option<String> {
+        let Kind::Mainstem { partitions } = self else { return None };
+        let cuts = ["/registry/l", "b", "k3", "m"];
+        (partitions > 1).then(|| cuts[..partitions - 1].join(","))
+    }
+}
+
+/// A running server. Dropping it kills it.
+pub struct Server {
+    kind: Kind,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    port: u16,
+    peer_port: u16,
+    data: TempDir,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a store with empty data on a free port of the loopback, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not answer; the error has the end of its log.
+    pub fn start(kind: Kind) -> Result<Server> {
+        Server::start_with(kind, &[])
+    }
+
+    /// As `start`, with further arguments.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_with(kind: Kind, arguments: &[&str]) -> Result<Server> {
+        let data = tempfile::Builder::new().prefix("store-").tempdir().context("a folder for the data")?;
+        let arguments = arguments.iter().map(OsString::from).collect();
+        let (port, peer_port) = (free_port()?, free_port()?);
+        let mut server =
+            Server { kind, program: kind.program()?, arguments, port, peer_port, data, child: None };
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
+    /// Everything it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// `kill -9`: no goodbye, nothing flushed.
+    ///
+    /// # Errors
+    /// When the process is already gone.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server is not running")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, then waits for its end.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0, or not in time.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the server is not running")?;
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+        let deadline = Instant::now() + START_MAX;
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait()? {
+                // etcd ends by the signal, ours with 0.
+                return if status.success() || status.code().is_none() {
+                    Ok(())
+                } else {
+                    bail!("{:?} ended with {status}:\n{}", self.kind, self.log_end())
+                };
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill()?;
+        bail!("{:?} did not end after SIGTERM:\n{}", self.kind, self.log_end())
+    }
+
+    /// Starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.child.is_some() {
+            self.kill()?;
+        }
+        self.launch()
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        let client = self.endpoint();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .arg("--data-dir")
+            .arg(self.data.path().join("data"));
+        if !matches!(self.kind, Kind::Mainstem { .. }) {
+            command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]).args([
+                "--initial-cluster",
+                &format!("default={peer}"),
+                "--log-level",
+                "warn",
+            ]);
+        }
+        if let Some(split_keys) = self.kind.split_keys() {
+            command.args(["--split-keys", &split_keys]);
+        }
+        command.args(&self.arguments).env_remove("ETCDCTL_ENDPOINTS").stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn().with_context(|| format!("start {}", self.program.display()))?);
+        self.await_answer()
+    }
+
+    /// There is no event to wait for in another process that may come up or die: it is asked, often.
+    fn await_answer(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_MAX;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.as_mut().expect("just started").try_wait()? {
+                self.child = None;
+                bail!("{:?} ended with {status} instead of serving:\n{}", self.kind, self.log_end());
+            }
+            if healthy(self.port) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("{:?} does not answer:\n{}", self.kind, self.log_end())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data.path().join("log")
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A port of the loopback that nothing listens on just now.
+///
+/// # Errors
+/// When the system gives none.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Whether `/health` says so: it answers only when linearizable reads work.
+fn healthy(port: u16) -> bool {
+    use std::io::{Read, Write};
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) else {
+        return false;
+    };
+    let timeout = Some(Duration::from_secs(5));
+    let asked = stream.set_read_timeout(timeout).and_then(|()| {
+        stream.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    });
+    let mut answer = String::new();
+    asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && answer.contains("\"health\":\"true\"")
+}

@@ -1,6 +1,7 @@
 //! The order: an ordered, durable journal of facts, and the sequencer that gives each its revision.
 
 mod client;
+mod codec;
 mod error;
 mod key_range;
 mod lsn;

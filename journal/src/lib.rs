@@ -8,6 +8,7 @@ mod lsn;
 mod origin;
 mod record;
 mod revision;
+mod state;
 mod tail;
 mod verdict;
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod codec;
+mod conflicts;
 mod error;
 mod key_range;
 mod lsn;

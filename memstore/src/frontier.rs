@@ -202,6 +202,13 @@ mod tests {
     }
 
     #[test]
+    fn who_enters_when_the_position_was_just_applied_does_not_wait() {
+        let frontier = Frontier::new(at(4));
+        let due = frontier.enter(Lsn(4)).expect("it is open");
+        assert_eq!(poll(pin!(due)), Poll::Ready(Ok(at(4))));
+    }
+
+    #[test]
     fn closing_answers_everyone() {
         let frontier = Frontier::new(at(4));
         let mut waiting = pin!(frontier.wait(Lsn(5)));

@@ -1,7 +1,9 @@
 //! The order: an ordered, durable journal of facts, and the sequencer that gives each its revision.
 
 mod client;
+mod clock;
 mod codec;
+mod config;
 mod conflicts;
 mod error;
 mod key_range;
@@ -16,6 +18,8 @@ mod tail;
 mod verdict;
 
 pub use client::{Expired, Journal, LeaseStatus, Status};
+pub use clock::{Clock, ManualClock, SystemClock, Wait};
+pub use config::{Config, Storage};
 pub use error::Error;
 pub use key_range::KeyRange;
 pub use lsn::Lsn;

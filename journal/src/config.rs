@@ -1,0 +1,66 @@
+//! What a journal node is told when it starts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a node keeps its journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In this directory, which one node at a time may use.
+    Directory(PathBuf),
+    /// Nowhere: what is written is gone with the process. For tests and caches.
+    Memory,
+}
+
+/// A node's settings. `Config::single` has the defaults; change what differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The cluster's id. A directory of another cluster is refused.
+    pub cluster: u64,
+    /// This node's id, unique in its cluster.
+    pub node: u64,
+    /// Who votes, by id, with the addresses of their journals. Read only where the journal is new; later the
+    /// journal itself says.
+    pub voters: BTreeMap<u64, String>,
+    pub storage: Storage,
+    /// How often a leader shows that it is there: etcd's `--heartbeat-interval`.
+    pub heartbeat: Duration,
+    /// How long followers go without it before they elect another: between this and twice this, by chance.
+    /// etcd's `--election-timeout`.
+    pub election_timeout: Duration,
+    /// Batches proposed and not yet committed. Fewer wait for the disk more often; more delay each other.
+    pub batches_in_flight_max: usize,
+    /// What a batch holds before the next one begins. A larger record travels alone.
+    pub batch_bytes_max: usize,
+    /// The largest record.
+    pub record_bytes_max: usize,
+    /// How much of the newest entries the tails read from memory.
+    pub recent_bytes_max: usize,
+    /// How much of the journal is kept on disk although snapshots made it unnecessary: whoever lags by less
+    /// catches up from the journal alone.
+    pub retention_bytes: u64,
+    /// What the window of recent writes hashes keys with. Chance, so that nobody can choose keys that collide.
+    pub seed: u64,
+}
+
+impl Config {
+    /// A cluster of one.
+    #[must_use]
+    pub fn single(cluster: u64, node: u64, storage: Storage) -> Config {
+        Config {
+            cluster,
+            node,
+            voters: BTreeMap::from([(node, String::new())]),
+            storage,
+            heartbeat: Duration::from_millis(50),
+            election_timeout: Duration::from_millis(200),
+            batches_in_flight_max: 4,
+            batch_bytes_max: 1 << 20,
+            record_bytes_max: 128 << 20,
+            recent_bytes_max: 32 << 20,
+            retention_bytes: 128 << 20,
+            seed: 0,
+        }
+    }
+}

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -23,8 +24,9 @@ const PART_ENTRIES_MAX: usize = 256;
 
 /// Where entries that are no longer in memory are read from.
 pub(crate) trait Archive: Send + Sync {
-    /// Committed entries from `from` on, at least one, as many as are cheap to read at once.
-    fn read(&self, from: Lsn, entries_max: usize) -> Result<Vec<Entry>, Error>;
+    /// Entries from `from` on, at least one, as many as are cheap to read at once, none at or behind `to`.
+    /// Everything before `to` is committed.
+    fn read(&self, from: Lsn, to: Lsn) -> Result<Vec<Entry>, Error>;
 }
 
 struct Recent {
@@ -38,6 +40,7 @@ struct Shared {
     /// The first position not yet committed. Sent after `recent` holds everything below it.
     tail: watch::Sender<Lsn>,
     recent_bytes_max: usize,
+    closed: AtomicBool,
 }
 
 /// The committed end of the journal: one writer publishes, any number of tails read.
@@ -51,7 +54,8 @@ impl TailSource {
     pub(crate) fn new(archive: Arc<dyn Archive>, tail: Lsn, recent_bytes_max: usize) -> TailSource {
         let recent = RwLock::new(Recent { entries: VecDeque::new(), bytes: 0 });
         let (tail, _) = watch::channel(tail);
-        TailSource { shared: Arc::new(Shared { recent, archive, tail, recent_bytes_max }) }
+        let closed = AtomicBool::new(false);
+        TailSource { shared: Arc::new(Shared { recent, archive, tail, recent_bytes_max, closed }) }
     }
 
     /// Makes committed entries visible.
@@ -73,6 +77,18 @@ impl TailSource {
         self.shared.tail.send_replace(tail);
     }
 
+    /// Goes on behind a snapshot: what is before `tail` is not in memory, and perhaps nowhere on this node.
+    pub(crate) fn skip_to(&self, tail: Lsn) {
+        *self.shared.recent.write() = Recent { entries: VecDeque::new(), bytes: 0 };
+        self.shared.tail.send_replace(tail);
+    }
+
+    /// Nothing more will be published.
+    pub(crate) fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.tail.send_modify(|_| {});
+    }
+
     /// The first position not yet committed.
     pub(crate) fn tail(&self) -> Lsn {
         *self.shared.tail.borrow()
@@ -81,6 +97,13 @@ impl TailSource {
     /// A reader that begins at `from`.
     pub(crate) fn open(&self, from: Lsn) -> Tail {
         Tail { next: from.max(Lsn(1)), moved: self.shared.tail.subscribe(), shared: self.shared.clone() }
+    }
+}
+
+impl Shared {
+    /// Where a part that begins at `from` ends, at the latest.
+    fn part_end(&self, from: Lsn) -> Lsn {
+        Lsn(from.0 + PART_ENTRIES_MAX as u64).min(*self.tail.borrow())
     }
 }
 
@@ -120,10 +143,14 @@ impl Tail {
     /// `Trimmed` when the next entry is no longer kept, `Closed` when the journal is, `Corrupt` and `Io` from disk.
     pub async fn next(&mut self) -> Result<Vec<Entry>, Error> {
         let next = self.next;
-        self.moved.wait_for(|tail| *tail > next).await.map_err(|_| Error::Closed)?;
+        let closed = || self.shared.closed.load(Ordering::Acquire);
+        let tail = self.moved.wait_for(|tail| next < *tail || closed()).await.map(|tail| *tail);
+        if !tail.is_ok_and(|tail| next < tail) {
+            return Err(Error::Closed);
+        }
         let entries = match self.recent() {
             Some(entries) => entries,
-            None => self.shared.archive.read(next, PART_ENTRIES_MAX)?,
+            None => self.shared.archive.read(next, self.shared.part_end(next))?,
         };
         let last = entries.last().expect("there is at least one").lsn;
         assert_eq!(entries[0].lsn, next, "a tail has no gaps");

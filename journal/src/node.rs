@@ -1,0 +1,144 @@
+//! A journal node, from start to close.
+//!
+//!     start:  log, snapshot ─► Raft ─► sequencer's task, trimming ─► handle
+//!     close:  what is on its way lands ─► Raft stops ─► the log is closed, last
+//!
+//! Everything runs on the runtime that starts it; only the log has a thread of its own.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{COMMANDS_MAX, Journal, Status};
+use crate::clock::Clock;
+use crate::config::{Config, Storage};
+use crate::error::Error;
+use crate::memory_log::Log;
+use crate::raft::Cluster;
+use crate::raft::log_store::LogStore;
+use crate::raft::network::Network;
+use crate::raft::snapshot::SnapshotStore;
+use crate::raft::state_machine::{Restored, StateMachine};
+use crate::sequencer::Limits;
+use crate::sequencer_task::SequencerTask;
+use crate::tail::TailSource;
+use crate::trim;
+
+/// A running node.
+pub struct Node {
+    handle: Journal,
+    cluster: Cluster,
+    closing: CancellationToken,
+    stopped: CancellationToken,
+    task: JoinHandle<()>,
+    trimming: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts a node on the current runtime. A node that votes alone leads a moment later.
+    ///
+    /// # Errors
+    /// `Io` and `Corrupt`: the directory cannot be used, or what is in it.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Node, Error> {
+        let (log, snapshots) = open(&config)?;
+        Node::assemble(config, clock, log, snapshots, Network::Alone).await
+    }
+
+    pub(crate) async fn assemble(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        log: Log,
+        snapshots: SnapshotStore,
+        network: Network,
+    ) -> Result<Node, Error> {
+        let store = LogStore::new(log)?;
+        let restored = Restored::load(&snapshots)?;
+        let tail = TailSource::new(Arc::new(store.clone()), restored.tail(), config.recent_bytes_max);
+        let status = Status { cluster: config.cluster, node: config.node, ..Status::default() };
+        let (status, shown) = watch::channel(status);
+        let machine = StateMachine::new(restored, snapshots, tail.clone(), status, config.retention_bytes);
+        let state = machine.machine();
+        let cluster = Cluster::start(&config, store, machine, network).await?;
+
+        let (commands, questions) = mpsc::channel(COMMANDS_MAX);
+        let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let trimming = tokio::spawn(trim::run(cluster.clone(), state.progress()));
+        let patience = config.election_timeout * 2;
+        let task = SequencerTask::new(
+            cluster.clone(),
+            state,
+            clock,
+            limits(&config),
+            questions,
+            closing.clone(),
+            patience,
+        );
+        let handle = Journal::new(commands, shown, tail.clone());
+        let task = {
+            let stopped = stopped.clone().drop_guard();
+            tokio::spawn(async move {
+                task.run().await;
+                tail.close();
+                drop(stopped);
+            })
+        };
+        Ok(Node { handle, cluster, closing, stopped, task, trimming })
+    }
+
+    /// The way in, for everybody.
+    #[must_use]
+    pub fn handle(&self) -> Journal {
+        self.handle.clone()
+    }
+
+    /// Resolves when the node has stopped, because it was closed or because its disk failed.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.stopped.clone().cancelled_owned()
+    }
+
+    /// Hands leadership to another voter.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn transfer_leader(&self, to: u64) -> Result<(), Error> {
+        self.cluster.transfer_leader(to).await
+    }
+
+    /// Stops taking appends, waits for what is on its way, and leaves the disk as it should be found.
+    pub async fn close(self) {
+        self.closing.cancel();
+        join(self.task).await;
+        self.cluster.close().await;
+        self.trimming.abort();
+    }
+}
+
+async fn join(task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%error, "the sequencer's task failed");
+    }
+}
+
+fn open(config: &Config) -> Result<(Log, SnapshotStore), Error> {
+    match &config.storage {
+        Storage::Directory(_) => {
+            Err(Error::Io("unimplemented: a journal on disk comes with the segment log".into()))
+        }
+        Storage::Memory => Ok((Log::default(), SnapshotStore::Memory(Arc::default()))),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        seed: config.seed,
+        batches_max: config.batches_in_flight_max,
+        batch_bytes_max: config.batch_bytes_max,
+        record_bytes_max: config.record_bytes_max,
+        ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

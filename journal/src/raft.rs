@@ -1,0 +1,18 @@
+//! Consensus: the only place that knows openraft. Everything above speaks of positions, terms and batches.
+//!
+//!     Sequencer ── propose ──► Raft ──► LogStore ──► segments
+//!         ▲                      │
+//!         └──── applied ◄── StateMachine ──► tails
+//!
+//! openraft counts entries from 0 and we count positions from 1, so `position = index + 1`, here and nowhere else.
+
+pub(crate) mod cluster;
+mod entry;
+pub(crate) mod log_store;
+mod membership;
+pub(crate) mod network;
+pub(crate) mod snapshot;
+pub(crate) mod state_machine;
+mod types;
+
+pub(crate) use cluster::{Cluster, Landing, Leadership};

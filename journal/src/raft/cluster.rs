@@ -1,0 +1,204 @@
+//! One voter among the others, as the sequencer's task sees it: who leads, propose, confirm.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use openraft::async_runtime::watch::{Watch, WatchReceiver};
+use openraft::metrics::RaftServerMetrics;
+use openraft::raft::ClientWriteResponse;
+use openraft::{AsyncRuntime, BasicNode, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
+
+use super::log_store::LogStore;
+use super::network::Network;
+use super::state_machine::StateMachine;
+use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
+use crate::config::Config;
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::record::Batch;
+use crate::state::Applied;
+
+/// Who leads, as far as this node knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    pub(crate) leader: Option<u64>,
+    pub(crate) term: u64,
+    /// Whether it is this node, elected by a quorum.
+    pub(crate) leads: bool,
+    /// Whether it leads and nobody else votes, so that nobody else can be elected.
+    pub(crate) alone: bool,
+}
+
+impl Leadership {
+    pub(crate) fn leads_in(self, term: u64) -> bool {
+        self.leads && self.term == term
+    }
+
+    /// Whether leadership of the term is certain without asking anybody.
+    pub(crate) fn alone_in(self, term: u64) -> bool {
+        self.alone && self.term == term
+    }
+}
+
+/// What became of a proposal, where Raft says so. Told in the order of the proposals.
+pub(crate) type Landing = Option<(Lsn, Applied)>;
+
+type Runtime = <Types as RaftTypeConfig>::AsyncRuntime;
+type Servers = <<Runtime as AsyncRuntime>::Watch as Watch>::Receiver<RaftServerMetrics<Types>>;
+
+/// A running voter.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    raft: Raft,
+    network: Network,
+    node: u64,
+    servers: Servers,
+}
+
+impl Cluster {
+    /// Starts on the current runtime. A new journal begins with the voters of the configuration.
+    ///
+    /// # Errors
+    /// `Corrupt` and `Io`: what the log or the configuration cannot be started from.
+    pub(crate) async fn start(
+        config: &Config,
+        log: LogStore,
+        machine: StateMachine,
+        network: Network,
+    ) -> Result<Cluster, Error> {
+        let stopped = |error: String| Error::Io(format!("the journal cannot start: {error}"));
+        let settings = settings(config).map_err(|error| Error::Io(error.to_string()))?;
+        let raft = Raft::new(config.node, Arc::new(settings), network.clone(), log, machine);
+        let raft = raft.await.map_err(|error| stopped(error.to_string()))?;
+        let cluster = Cluster { node: config.node, servers: raft.server_metrics(), network, raft };
+        cluster.network.join(&cluster.raft);
+        cluster.elect_at_once(config).await.map_err(|error| stopped(error.to_string()))?;
+        Ok(cluster)
+    }
+
+    /// Where one node votes there is nobody to wait for.
+    async fn elect_at_once(&self, config: &Config) -> Result<(), openraft::errors::Fatal<Types>> {
+        if !self.raft.is_initialized().await? {
+            let voters = config.voters.iter().map(|(id, address)| (*id, BasicNode::new(address)));
+            let voters: std::collections::BTreeMap<u64, BasicNode> = voters.collect();
+            // Every voter of a new cluster begins with the same entry, whoever of them is first.
+            if let Err(error) = self.raft.initialize(voters).await {
+                tracing::debug!(%error, "another voter was first");
+            }
+        }
+        let node = self.node;
+        let alone = self.raft.with_raft_state(move |state| {
+            state.membership_state.effective().membership().voter_ids().eq([node])
+        });
+        if alone.await? {
+            self.raft.trigger().elect(false).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leadership(&self) -> Leadership {
+        leadership(self.node, &self.servers.borrow_watched())
+    }
+
+    /// Waits until somebody else may lead, or others may vote. `Closed` where Raft has stopped.
+    pub(crate) async fn leadership_changed(&mut self) -> Result<(), Error> {
+        self.servers.changed().await.map_err(|_| Error::Closed)
+    }
+
+    /// Proposes a batch in its term; in any other it is refused. Proposals keep their order. `landed` is
+    /// dropped where nobody knows what became of it.
+    pub(crate) async fn propose(&self, batch: Batch, landed: impl FnOnce(Landing) + Send + 'static) {
+        let term = batch.term;
+        let reply = Reply(Box::new(move |result: openraft::raft::ClientWriteResult<Types>| {
+            let landing = result.map(|ClientWriteResponse { log_id, data, .. }| (lsn(&log_id), data));
+            landed(landing.ok());
+        }));
+        let write =
+            self.raft.write(Payload::encode(batch)).with_leader(CommittedTerm::new(term)).responder(reply);
+        if let Err(error) = write.await {
+            tracing::debug!(%error, "a batch was not proposed");
+        }
+    }
+
+    /// Proof that this node led at some moment after the call.
+    pub(crate) fn confirm(&self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+        let raft = self.raft.clone();
+        Box::pin(async move {
+            use openraft::errors::{LinearizableReadError, RaftError};
+            match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+                Ok(_) => Ok(()),
+                Err(RaftError::Fatal(_)) => Err(Error::Closed),
+                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
+                    Err(Error::NotLeader { hint: to.leader_id })
+                }
+                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(Error::NoQuorum),
+            }
+        })
+    }
+
+    /// Hands leadership to `node`, once it has everything.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) async fn transfer_leader(&self, node: u64) -> Result<(), Error> {
+        self.raft.trigger().transfer_leader(node).await.map_err(|_| Error::Closed)
+    }
+
+    /// Forgets the entries before `keep_from`, once a snapshot stands for them.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) async fn trim(&self, keep_from: Lsn) -> Result<(), Error> {
+        let Some(last) = index(keep_from).checked_sub(1) else { return Ok(()) };
+        let mut snapshots = self.raft.watch_snapshot_progress();
+        let covers = |at: Option<super::types::LogId>| at.is_some_and(|at| last <= at.index());
+        while !covers(snapshots.get()) {
+            self.raft.trigger().snapshot().await.map_err(|_| Error::Closed)?;
+            snapshots.changed().await.map_err(|_| Error::Closed)?;
+        }
+        self.raft.trigger().purge_log(last).await.map_err(|_| Error::Closed)
+    }
+
+    /// Stops, and answers when nothing of Raft runs any more.
+    pub(crate) async fn close(self) {
+        self.network.leave();
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "the journal's Raft did not stop as it should");
+        }
+    }
+}
+
+fn leadership(node: u64, server: &RaftServerMetrics<Types>) -> Leadership {
+    let vote = server.vote;
+    let leads = server.state == ServerState::Leader
+        && vote.committed
+        && *openraft::vote::RaftLeaderId::node_id(&vote.leader_id) == node;
+    let alone = leads && server.membership_config.membership().voter_ids().eq([node]);
+    Leadership { leader: server.current_leader, term: vote.leader_id.term, leads, alone }
+}
+
+fn settings(config: &Config) -> Result<openraft::Config, openraft::ConfigError> {
+    let milliseconds =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let election = milliseconds(config.election_timeout);
+    openraft::Config {
+        cluster_name: format!("{:x}", config.cluster),
+        heartbeat_interval: milliseconds(config.heartbeat),
+        election_timeout_min: election,
+        election_timeout_max: election.saturating_mul(2),
+        install_snapshot_timeout: 10_000,
+        // Entries are batches of up to a megabyte.
+        max_payload_entries: 16,
+        // Only the trimming decides, which knows what memstores have kept.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        // How far a follower may lag does not matter, as long as the entries are there.
+        replication_lag_threshold: u64::MAX,
+        enable_pre_vote: Some(true),
+        // A restarted leader does not know what it had proposed: it begins a new term (I5).
+        enable_leader_restore: Some(false),
+        ..openraft::Config::default()
+    }
+    .validate()
+}

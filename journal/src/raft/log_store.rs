@@ -1,0 +1,286 @@
+//! Raft's log: the newest entries in memory, all of them in the segments.
+//!
+//!      purged         in segments only     also in memory
+//!     [ · · · · )[ 5 6 7 8 9 10 11 )[ 12 13 14 15 )
+//!
+//! An entry can be read as soon as `append` returns, and is durable when its callback is called. Entries in
+//! memory keep the batch they were made of: the leader never decodes what it has encoded.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use parking_lot::RwLock;
+use tokio::sync::oneshot;
+use tokio_stream::Stream;
+
+use super::types::{LogId, RaftEntry, RaftPayload, Types, Vote, index, lsn, term};
+use super::{entry, membership};
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::memory_log::Log;
+use crate::record::Entry;
+use crate::tail::Archive;
+
+/// Of the newest entries; older ones are read from the segments.
+const MEMORY_BYTES_MAX: usize = 16 << 20;
+
+/// Entries that replication or an apply reads at once.
+const PART_BYTES_MAX: usize = 4 << 20;
+
+/// The newest entries, without gaps up to the log's last.
+#[derive(Default)]
+struct Memory {
+    entries: VecDeque<RaftEntry>,
+    bytes: usize,
+}
+
+impl Memory {
+    fn push(&mut self, entry: RaftEntry) {
+        self.bytes += entry::weight(&entry);
+        self.entries.push_back(entry);
+    }
+
+    fn shrink(&mut self) {
+        while self.bytes > MEMORY_BYTES_MAX && self.entries.len() > 1 {
+            let oldest = self.entries.pop_front().expect("there is more than one");
+            self.bytes -= entry::weight(&oldest);
+        }
+    }
+
+    fn truncate(&mut self, from: u64) {
+        while let Some(newest) = self.entries.pop_back_if(|newest| from <= newest.log_id.index()) {
+            self.bytes -= entry::weight(&newest);
+        }
+    }
+
+    fn purge(&mut self, upto: u64) {
+        while let Some(oldest) = self.entries.pop_front_if(|oldest| oldest.log_id.index() <= upto) {
+            self.bytes -= entry::weight(&oldest);
+        }
+    }
+
+    /// Entries from `from` below `to`, at least one, about `PART_BYTES_MAX` of them; `None` where the first is
+    /// not here.
+    fn read(&self, from: u64, to: u64) -> Option<Vec<RaftEntry>> {
+        let first = self.entries.front()?.log_id.index();
+        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
+        let mut bytes = 0;
+        let part = self.entries.iter().skip(skip).take_while(|entry| {
+            let take = entry.log_id.index() < to && bytes < PART_BYTES_MAX;
+            bytes += entry::weight(entry);
+            take
+        });
+        Some(part.cloned().collect::<Vec<_>>()).filter(|part| !part.is_empty())
+    }
+}
+
+struct Shared {
+    memory: RwLock<Memory>,
+    vote: RwLock<Option<Vote>>,
+}
+
+/// A handle on the log; clones are the readers of replication and of the state machine.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: Log,
+    shared: Arc<Shared>,
+}
+
+impl LogStore {
+    /// # Errors
+    /// `Corrupt` where the vote is not one.
+    pub(crate) fn new(log: Log) -> Result<LogStore, Error> {
+        let vote = log.vote().map(|bytes| membership::decode_vote(&bytes).ok_or(bytes)).transpose();
+        let vote = vote.map_err(|bytes| Error::Corrupt(format!("{bytes:x?} is not a vote")))?;
+        let shared = Shared { memory: RwLock::default(), vote: RwLock::new(vote) };
+        Ok(LogStore { log, shared: Arc::new(shared) })
+    }
+
+    /// Entries from `from` below `to`, at least one, as many as are cheap to read at once.
+    fn part(&self, from: u64, to: u64) -> io::Result<Vec<RaftEntry>> {
+        if let Some(part) = self.shared.memory.read().read(from, to) {
+            return Ok(part);
+        }
+        let part = self.log.read(from, to);
+        if part.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("entry {from} is not in the log")));
+        }
+        part.into_iter().map(entry::from_log).collect()
+    }
+
+    fn last(&self) -> Option<LogId> {
+        let newest = self.shared.memory.read().entries.back().map(|entry| entry.log_id);
+        newest.or_else(|| self.log.last().map(|(index, term)| LogId::new_term_index(term, index)))
+    }
+
+    fn purged(&self) -> Option<LogId> {
+        self.log.purged().map(|(index, term)| LogId::new_term_index(term, index))
+    }
+}
+
+/// Waits for what `write` calls back about.
+async fn durable(write: impl FnOnce(crate::memory_log::Done)) -> io::Result<()> {
+    let (done, wait) = oneshot::channel();
+    write(Box::new(move |result| drop(done.send(result))));
+    wait.await.unwrap_or_else(|_| Err(io::Error::other("the log is closed")))
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<RaftEntry>, io::Error> {
+        let (mut from, to) = self.bounds(&range);
+        let mut entries = Vec::new();
+        while from < to {
+            entries.extend(self.part(from, to)?);
+            from = entries.last().map_or(to, |entry: &RaftEntry| entry.log_id.index() + 1);
+        }
+        Ok(entries)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
+        if start < end { self.part(start, end) } else { Ok(Vec::new()) }
+    }
+
+    /// A part at a time: after a restart the state machine goes through all of the log.
+    async fn entries_stream<R>(
+        &mut self,
+        range: R,
+    ) -> impl Stream<Item = io::Result<RaftEntry>> + OptionalSend
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (next, end) = self.bounds(&range);
+        Parts { store: self.clone(), next, end, part: VecDeque::new() }
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(*self.shared.vote.read())
+    }
+}
+
+impl LogStore {
+    /// The range, clipped to what the log has.
+    fn bounds(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
+        let from = match range.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(before) => before + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(last) => last + 1,
+            Bound::Excluded(to) => *to,
+            Bound::Unbounded => u64::MAX,
+        };
+        let first = self.purged().map_or(0, |id| id.index() + 1);
+        let end = self.last().map_or(0, |id| id.index() + 1);
+        (from.max(first), to.min(end))
+    }
+}
+
+struct Parts {
+    store: LogStore,
+    next: u64,
+    end: u64,
+    part: VecDeque<RaftEntry>,
+}
+
+impl Stream for Parts {
+    type Item = io::Result<RaftEntry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.part.is_empty() && self.next < self.end {
+            match self.store.part(self.next, self.end) {
+                Ok(part) => self.part = part.into(),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        let entry = self.part.pop_front();
+        self.next += u64::from(entry.is_some());
+        Poll::Ready(entry.map(Ok))
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let last_purged_log_id = self.purged();
+        Ok(LogState { last_purged_log_id, last_log_id: self.last().max(last_purged_log_id) })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let bytes = Bytes::from(membership::encode_vote(vote));
+        durable(|done| self.log.save_vote(bytes, done)).await?;
+        *self.shared.vote.write() = Some(*vote);
+        Ok(())
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = RaftEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut for_log = Vec::new();
+        {
+            let mut memory = self.shared.memory.write();
+            for entry in entries {
+                for_log.push(entry::to_log(&entry));
+                memory.push(entry);
+            }
+            memory.shrink();
+        }
+        self.log.append(for_log, Box::new(move |result| flushed.io_completed(result)));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let from = last.map_or(0, |id| id.index() + 1);
+        self.shared.memory.write().truncate(from);
+        durable(|done| self.log.truncate(from, done)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        self.shared.memory.write().purge(upto.index());
+        durable(|done| self.log.purge(upto.index(), term(&upto), done)).await
+    }
+}
+
+impl Archive for LogStore {
+    fn read(&self, from: Lsn, to: Lsn) -> Result<Vec<Entry>, Error> {
+        let first = self.purged().map_or(Lsn(1), |id| lsn(&id).next());
+        if from < first {
+            return Err(Error::Trimmed { first });
+        }
+        let part = self.part(index(from), index(to)).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => Error::Corrupt(error.to_string()),
+            // It was purged meanwhile.
+            io::ErrorKind::NotFound => Error::Trimmed { first: from.next() },
+            _ => Error::Io(error.to_string()),
+        })?;
+        Ok(part.iter().map(committed).collect())
+    }
+}
+
+/// A committed entry as the tails see it.
+pub(super) fn committed(entry: &RaftEntry) -> Entry {
+    let term = term(&entry.log_id);
+    let batch = match &entry.payload {
+        RaftPayload::Normal(payload) if payload.batch.term == term => Some(payload.batch.clone()),
+        RaftPayload::Normal(_) | RaftPayload::Blank | RaftPayload::Membership(_) => None,
+    };
+    Entry { lsn: lsn(&entry.log_id), term, batch }
+}

@@ -1,0 +1,251 @@
+//! How the voters of a cluster reach each other.
+//!
+//!     Alone    one voter: there is nobody to reach
+//!     Local    voters in one process, over links that a test can cut and slow down
+//!
+//! Over the wire comes with clusters of many processes. Appends are pipelined: the next leaves before the one
+//! before it is answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RaftNetworkV2};
+use parking_lot::Mutex;
+use tokio_stream::{Stream, StreamExt};
+
+use super::types::{Raft, Snapshot, Types, Vote};
+use crate::clock::{Clock, Wait};
+
+/// The network as one node sees it.
+#[derive(Clone)]
+pub(crate) enum Network {
+    Alone,
+    #[cfg_attr(not(test), expect(dead_code, reason = "several voters in one process: tests, for now"))]
+    Local {
+        hub: Hub,
+        node: u64,
+    },
+}
+
+impl Network {
+    /// The node can be reached from here on.
+    pub(crate) fn join(&self, raft: &Raft) {
+        if let Network::Local { hub, node } = self {
+            hub.links.lock().nodes.insert(*node, raft.clone());
+        }
+    }
+
+    pub(crate) fn leave(&self) {
+        if let Network::Local { hub, node } = self {
+            hub.links.lock().nodes.remove(node);
+        }
+    }
+}
+
+/// Where the voters of one process meet.
+#[derive(Clone)]
+pub(crate) struct Hub {
+    links: Arc<Mutex<Links>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Default)]
+struct Links {
+    nodes: BTreeMap<u64, Raft>,
+    /// From, to.
+    cut: BTreeSet<(u64, u64)>,
+    delay: Duration,
+}
+
+#[cfg(test)]
+impl Hub {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Hub {
+        Hub { links: Arc::default(), clock }
+    }
+
+    /// Nothing passes between `node` and `others` any more, in neither direction.
+    pub(crate) fn cut(&self, node: u64, others: impl IntoIterator<Item = u64>) {
+        let pairs = others.into_iter().flat_map(|other| [(node, other), (other, node)]);
+        self.links.lock().cut.extend(pairs);
+    }
+
+    /// Every link works again.
+    pub(crate) fn heal(&self) {
+        self.links.lock().cut.clear();
+    }
+
+    /// How long every message travels.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.links.lock().delay = delay;
+    }
+}
+
+impl Hub {
+    fn is_cut(&self, from: u64, to: u64) -> bool {
+        self.links.lock().cut.contains(&(from, to))
+    }
+
+    fn travel(&self) -> Option<Wait> {
+        let delay = self.links.lock().delay;
+        (!delay.is_zero()).then(|| self.clock.until(self.clock.now() + delay))
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: u64, _: &openraft::BasicNode) -> Link {
+        Link { network: self.clone(), target }
+    }
+}
+
+/// The way to one other voter.
+pub(crate) struct Link {
+    network: Network,
+    target: u64,
+}
+
+fn unreachable(why: &str) -> Unreachable<Types> {
+    Unreachable::from_string(why)
+}
+
+impl Link {
+    /// The other end, if the message gets there.
+    async fn there(&self) -> Result<(Raft, &Hub, u64), Unreachable<Types>> {
+        let Network::Local { hub, node } = &self.network else {
+            return Err(unreachable("there is no network"));
+        };
+        if let Some(travel) = hub.travel() {
+            travel.await;
+        }
+        if hub.is_cut(*node, self.target) {
+            return Err(unreachable("the link is cut"));
+        }
+        let raft = hub.links.lock().nodes.get(&self.target).cloned();
+        Ok((raft.ok_or_else(|| unreachable("the node is down"))?, hub, *node))
+    }
+
+    /// There, and back with the answer.
+    async fn call<A, E: std::fmt::Display, F: Future<Output = Result<A, E>>>(
+        &self,
+        question: impl FnOnce(Raft) -> F,
+    ) -> Result<A, Unreachable<Types>> {
+        let (raft, hub, node) = self.there().await?;
+        let answer = question(raft).await.map_err(|error| unreachable(&error.to_string()))?;
+        if let Some(travel) = hub.travel() {
+            travel.await;
+        }
+        if hub.is_cut(self.target, node) { Err(unreachable("the link is cut")) } else { Ok(answer) }
+    }
+}
+
+impl RaftNetworkV2<Types> for Link {
+    type SnapshotData = Bytes;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        _: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.append_entries(request).await }).await?)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let (raft, hub, node) = self.there().await?;
+            let target = self.target;
+            let sent = Sent { input, hub: hub.clone(), from: node, to: target, travelling: None };
+            let answers = raft.stream_append(sent).map(move |answer| {
+                if hub.is_cut(target, node) {
+                    return Err(unreachable("the link is cut").into());
+                }
+                answer.map_err(|fatal| unreachable(&fatal.to_string()).into())
+            });
+            let answers: BoxStream<'s, _> = Box::pin(answers);
+            Ok(answers)
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.vote(request).await }).await?)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.pre_vote(request).await }).await?)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        Ok(self.call(|raft| async move { raft.install_full_snapshot(vote, snapshot).await }).await?)
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        _: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.handle_transfer_leader(request).await }).await?)
+    }
+}
+
+/// Requests on their way. The stream ends where the link is cut.
+struct Sent<S> {
+    input: S,
+    hub: Hub,
+    from: u64,
+    to: u64,
+    travelling: Option<(AppendEntriesRequest<Types>, Wait)>,
+}
+
+impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Sent<S> {
+    type Item = AppendEntriesRequest<Types>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.travelling.is_none() {
+            let request = ready!(Pin::new(&mut self.input).poll_next(context));
+            match (request, self.hub.travel()) {
+                (Some(request), Some(travel)) => self.travelling = Some((request, travel)),
+                (request, _) => return Poll::Ready(request.filter(|_| !self.hub.is_cut(self.from, self.to))),
+            }
+        }
+        let (_, travel) = self.travelling.as_mut().expect("set just before");
+        ready!(travel.as_mut().poll(context));
+        let request = self.travelling.take().map(|(request, _)| request);
+        Poll::Ready(request.filter(|_| !self.hub.is_cut(self.from, self.to)))
+    }
+}

@@ -1,0 +1,302 @@
+//! What is committed, applied: to the journal's own state, and to the tails.
+//!
+//!     committed entries ─► State::apply ─► TailSource::publish ─► Status ─► replies to the proposals
+//!
+//! In this order, so whoever holds a verdict finds its effects in the state and its entry in the tail. Only
+//! committed entries come here, so only they are in a tail (I4).
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{OptionalSend, RaftSnapshotBuilder};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_stream::{Stream, StreamExt};
+
+use super::entry;
+use super::log_store::committed;
+use super::snapshot::SnapshotStore;
+use super::types::{LogId, Membership, RaftEntry, RaftPayload, Snapshot, SnapshotMeta, Types, lsn, term};
+use crate::client::Status;
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::record::Entry;
+use crate::state::{Applied, State};
+use crate::tail::TailSource;
+
+/// Entries applied between two looks at what else there is to do.
+const PART_ENTRIES_MAX: usize = 256;
+
+/// How finely it is remembered which positions hold how many bytes.
+const SAMPLE_BYTES: u64 = 4 << 20;
+
+/// What changes rarely and others wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Of the last entry applied.
+    pub(crate) term: u64,
+    /// The first position that must be kept.
+    pub(crate) keep_from: Lsn,
+}
+
+/// Which positions hold the newest bytes of the journal.
+#[derive(Debug, Default)]
+struct Volume {
+    bytes: u64,
+    /// A position and how many bytes there were before it, every `SAMPLE_BYTES`.
+    samples: VecDeque<(Lsn, u64)>,
+}
+
+impl Volume {
+    fn note(&mut self, lsn: Lsn, bytes: u64, retention_bytes: u64) {
+        if self.samples.back().is_none_or(|(_, before)| SAMPLE_BYTES <= self.bytes - before) {
+            self.samples.push_back((lsn, self.bytes));
+        }
+        self.bytes += bytes;
+        // One sample may lie beyond what is retained: up to there everything may go.
+        while self.samples.get(1).is_some_and(|(_, before)| retention_bytes <= self.bytes - before) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The first of the positions that hold the last `retention_bytes`, or an earlier one.
+    fn retained_from(&self) -> Lsn {
+        self.samples.front().map_or(Lsn(1), |(lsn, _)| *lsn)
+    }
+}
+
+struct Inner {
+    state: State,
+    membership: Membership,
+    volume: Volume,
+}
+
+/// The state, for everybody who reads it.
+pub(crate) struct Machine {
+    inner: Mutex<Inner>,
+    retention_bytes: u64,
+    tail: TailSource,
+    status: watch::Sender<Status>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Machine {
+    /// Looks at the state as of the last entry applied.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.inner.lock().state)
+    }
+
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    pub(crate) fn status(&self) -> &watch::Sender<Status> {
+        &self.status
+    }
+
+    /// Applies entries to the state. Answers what came of each.
+    fn apply(&self, entries: &[(RaftEntry, Option<ApplyResponder<Types>>)]) -> Vec<Applied> {
+        let mut inner = self.inner.lock();
+        let applied = entries.iter().map(|(entry, _)| inner.apply(entry, self.retention_bytes)).collect();
+        self.show(&inner);
+        applied
+    }
+
+    /// Tells those who wait how far it is.
+    fn show(&self, inner: &Inner) {
+        let state = &inner.state;
+        let trim_point = state.marks().trim_point().unwrap_or(Lsn::ZERO);
+        let keep_from = trim_point.next().min(inner.volume.retained_from());
+        let progress = Progress { term: state.term(), keep_from };
+        self.progress.send_if_modified(|shown| std::mem::replace(shown, progress) != progress);
+        self.status.send_modify(|status| {
+            status.applied = state.applied();
+            status.revision = state.revision();
+            status.compacted = state.compacted();
+            status.alarms.clear();
+            status.alarms.extend(state.alarms());
+        });
+    }
+}
+
+impl Inner {
+    fn apply(&mut self, entry: &RaftEntry, retention_bytes: u64) -> Applied {
+        let (at, term) = (lsn(&entry.log_id), term(&entry.log_id));
+        self.volume.note(at, entry::weight(entry) as u64 / 2, retention_bytes);
+        match &entry.payload {
+            RaftPayload::Normal(payload) => return self.state.apply(at, term, &payload.batch),
+            RaftPayload::Blank => {}
+            RaftPayload::Membership(voters) => {
+                self.membership = Membership::new(Some(entry.log_id), voters.clone());
+            }
+        }
+        self.state.skip(at, term);
+        Applied::Void
+    }
+
+    fn last(&self) -> Option<LogId> {
+        let index = self.state.applied().0.checked_sub(1)?;
+        Some(LogId::new_term_index(self.state.term(), index))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let meta = SnapshotMeta { last_log_id: self.last(), last_membership: self.membership.clone() };
+        Snapshot { meta, snapshot: Bytes::from(self.state.encode()) }
+    }
+}
+
+/// Where a restarted node begins: before everything, or at its snapshot.
+pub(crate) struct Restored {
+    state: State,
+    membership: Membership,
+}
+
+impl Restored {
+    /// # Errors
+    /// `Corrupt` and `Io`, as of the snapshot.
+    pub(crate) fn load(snapshots: &SnapshotStore) -> Result<Restored, Error> {
+        match snapshots.load()? {
+            None => Ok(Restored { state: State::default(), membership: Membership::default() }),
+            Some(snapshot) => {
+                let state = State::decode(snapshot.snapshot)?;
+                Ok(Restored { state, membership: snapshot.meta.last_membership })
+            }
+        }
+    }
+
+    /// The first position that is not in it.
+    pub(crate) fn tail(&self) -> Lsn {
+        self.state.applied().next()
+    }
+}
+
+/// The state machine as Raft drives it.
+pub(crate) struct StateMachine {
+    machine: Arc<Machine>,
+    snapshots: SnapshotStore,
+}
+
+impl StateMachine {
+    pub(crate) fn new(
+        restored: Restored,
+        snapshots: SnapshotStore,
+        tail: TailSource,
+        status: watch::Sender<Status>,
+        retention_bytes: u64,
+    ) -> StateMachine {
+        assert_eq!(tail.tail(), restored.tail(), "tails go on where the snapshot ends");
+        let Restored { state, membership } = restored;
+        let inner = Inner { state, membership, volume: Volume::default() };
+        let progress = watch::Sender::default();
+        let machine = Machine { inner: Mutex::new(inner), retention_bytes, tail, status, progress };
+        machine.show(&machine.inner.lock());
+        StateMachine { machine: Arc::new(machine), snapshots }
+    }
+
+    pub(crate) fn machine(&self) -> Arc<Machine> {
+        self.machine.clone()
+    }
+
+    fn apply_part(&self, part: &mut Vec<EntryResponder<Types>>) {
+        let applied = self.machine.apply(part);
+        let entries: Vec<Entry> = part.iter().map(|(entry, _)| committed(entry)).collect();
+        self.machine.tail.publish(entries);
+        for ((_, responder), applied) in part.drain(..).zip(applied) {
+            if let Some(responder) = responder {
+                responder.send(applied);
+            }
+        }
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), io::Error> {
+        let inner = self.machine.inner.lock();
+        Ok((inner.last(), inner.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut part = Vec::new();
+        while let Some(entry) = entries.next().await {
+            part.push(entry?);
+            if part.len() == PART_ENTRIES_MAX {
+                self.apply_part(&mut part);
+                tokio::task::yield_now().await;
+            }
+        }
+        if !part.is_empty() {
+            self.apply_part(&mut part);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let snapshot = self.machine.inner.lock().snapshot();
+        SnapshotBuilder { snapshot, snapshots: self.snapshots.clone() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> Result<(), io::Error> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let state = State::decode(data.clone()).map_err(invalid)?;
+        save(self.snapshots.clone(), Snapshot { meta: meta.clone(), snapshot: data }).await?;
+        let mut inner = self.machine.inner.lock();
+        self.machine.tail.skip_to(state.applied().next());
+        *inner = Inner { state, membership: meta.last_membership.clone(), volume: Volume::default() };
+        self.machine.show(&inner);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        self.snapshots.load().map_err(io::Error::other)
+    }
+}
+
+/// A snapshot taken and still to be written.
+pub(crate) struct SnapshotBuilder {
+    snapshot: Snapshot,
+    snapshots: SnapshotStore,
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        save(self.snapshots.clone(), self.snapshot.clone()).await?;
+        Ok(self.snapshot.clone())
+    }
+}
+
+/// Beside the runtime's thread, which has more to do than to wait for a disk.
+async fn save(snapshots: SnapshotStore, snapshot: Snapshot) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || snapshots.save(&snapshot)).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_bytes_are_retained() {
+        let mut volume = Volume::default();
+        for lsn in 1..=100 {
+            volume.note(Lsn(lsn), SAMPLE_BYTES, 10 * SAMPLE_BYTES);
+        }
+        assert_eq!(volume.retained_from(), Lsn(91));
+    }
+
+    #[test]
+    fn what_is_less_than_the_retention_stays() {
+        let mut volume = Volume::default();
+        (1..=100).for_each(|lsn| volume.note(Lsn(lsn), SAMPLE_BYTES, 200 * SAMPLE_BYTES));
+        assert_eq!(volume.retained_from(), Lsn(1));
+    }
+}

@@ -1,0 +1,106 @@
+//! What openraft's type parameters are in this journal.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::impls::leader_id_std;
+use openraft::raft::responder::Responder;
+
+use crate::lsn::Lsn;
+use crate::record::Batch;
+use crate::state::Applied;
+
+/// The configuration type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Types;
+
+impl openraft::RaftTypeConfig for Types {
+    type D = Payload;
+    type R = Applied;
+    type NodeId = u64;
+    type Node = openraft::BasicNode;
+    type Term = u64;
+    // A term has one leader, so a term alone names it in entries.
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
+    type Vote = openraft::Vote<Self::LeaderId>;
+    type Payload = openraft::EntryPayload<Payload, u64, openraft::BasicNode>;
+    type Entry = openraft::Entry<CommittedTerm, Self::Payload>;
+    type AsyncRuntime = openraft::TokioRuntime;
+    type Responder<T>
+        = Reply<T>
+    where
+        T: Send + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: Send + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
+
+pub(crate) type CommittedTerm =
+    <leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;
+pub(crate) type RaftEntry = openraft::Entry<CommittedTerm, RaftPayload>;
+pub(crate) type RaftPayload = openraft::EntryPayload<Payload, u64, openraft::BasicNode>;
+pub(crate) type LogId = openraft::LogId<CommittedTerm>;
+pub(crate) type Vote = openraft::Vote<leader_id_std::LeaderId<u64, u64>>;
+pub(crate) type Membership = openraft::StoredMembership<CommittedTerm, u64, openraft::BasicNode>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedTerm, u64, openraft::BasicNode>;
+pub(crate) type Snapshot = openraft::Snapshot<CommittedTerm, u64, openraft::BasicNode, Bytes>;
+pub(crate) type Raft = openraft::Raft<Types, super::state_machine::StateMachine>;
+
+/// The position of an entry.
+pub(crate) fn lsn(id: &LogId) -> Lsn {
+    Lsn(id.index() + 1)
+}
+
+/// The term of an entry.
+pub(crate) fn term(id: &LogId) -> u64 {
+    **id.committed_leader_id()
+}
+
+/// The entry at a position.
+pub(crate) fn index(lsn: Lsn) -> u64 {
+    lsn.0.checked_sub(1).expect("the position before everything has no entry")
+}
+
+/// A batch and its bytes: encoded once where it is proposed, decoded once where it is read.
+#[derive(Clone)]
+pub(crate) struct Payload {
+    pub(crate) bytes: Bytes,
+    pub(crate) batch: Arc<Batch>,
+}
+
+impl Payload {
+    pub(crate) fn encode(batch: Batch) -> Payload {
+        let mut bytes = Vec::with_capacity(crate::codec::batch_bytes(&batch));
+        crate::codec::encode_batch(&batch, &mut bytes);
+        Payload { bytes: Bytes::from(bytes), batch: Arc::new(batch) }
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Result<Payload, crate::codec::DecodeError> {
+        let batch = Arc::new(crate::codec::decode_batch(bytes.clone())?);
+        Ok(Payload { bytes, batch })
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} records from {}", self.batch.records.len(), self.batch.base_revision)
+    }
+}
+
+/// Called with what became of a proposal; dropped where nobody knows.
+pub(crate) struct Reply<T>(pub(crate) Box<dyn FnOnce(T) + Send>);
+
+impl<T: Send + 'static> Responder<Types, T> for Reply<T> {
+    fn on_complete(self, result: T) {
+        (self.0)(result);
+    }
+}

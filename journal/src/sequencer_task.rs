@@ -1,0 +1,434 @@
+//! The task beside Raft that everybody's questions go through: it waits for one event and applies it.
+//!
+//!     commands ──►┐                       ┌──► proposals (at most K on the way)
+//!     landings ──►│   one event at a time │
+//!     leadership ─►   ─► apply ───────────┼──► answers
+//!     confirmed ─►│                       │
+//!     alarm ─────►┘                       └──► one confirmation of leadership for all who wait for one
+//!
+//! A term is sequenced by one `Sequencer` at a time, from the moment the term's own first entry is applied and
+//! nothing that this node had proposed before is still on its way (I5), until anything says that leadership may
+//! be lost. Whatever waits then learns that nobody knows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Command, Expired};
+use crate::clock::{Clock, Wait};
+use crate::confirmation::{Confirmation, Question};
+use crate::error::Error;
+use crate::raft::state_machine::{Machine, Progress};
+use crate::raft::{Cluster, Landing, Leadership};
+use crate::record::LeaseId;
+use crate::sequencer::{Answer, KeepAlive, Limits, Sequencer};
+use crate::state::Applied;
+use crate::verdict::{Barrier, Verdict};
+
+/// Commands applied before the batches they make are proposed.
+const COMMANDS_AT_ONCE: usize = 1_024;
+
+/// How soon to look again for leases that have ended while nobody takes them.
+const NOBODY_TAKES: Duration = Duration::from_secs(1);
+
+/// Whom a verdict goes to.
+pub(crate) enum Waiter {
+    Append(oneshot::Sender<Verdict>),
+    /// A keep-alive that something had to be journaled for.
+    KeepAlive(LeaseId, oneshot::Sender<Result<Option<i64>, Error>>),
+}
+
+/// What the task waits for.
+enum Event {
+    Commands,
+    Landed(Landing),
+    Leadership(Result<(), Error>),
+    Progress,
+    Confirmed(Result<(), Error>),
+    Alarm,
+    Closing,
+    /// What was to land in time has not.
+    GivenUp,
+}
+
+pub(crate) struct SequencerTask {
+    cluster: Cluster,
+    machine: Arc<Machine>,
+    progress: watch::Receiver<Progress>,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    commands: mpsc::Receiver<Command>,
+    taken: Vec<Command>,
+    landed: mpsc::UnboundedSender<Landing>,
+    /// Not bounded by itself: nothing is sent but what became of proposals, and of those `batches_max` are on
+    /// their way per term that this node has led and not heard the end of.
+    landings: mpsc::UnboundedReceiver<Landing>,
+    leadership: Leadership,
+    sequencer: Option<Sequencer<Waiter>>,
+    /// Proposals whose landing has not come yet, of this term and of earlier ones.
+    on_their_way: usize,
+    confirmation: Confirmation,
+    /// Who waits for leases to end. Each is a call of `Journal::expired`; those given up are dropped when next
+    /// one is looked for.
+    takers: VecDeque<oneshot::Sender<Vec<Expired>>>,
+    alarm: Option<(Duration, Wait)>,
+    closing: CancellationToken,
+    /// How long to wait, when closing, for what is on its way.
+    patience: Duration,
+    give_up: Option<Wait>,
+}
+
+impl SequencerTask {
+    pub(crate) fn new(
+        cluster: Cluster,
+        machine: Arc<Machine>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        commands: mpsc::Receiver<Command>,
+        closing: CancellationToken,
+        patience: Duration,
+    ) -> SequencerTask {
+        let (landed, landings) = mpsc::unbounded_channel();
+        SequencerTask {
+            progress: machine.progress(),
+            cluster,
+            machine,
+            clock,
+            limits,
+            commands,
+            taken: Vec::new(),
+            landed,
+            landings,
+            leadership: Leadership::default(),
+            sequencer: None,
+            on_their_way: 0,
+            confirmation: Confirmation::default(),
+            takers: VecDeque::new(),
+            alarm: None,
+            closing,
+            patience,
+            give_up: None,
+        }
+    }
+
+    /// Runs until it is told to close, and everything that was on its way has landed.
+    pub(crate) async fn run(mut self) {
+        self.look_who_leads();
+        loop {
+            let event = self.next_event().await;
+            if !self.apply(event) {
+                break;
+            }
+            self.propose().await;
+            self.confirm();
+            self.set_alarm();
+        }
+        self.stop();
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let closing = self.give_up.is_some();
+        tokio::select! {
+            biased;
+            landed = self.landings.recv() => Event::Landed(landed.expect("a sender is held here")),
+            changed = self.cluster.leadership_changed() => Event::Leadership(changed),
+            _ = self.progress.changed() => Event::Progress,
+            confirmed = self.confirmation.wait() => Event::Confirmed(confirmed),
+            count = self.commands.recv_many(&mut self.taken, COMMANDS_AT_ONCE) => {
+                if count == 0 && !closing { Event::Closing } else { Event::Commands }
+            }
+            () = ring(&mut self.alarm) => Event::Alarm,
+            () = self.closing.cancelled(), if !closing => Event::Closing,
+            () = wait(&mut self.give_up) => Event::GivenUp,
+        }
+    }
+
+    /// Answers whether to go on.
+    fn apply(&mut self, event: Event) -> bool {
+        match event {
+            Event::Commands => self.take_commands(),
+            Event::Landed(landing) => self.land(landing),
+            Event::Leadership(Err(_)) | Event::GivenUp => return false,
+            Event::Leadership(Ok(())) | Event::Progress => self.look_who_leads(),
+            Event::Confirmed(confirmed) => self.confirmed(confirmed),
+            Event::Alarm => self.alarm = None,
+            Event::Closing => {
+                self.commands.close();
+                self.give_up = Some(self.clock.until(self.clock.now() + self.patience));
+            }
+        }
+        !(self.give_up.is_some() && self.commands.is_empty() && self.on_their_way == 0)
+    }
+
+    // --- leadership ---
+
+    fn look_who_leads(&mut self) {
+        self.leadership = self.cluster.leadership();
+        self.machine.status().send_if_modified(|status| {
+            let shown = (self.leadership.leader, self.leadership.term);
+            let changed = (status.leader, status.term) != shown;
+            (status.leader, status.term) = shown;
+            changed
+        });
+        let term = self.leadership.leads.then_some(self.leadership.term);
+        if self.sequencer.as_ref().is_some_and(|sequencer| Some(sequencer.term()) != term) {
+            self.stop();
+        }
+        if let Some(term) = term.filter(|_| self.sequencer.is_none()) {
+            self.start(term);
+        }
+    }
+
+    fn start(&mut self, term: u64) {
+        let now = self.clock.now();
+        let ready = |state: &crate::state::State| state.term() == term && self.on_their_way == 0;
+        self.sequencer =
+            self.machine.read(|state| ready(state).then(|| Sequencer::start(term, state, self.limits, now)));
+        if self.sequencer.is_some() {
+            tracing::info!(term, "this node leads the journal");
+        }
+    }
+
+    fn stop(&mut self) {
+        let Some(sequencer) = self.sequencer.take() else { return };
+        tracing::info!(term = sequencer.term(), "this node no longer leads the journal");
+        for (waiter, verdict) in sequencer.lost() {
+            self.tell(waiter, verdict);
+        }
+        for question in self.confirmation.abandon() {
+            self.refuse(question, Error::NotLeader { hint: self.leadership.leader });
+        }
+    }
+
+    // --- appends ---
+
+    fn take_commands(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        let (machine, now) = (self.machine.clone(), self.clock.now());
+        for command in taken.drain(..) {
+            match command {
+                Command::Append { append, reply } => {
+                    let waiter = Waiter::Append(reply);
+                    let Some(sequencer) = &mut self.sequencer else {
+                        self.tell(waiter, Verdict::NotLeader { hint: None });
+                        continue;
+                    };
+                    match machine.read(|state| sequencer.append(append, waiter, state, now)) {
+                        Answer::Later => {}
+                        Answer::Now(waiter, verdict) => self.tell(waiter, verdict),
+                        Answer::OnceConfirmed(waiter, verdict) => {
+                            self.ask(Question::Refused(waiter, verdict))
+                        }
+                    }
+                }
+                Command::Fate { origin, reply } => self.ask(Question::Fate(origin, reply)),
+                Command::Barrier { reply } => self.ask(Question::Barrier(reply)),
+                Command::KeepAlive { lease, reply } => self.ask(Question::KeepAlive(lease, reply)),
+                Command::Lease { lease, reply } => self.ask(Question::Lease(lease, reply)),
+                Command::Leases { reply } => self.ask(Question::Leases(reply)),
+                Command::Expired { reply } => self.takers.push_back(reply),
+            }
+        }
+        self.taken = taken;
+    }
+
+    async fn propose(&mut self) {
+        while let Some(sequencer) = &mut self.sequencer {
+            let Some(batch) = sequencer.take_batch(self.clock.wall_clock_ms()) else { return };
+            self.on_their_way += 1;
+            let proposal = Proposal { landing: None, landed: self.landed.clone() };
+            let land = |landing| {
+                let mut proposal = proposal;
+                proposal.landing = landing;
+            };
+            self.cluster.propose(batch, land).await;
+        }
+    }
+
+    fn land(&mut self, landing: Landing) {
+        self.on_their_way -= 1;
+        let Some(sequencer) = &mut self.sequencer else { return self.look_who_leads() };
+        match landing {
+            Some((lsn, Applied::Records(_))) => {
+                let verdicts = sequencer.committed(lsn, self.clock.now());
+                verdicts.into_iter().for_each(|(waiter, verdict)| self.tell(waiter, verdict));
+            }
+            Some((_, Applied::Void)) | None => {
+                self.stop();
+                self.look_who_leads();
+            }
+        }
+    }
+
+    fn tell(&mut self, waiter: Waiter, verdict: Verdict) {
+        let hint = self.leadership.leader;
+        match (waiter, verdict) {
+            (Waiter::Append(reply), Verdict::NotLeader { .. }) => {
+                drop(reply.send(Verdict::NotLeader { hint }))
+            }
+            (Waiter::Append(reply), verdict) => drop(reply.send(verdict)),
+            (Waiter::KeepAlive(lease, reply), Verdict::Committed { .. }) => {
+                self.ask(Question::KeepAlive(lease, reply));
+            }
+            (Waiter::KeepAlive(_, reply), _) => drop(reply.send(Err(Error::NotLeader { hint }))),
+        }
+    }
+
+    // --- questions that only a confirmed leader may answer ---
+
+    fn ask(&mut self, question: Question) {
+        let hint = self.leadership.leader;
+        match &self.sequencer {
+            None => self.refuse(question, Error::NotLeader { hint }),
+            Some(sequencer) if self.cluster.leadership().alone_in(sequencer.term()) => self.answer(question),
+            Some(_) => self.confirmation.ask(question),
+        }
+    }
+
+    fn confirm(&mut self) {
+        if let Some(sequencer) = &self.sequencer {
+            self.confirmation.begin(sequencer.term(), || self.cluster.confirm());
+        }
+    }
+
+    fn confirmed(&mut self, confirmed: Result<(), Error>) {
+        let (term, questions) = self.confirmation.end();
+        // Who leads a term now has led it all the time, so also when it was confirmed.
+        let still = self.cluster.leadership().leads_in(term)
+            && self.sequencer.as_ref().is_some_and(|sequencer| sequencer.term() == term);
+        let refusal = match confirmed {
+            Ok(()) if still => None,
+            Ok(()) => Some(Error::NotLeader { hint: self.leadership.leader }),
+            Err(error) => Some(error),
+        };
+        for question in questions {
+            match &refusal {
+                None => self.answer(question),
+                Some(error) => self.refuse(question, error.clone()),
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        let now = self.clock.now();
+        let sequencer = self.sequencer.as_mut().expect("only a leader answers");
+        match question {
+            Question::Barrier(reply) => {
+                let barrier = self.machine.read(|state| Barrier {
+                    lsn: state.applied(),
+                    revision: state.revision(),
+                    term: state.term(),
+                });
+                drop(reply.send(Ok(barrier)));
+            }
+            Question::Fate(origin, reply) => {
+                let fate = self.machine.read(|state| sequencer.fate(origin, state));
+                drop(reply.send(Ok(fate)));
+            }
+            Question::Refused(waiter, verdict) => self.tell(waiter, verdict),
+            Question::Lease(lease, reply) => drop(reply.send(Ok(sequencer.lease(lease, now)))),
+            Question::Leases(reply) => {
+                let leases = self.machine.read(|state| state.leases().keys().copied().collect());
+                drop(reply.send(Ok(leases)));
+            }
+            Question::KeepAlive(lease, reply) => {
+                match sequencer.keep_alive(lease, Waiter::KeepAlive(lease, reply), now) {
+                    KeepAlive::Renewed(waiter, seconds) => waiter.kept_alive(Some(seconds)),
+                    KeepAlive::NotFound(waiter) => waiter.kept_alive(None),
+                    KeepAlive::Later => {}
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, question: Question, error: Error) {
+        match question {
+            Question::Barrier(reply) => drop(reply.send(Err(error))),
+            Question::Fate(_, reply) => drop(reply.send(Err(error))),
+            Question::Refused(waiter, _) => self.tell(waiter, Verdict::NotLeader { hint: None }),
+            Question::Lease(_, reply) => drop(reply.send(Err(error))),
+            Question::Leases(reply) => drop(reply.send(Err(error))),
+            Question::KeepAlive(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+
+    // --- leases ---
+
+    /// Does what is due, and plans the next time.
+    fn set_alarm(&mut self) {
+        let Some(sequencer) = &mut self.sequencer else {
+            self.alarm = None;
+            return;
+        };
+        let now = self.clock.now();
+        if sequencer.wake_at().is_some_and(|moment| moment <= now) {
+            sequencer.tick(now);
+            hand_out(sequencer, &mut self.takers, now);
+        }
+        let Some(moment) = sequencer.wake_at() else {
+            self.alarm = None;
+            return;
+        };
+        let moment = if moment <= now { now + NOBODY_TAKES } else { moment };
+        if self.alarm.as_ref().is_none_or(|(set, _)| moment < *set) {
+            self.alarm = Some((moment, self.clock.until(moment)));
+        }
+    }
+}
+
+/// Hands leases that have ended to one who waits for them.
+fn hand_out(
+    sequencer: &mut Sequencer<Waiter>,
+    takers: &mut VecDeque<oneshot::Sender<Vec<Expired>>>,
+    now: Duration,
+) {
+    takers.retain(|taker| !taker.is_closed());
+    if takers.is_empty() {
+        return;
+    }
+    let expired = sequencer.expired(now);
+    if !expired.is_empty() {
+        let taker = takers.pop_front().expect("looked at just before");
+        // Who gives up at this very moment loses nothing: what is not revoked is handed out again.
+        drop(taker.send(expired));
+    }
+}
+
+impl Waiter {
+    fn kept_alive(self, seconds: Option<i64>) {
+        match self {
+            Waiter::KeepAlive(_, reply) => drop(reply.send(Ok(seconds))),
+            Waiter::Append(_) => unreachable!("a keep-alive is not an append"),
+        }
+    }
+}
+
+/// Tells the task what became of a proposal, also when Raft drops it without a word.
+struct Proposal {
+    landing: Landing,
+    landed: mpsc::UnboundedSender<Landing>,
+}
+
+impl Drop for Proposal {
+    fn drop(&mut self) {
+        // Where the task is gone, so is everybody who waited.
+        drop(self.landed.send(self.landing.take()));
+    }
+}
+
+async fn ring(alarm: &mut Option<(Duration, Wait)>) {
+    match alarm {
+        Some((_, wait)) => wait.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait(moment: &mut Option<Wait>) {
+    match moment {
+        Some(wait) => wait.await,
+        None => std::future::pending().await,
+    }
+}

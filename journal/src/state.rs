@@ -173,3 +173,6 @@ impl State {
         self.dedup.known(origin)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //!     journal   ···  [ forgotten ]( window: `lsn_distance` positions, at most `outcomes_max` requests ]
 //!
-//! Of what is forgotten a frontend's highest request number stays: at or below it nobody can tell any more,
+//! Of what is forgotten a frontend's highest request number stays: up to it nobody can tell any more,
 //! and saying "never" would be a guess. A frontend numbers its requests when it first appends them, so only a
 //! retry comes that late.
 
@@ -60,7 +60,7 @@ impl Default for Limits {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frontend {
-    /// The highest number among its forgotten requests; 0 where none is.
+    /// Below this number requests may be forgotten; 0 where none is.
     pub(super) forgotten: u64,
     /// How many of its requests are remembered.
     pub(super) remembered: usize,
@@ -133,7 +133,7 @@ impl Dedup {
         self.outcomes.remove(&key);
         let (id, seq) = key;
         let frontend = self.frontends.get_mut(&id).expect("it has remembered requests");
-        frontend.forgotten = frontend.forgotten.max(seq);
+        frontend.forgotten = frontend.forgotten.max(seq.saturating_add(1));
         frontend.remembered -= 1;
         if frontend.remembered == 0 {
             self.idle.insert((frontend.last, id));
@@ -145,7 +145,7 @@ impl Dedup {
             return Known::Committed(*outcome);
         }
         match self.frontends.get(&origin.frontend) {
-            Some(frontend) if origin.seq <= frontend.forgotten => Known::Forgotten,
+            Some(frontend) if origin.seq < frontend.forgotten => Known::Forgotten,
             _ => Known::No,
         }
     }

@@ -162,11 +162,7 @@ fn put_mark(mark: &Mark, out: &mut impl Sink) {
 }
 
 fn marks(reader: &mut Reader) -> Result<Marks, DecodeError> {
-    let mut marks = Marks::default();
-    for mark in list(reader, 12, mark)? {
-        marks.note(mark);
-    }
-    Ok(marks)
+    Ok(Marks::restore(list(reader, 12, mark)?))
 }
 
 fn mark(reader: &mut Reader) -> Result<Mark, DecodeError> {

@@ -42,6 +42,11 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
+    /// Puts back what `iter` answered. Noting them again would not do: of two alike the later counts.
+    pub(crate) fn restore(marks: Vec<Mark>) -> Marks {
+        Marks { marks }
+    }
+
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Mark> {
         self.marks.iter()
     }

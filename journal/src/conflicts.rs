@@ -104,3 +104,6 @@ impl Window {
 fn changed_since(at: Revision, newest: Revision) -> Freshness {
     if at < newest { Freshness::Changed { newest } } else { Freshness::Fresh }
 }
+
+#[cfg(test)]
+mod tests;

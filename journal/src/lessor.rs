@@ -24,14 +24,18 @@ const OFFERED_FOR: Duration = Duration::from_secs(5);
 /// How often it is written down what is left of a lease of which more than this is left.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 
+/// A checkpoint of all the time there is, whatever that is. It may meet another lease of the same name, granted
+/// meanwhile with more time than the one that was kept alive.
+pub(crate) const ALL_SECONDS: i64 = i64::MAX;
+
 /// What a keep-alive met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
     /// Its time began again.
     Renewed { ttl_seconds: i64 },
-    /// First a checkpoint must be taken back: journal that all of `ttl_seconds` is left, tell
+    /// First a checkpoint must be taken back: journal that `ALL_SECONDS` are left, tell
     /// `checkpoint_taken_back` once that is committed, and renew then.
-    CheckpointFirst { ttl_seconds: i64, checkpoints: u64 },
+    CheckpointFirst { checkpoint: u64 },
     /// There is no such lease, or it has ended.
     NotFound,
 }
@@ -52,8 +56,8 @@ struct Held {
     due: Duration,
     /// Where it stands in `checkpoint_due`, if it does.
     checkpoint_due: Option<Duration>,
-    /// How many checkpoints were written, and how many of them before the last that was taken back.
-    checkpoints: u64,
+    /// The number of the last checkpoint of it, and of the last that is taken back; 0 where there is none.
+    checkpoint: u64,
     taken_back: u64,
 }
 
@@ -64,6 +68,8 @@ pub(crate) struct Lessor {
     /// Each lease once, at a moment not after its deadline.
     due: BTreeSet<(Duration, LeaseId)>,
     checkpoint_due: BTreeSet<(Duration, LeaseId)>,
+    /// Numbers checkpoints, of all leases: one granted again must not be taken for its namesake.
+    checkpoints: u64,
 }
 
 impl Lessor {
@@ -87,8 +93,8 @@ impl Lessor {
         self.revoked(id);
         let deadline = now.saturating_add(seconds(granted_seconds));
         let phase = Phase::Running;
-        let (due, checkpoint_due, checkpoints, taken_back) = (deadline, None, 0, 0);
-        let held = Held { granted_seconds, phase, deadline, due, checkpoint_due, checkpoints, taken_back };
+        let (due, checkpoint_due, checkpoint, taken_back) = (deadline, None, 0, 0);
+        let held = Held { granted_seconds, phase, deadline, due, checkpoint_due, checkpoint, taken_back };
         self.due.insert((due, id));
         self.leases.insert(id, held);
         self.plan_checkpoint(id, now);
@@ -97,7 +103,8 @@ impl Lessor {
     /// Begins with what a checkpoint had left.
     fn shorten(&mut self, id: LeaseId, remaining_seconds: i64, now: Duration) {
         let held = self.leases.get_mut(&id).expect("it was granted just before");
-        held.checkpoints = 1;
+        self.checkpoints += 1;
+        held.checkpoint = self.checkpoints;
         held.deadline = now.saturating_add(seconds(remaining_seconds));
         self.move_due(id);
         self.plan_checkpoint(id, now);
@@ -115,12 +122,10 @@ impl Lessor {
     /// have confirmed, after it arrived, that this leader still leads.
     pub(crate) fn renew(&mut self, id: LeaseId, now: Duration) -> Renewal {
         let Some(held) = self.leases.get_mut(&id) else { return Renewal::NotFound };
-        let (ttl_seconds, checkpoints) = (held.granted_seconds, held.checkpoints);
+        let (ttl_seconds, checkpoint) = (held.granted_seconds, held.checkpoint);
         match held.phase {
             Phase::Frozen => Renewal::NotFound,
-            Phase::Running if held.taken_back < checkpoints => {
-                Renewal::CheckpointFirst { ttl_seconds, checkpoints }
-            }
+            Phase::Running if held.taken_back < checkpoint => Renewal::CheckpointFirst { checkpoint },
             Phase::Running => {
                 // Time does not go back, and neither does a deadline.
                 held.deadline = held.deadline.max(now.saturating_add(seconds(ttl_seconds)));
@@ -130,10 +135,10 @@ impl Lessor {
         }
     }
 
-    /// The journal has that all of the lease is left, written after so many checkpoints.
-    pub(crate) fn checkpoint_taken_back(&mut self, id: LeaseId, checkpoints: u64) {
+    /// The journal has that all of the lease is left, written after the checkpoint of this number.
+    pub(crate) fn checkpoint_taken_back(&mut self, id: LeaseId, checkpoint: u64) {
         if let Some(held) = self.leases.get_mut(&id) {
-            held.taken_back = held.taken_back.max(checkpoints);
+            held.taken_back = held.taken_back.max(checkpoint);
         }
     }
 
@@ -150,7 +155,8 @@ impl Lessor {
             held.checkpoint_due = None;
             let remaining = remaining_seconds(held.deadline, now);
             if held.phase == Phase::Running && remaining < held.granted_seconds {
-                held.checkpoints += 1;
+                self.checkpoints += 1;
+                held.checkpoint = self.checkpoints;
                 written.push((id, remaining));
             }
             self.plan_checkpoint(id, now);
@@ -225,3 +231,6 @@ fn remaining_seconds(deadline: Duration, now: Duration) -> i64 {
     let whole = left.as_secs() + u64::from(left.subsec_nanos() != 0);
     i64::try_from(whole).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

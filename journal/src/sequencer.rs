@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::client::{Expired, LeaseStatus};
 use crate::conflicts::{Reservations, Window};
-use crate::lessor::{Lessor, Renewal};
+use crate::lessor::{ALL_SECONDS, Lessor, Renewal};
 use crate::lsn::Lsn;
 use crate::origin::Origin;
 use crate::record::{Append, Batch, LeaseId, Record, SysOp};
@@ -139,7 +139,9 @@ impl<W> Sequencer<W> {
             Judgement::Refused(verdict) => Answer::Now(waiter, verdict),
             Judgement::RefusedByLeader(verdict) => Answer::OnceConfirmed(waiter, verdict),
             Judgement::RefusedByInFlight(verdict) => {
-                self.queue.follow(waiter, verdict);
+                // Until it has its verdict it is on its way, like any other.
+                self.in_flight.note_request(append.origin);
+                self.queue.follow(append.origin, waiter, verdict);
                 Answer::Later
             }
         }
@@ -181,12 +183,15 @@ impl<W> Sequencer<W> {
                     let (revision, attempt) = (place.revision, place.origin.attempt);
                     verdicts.push((waiter, Verdict::Committed { lsn, revision, term: self.term, attempt }));
                 }
-                (Reply::TakenBack(waiter, lease, checkpoints), Some(place)) => {
-                    self.lessor.checkpoint_taken_back(lease, checkpoints);
+                (Reply::TakenBack(waiter, lease, checkpoint), Some(place)) => {
+                    self.lessor.checkpoint_taken_back(lease, checkpoint);
                     let (revision, attempt) = (place.revision, 0);
                     verdicts.push((waiter, Verdict::Committed { lsn, revision, term: self.term, attempt }));
                 }
-                (Reply::Follow(waiter, verdict), _) => verdicts.push((waiter, verdict)),
+                (Reply::Follow(origin, waiter, verdict), _) => {
+                    self.in_flight.forget_request(origin);
+                    verdicts.push((waiter, verdict));
+                }
                 (Reply::Nobody, _) => {}
                 (Reply::Record(_) | Reply::TakenBack(..), None) => unreachable!("a record has its place"),
             }
@@ -232,9 +237,9 @@ impl<W> Sequencer<W> {
         match self.lessor.renew(lease, now) {
             Renewal::Renewed { ttl_seconds } => KeepAlive::Renewed(waiter, ttl_seconds),
             Renewal::NotFound => KeepAlive::NotFound(waiter),
-            Renewal::CheckpointFirst { ttl_seconds, checkpoints } => {
-                let reply = Reply::TakenBack(waiter, lease, checkpoints);
-                self.checkpoint(vec![(lease, ttl_seconds)], reply);
+            Renewal::CheckpointFirst { checkpoint } => {
+                let reply = Reply::TakenBack(waiter, lease, checkpoint);
+                self.checkpoint(vec![(lease, ALL_SECONDS)], reply);
                 KeepAlive::Later
             }
         }
@@ -274,5 +279,9 @@ impl<W> Sequencer<W> {
     }
 }
 
+#[cfg(test)]
+mod lease_model;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

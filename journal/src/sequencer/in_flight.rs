@@ -30,16 +30,20 @@ impl InFlight {
     }
 
     pub(super) fn note(&mut self, record: &Record) {
-        let Origin { frontend, seq, .. } = record.origin;
-        if frontend != 0 {
-            let new = self.requests.insert((frontend, seq));
-            assert!(new, "a request is sequenced once");
-        }
+        self.note_request(record.origin);
         match &record.sysop {
             Some(SysOp::LeaseGrant { lease, .. }) => self.note_lease(*lease, true),
             Some(SysOp::LeaseRevoke { lease, .. }) => self.note_lease(*lease, false),
             Some(SysOp::Compact { revision }) => self.compacted = self.compacted.max(*revision),
             _ => {}
+        }
+    }
+
+    /// The journal itself, frontend 0, never asks twice.
+    pub(super) fn note_request(&mut self, origin: Origin) {
+        if origin.frontend != 0 {
+            let new = self.requests.insert((origin.frontend, origin.seq));
+            assert!(new, "a request is sequenced once");
         }
     }
 
@@ -51,7 +55,7 @@ impl InFlight {
 
     /// A record is committed.
     pub(super) fn forget(&mut self, origin: Origin, sysop: Option<&SysOp>) {
-        self.requests.remove(&(origin.frontend, origin.seq));
+        self.forget_request(origin);
         if let Some(SysOp::LeaseGrant { lease, .. } | SysOp::LeaseRevoke { lease, .. }) = sysop {
             let change = self.leases.get_mut(lease).expect("it was noted");
             change.records -= 1;
@@ -59,6 +63,10 @@ impl InFlight {
                 self.leases.remove(lease);
             }
         }
+    }
+
+    pub(super) fn forget_request(&mut self, origin: Origin) {
+        self.requests.remove(&(origin.frontend, origin.seq));
     }
 
     pub(super) fn has(&self, origin: Origin) -> bool {

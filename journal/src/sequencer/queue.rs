@@ -17,10 +17,10 @@ use crate::verdict::Verdict;
 pub(super) enum Reply<W> {
     /// That it is committed.
     Record(W),
-    /// The same of the journal's record that took back so many of the lease's checkpoints.
+    /// The same of the journal's record that takes back the lease's checkpoint of this number.
     TakenBack(W, LeaseId, u64),
-    /// A verdict on something else that rests on what is before it.
-    Follow(W, Verdict),
+    /// A verdict on another request, which rests on what is before it.
+    Follow(Origin, W, Verdict),
     Nobody,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Landing<W> {
 
 enum Item<W> {
     Record { record: Record, revision: Revision, bytes: usize, reply: Reply<W> },
-    Follow(W, Verdict),
+    Follow(Origin, W, Verdict),
 }
 
 struct Flight<W> {
@@ -71,13 +71,13 @@ impl<W> Queue<W> {
     }
 
     /// Answers the waiter when everything pushed so far is committed.
-    pub(super) fn follow(&mut self, waiter: W, verdict: Verdict) {
+    pub(super) fn follow(&mut self, origin: Origin, waiter: W, verdict: Verdict) {
         self.waiting += 1;
         if !self.open.is_empty() {
-            return self.open.push_back(Item::Follow(waiter, verdict));
+            return self.open.push_back(Item::Follow(origin, waiter, verdict));
         }
         let last = self.flights.back_mut().expect("a verdict that follows has something to follow");
-        last.landings.push(Landing { place: None, reply: Reply::Follow(waiter, verdict) });
+        last.landings.push(Landing { place: None, reply: Reply::Follow(origin, waiter, verdict) });
     }
 
     pub(super) fn batches_in_flight(&self) -> usize {
@@ -100,8 +100,10 @@ impl<W> Queue<W> {
         let mut flight = Flight { landings: Vec::new(), bytes: 0 };
         while let Some(item) = self.open.pop_front_if(|item| fits(item, &flight, bytes_max)) {
             match item {
-                Item::Follow(waiter, verdict) => {
-                    flight.landings.push(Landing { place: None, reply: Reply::Follow(waiter, verdict) });
+                Item::Follow(origin, waiter, verdict) => {
+                    flight
+                        .landings
+                        .push(Landing { place: None, reply: Reply::Follow(origin, waiter, verdict) });
                 }
                 Item::Record { record, revision, bytes, reply } => {
                     flight.bytes += bytes;
@@ -133,17 +135,17 @@ impl<W> Queue<W> {
         let proposed = self.flights.into_iter().flat_map(|flight| flight.landings).filter_map(|landing| {
             match landing.reply {
                 Reply::Record(waiter) | Reply::TakenBack(waiter, ..) => Some((waiter, Verdict::Unknown)),
-                Reply::Follow(waiter, _) => Some((waiter, Verdict::NotLeader { hint: None })),
+                Reply::Follow(_, waiter, _) => Some((waiter, Verdict::NotLeader { hint: None })),
                 Reply::Nobody => None,
             }
         });
         let open = self.open.into_iter().filter_map(|item| match item {
             Item::Record { reply: Reply::Nobody, .. } => None,
             Item::Record {
-                reply: Reply::Record(waiter) | Reply::TakenBack(waiter, ..) | Reply::Follow(waiter, _),
+                reply: Reply::Record(waiter) | Reply::TakenBack(waiter, ..) | Reply::Follow(_, waiter, _),
                 ..
             }
-            | Item::Follow(waiter, _) => Some((waiter, Verdict::NotLeader { hint: None })),
+            | Item::Follow(_, waiter, _) => Some((waiter, Verdict::NotLeader { hint: None })),
         });
         proposed.chain(open).collect()
     }

@@ -112,3 +112,307 @@ fn a_read_that_changed_since_conflicts_also_before_the_change_commits() {
     let stale = reading(put(3, "b"), single("a"), at);
     assert_eq!(world.append(stale), Answer::Now(3, Verdict::Conflict { wait: at.next() }));
 }
+
+fn system(seq: u64, sysop: SysOp) -> Append {
+    Append { origin: origin(seq), reads: vec![], writes: vec![], sysop: Some(sysop), reserve: false }
+}
+
+fn grant(seq: u64, lease: i64) -> Append {
+    system(seq, SysOp::LeaseGrant { lease: LeaseId(lease), ttl_seconds: 10 })
+}
+
+fn revoke(seq: u64, lease: i64, expired_in: Option<u64>) -> Append {
+    system(seq, SysOp::LeaseRevoke { lease: LeaseId(lease), expired_in })
+}
+
+fn compact(seq: u64, revision: u64) -> Append {
+    system(seq, SysOp::Compact { revision: Revision(revision) })
+}
+
+fn attempt(append: Append, attempt: u32) -> Append {
+    Append { origin: Origin { attempt, ..append.origin }, ..append }
+}
+
+/// The verdict that came at once, or would once leadership is confirmed.
+fn refused(answer: Answer<u64>) -> Verdict {
+    match answer {
+        Answer::Now(_, verdict) | Answer::OnceConfirmed(_, verdict) => verdict,
+        Answer::Later => panic!("it was sequenced"),
+    }
+}
+
+#[test]
+fn a_read_below_the_floor_is_too_old() {
+    let mut world = World::new();
+    let floor = world.put(1, "a");
+    world.state.skip(world.state.applied().next(), 4);
+    world.sequencer = Sequencer::start(4, &world.state, limits(), world.now);
+    let before = reading(put(2, "b"), single("z"), Revision(1));
+    assert_eq!(refused(world.append(before)), Verdict::TooOld { wait: floor });
+    assert_eq!(world.append(reading(put(3, "b"), single("z"), floor)), Answer::Later);
+}
+
+#[test]
+fn a_range_read_before_the_ring_began_is_too_old() {
+    let mut world = World::new();
+    for seq in 1..=9 {
+        world.put(seq, "a");
+    }
+    let last = world.state.revision();
+    let stale = reading(put(10, "b"), KeyRange::From("x".into()), Revision(1));
+    assert_eq!(refused(world.append(stale)), Verdict::TooOld { wait: last });
+    let single = reading(put(11, "b"), single("x"), Revision(1));
+    assert_eq!(world.append(single), Answer::Later);
+}
+
+#[test]
+fn who_read_more_than_this_leader_knows_of_has_another() {
+    let mut world = World::new();
+    let ahead = reading(put(1, "a"), single("b"), Revision(2));
+    assert_eq!(refused(world.append(ahead)), Verdict::NotLeader { hint: None });
+}
+
+#[test]
+fn a_request_that_committed_is_answered_again() {
+    let mut world = World::new();
+    world.append(put(1, "a"));
+    let committed = world.commit_all().remove(0);
+    world.put(2, "a");
+    assert_eq!(refused(world.append(put(1, "a"))), committed);
+    assert_eq!(refused(world.append(attempt(put(1, "a"), 5))), committed);
+    assert!(!world.take());
+}
+
+#[test]
+fn a_request_on_its_way_is_not_sequenced_again() {
+    let mut world = World::new();
+    world.append(put(1, "a"));
+    assert_eq!(refused(world.append(attempt(put(1, "a"), 2))), Verdict::Unknown);
+    world.take();
+    assert_eq!(refused(world.append(attempt(put(1, "a"), 2))), Verdict::Unknown);
+    assert_eq!(world.commit_all().len(), 1);
+}
+
+#[test]
+fn the_fate_of_a_request() {
+    let mut world = World::new();
+    assert_eq!(world.sequencer.fate(origin(1), &world.state), Fate::Never);
+    world.append(put(1, "a"));
+    assert_eq!(world.sequencer.fate(origin(1), &world.state), Fate::Pending);
+    world.commit_all();
+    let committed = Fate::Committed { lsn: Lsn(2), revision: Revision(2), term: TERM, attempt: 1 };
+    assert_eq!(world.sequencer.fate(attempt(put(1, "a"), 9).origin, &world.state), committed);
+}
+
+#[test]
+fn a_lost_leader_leaves_the_proposed_unknown_and_the_others_unhappened() {
+    let mut world = World::new();
+    world.append(put(1, "a"));
+    world.take();
+    world.append(put(2, "a"));
+    let lost = world.sequencer.lost();
+    assert_eq!(lost, [(1, Verdict::Unknown), (2, Verdict::NotLeader { hint: None })]);
+}
+
+#[test]
+fn at_most_so_many_batches_are_on_their_way() {
+    let mut world = World::new();
+    for seq in 1..=3 {
+        world.append(put(seq, "a"));
+        assert_eq!(world.take(), seq <= 2);
+    }
+    world.commit_one();
+    assert!(world.take());
+}
+
+#[test]
+fn a_batch_is_bounded_unless_one_record_is_larger() {
+    let mut world = World::with(Limits { batch_bytes_max: 100, ..limits() });
+    let large = |seq, bytes| {
+        let write = Write::Put { key: "k".into(), value: vec![0; bytes].into(), lease: LeaseId::NONE };
+        Append { writes: vec![write], ..put(seq, "k") }
+    };
+    for (seq, bytes) in [(1, 20), (2, 20), (3, 500), (4, 20)] {
+        assert_eq!(world.append(large(seq, bytes)), Answer::Later);
+    }
+    let mut sizes = Vec::new();
+    while world.take() {
+        sizes.push((world.taken[0].base_revision.0, world.taken[0].records.len()));
+        world.commit_one();
+    }
+    assert_eq!(sizes, [(2, 2), (4, 1), (5, 1)]);
+}
+
+#[test]
+fn a_record_that_is_too_large_is_refused() {
+    let mut world = World::with(Limits { record_bytes_max: 20, ..limits() });
+    let verdict = refused(world.append(put(1, "a key that is far too long")));
+    assert!(matches!(verdict, Verdict::TooLarge { bytes_max: 20, .. }), "{verdict:?}");
+    assert_eq!(world.append(put(2, "a")), Answer::Later);
+}
+
+#[test]
+fn full_queues_refuse() {
+    for limits in [Limits { waiting_max: 2, ..limits() }, Limits { waiting_bytes_max: 25, ..limits() }] {
+        let mut world = World::with(limits);
+        assert_eq!(world.append(put(1, "a")), Answer::Later);
+        assert_eq!(world.append(put(2, "a")), Answer::Later);
+        assert!(matches!(refused(world.append(put(3, "a"))), Verdict::Overloaded { .. }));
+        world.commit_all();
+        assert_eq!(world.append(put(3, "a")), Answer::Later);
+    }
+}
+
+#[test]
+fn a_put_on_a_lease_that_is_not_there_is_refused() {
+    let mut world = World::new();
+    let answer = world.append(put_with_lease(1, "a", LeaseId(5)));
+    assert_eq!(answer, Answer::OnceConfirmed(1, Verdict::LeaseNotFound(LeaseId(5))));
+}
+
+#[test]
+fn a_lease_on_its_way_is_there_for_what_comes_after_it() {
+    let mut world = World::new();
+    world.append(grant(1, 5));
+    assert_eq!(world.append(put_with_lease(2, "a", LeaseId(5))), Answer::Later);
+    assert_eq!(world.append(revoke(3, 5, None)), Answer::Later);
+    assert_eq!(world.append(put_with_lease(4, "a", LeaseId(5))), Answer::Later);
+    let verdicts = world.commit_all();
+    assert!(verdicts[..3].iter().all(|verdict| matches!(verdict, Verdict::Committed { .. })));
+    assert_eq!(verdicts[3..], [Verdict::LeaseNotFound(LeaseId(5))]);
+}
+
+#[test]
+fn a_verdict_that_rests_on_a_lost_record_is_not_given() {
+    let mut world = World::new();
+    world.append(grant(1, 5));
+    world.take();
+    assert_eq!(world.append(grant(2, 5)), Answer::Later);
+    let lost = world.sequencer.lost();
+    assert_eq!(lost, [(1, Verdict::Unknown), (2, Verdict::NotLeader { hint: None })]);
+}
+
+#[test]
+fn a_lease_is_granted_once() {
+    let mut world = World::new();
+    world.append(grant(1, 5));
+    world.append(grant(2, 5));
+    assert_eq!(world.commit_all()[1], Verdict::LeaseExists(LeaseId(5)));
+    assert_eq!(world.append(grant(3, 5)), Answer::OnceConfirmed(3, Verdict::LeaseExists(LeaseId(5))));
+    world.append(revoke(4, 5, None));
+    assert_eq!(world.append(grant(5, 5)), Answer::Later);
+}
+
+#[test]
+fn a_lease_that_is_not_there_cannot_be_revoked() {
+    let mut world = World::new();
+    assert_eq!(refused(world.append(revoke(1, 5, None))), Verdict::LeaseNotFound(LeaseId(5)));
+}
+
+#[test]
+fn a_lease_that_ended_under_another_leader_is_not_revoked() {
+    let mut world = World::new();
+    world.append(grant(1, 5));
+    world.commit_all();
+    let verdict = refused(world.append(revoke(2, 5, Some(TERM - 1))));
+    assert_eq!(verdict, Verdict::Conflict { wait: Revision(1) });
+    assert_eq!(world.append(revoke(2, 5, Some(TERM))), Answer::Later);
+}
+
+#[test]
+fn a_stale_footprint_is_told_before_a_missing_lease() {
+    let mut world = World::new();
+    world.put(1, "guard");
+    let stale = reading(put_with_lease(2, "a", LeaseId(5)), single("guard"), Revision(1));
+    assert_eq!(refused(world.append(stale)), Verdict::Conflict { wait: Revision(2) });
+}
+
+#[test]
+fn attaching_to_a_lease_conflicts_with_its_revocation() {
+    let mut world = World::new();
+    world.append(grant(1, 5));
+    world.commit_all();
+    world.append(put_with_lease(2, "a", LeaseId(5)));
+    let mut stale = revoke(3, 5, None);
+    stale.reads.push(Read::Lease { lease: LeaseId(5), at: Revision(1) });
+    assert_eq!(refused(world.append(stale)), Verdict::Conflict { wait: Revision(2) });
+}
+
+#[test]
+fn a_lease_that_has_ended_is_frozen() {
+    let mut world = World::new();
+    world.append(grant(1, 5));
+    world.commit_all();
+    world.now = Duration::from_secs(10);
+    let expired = Expired { lease: LeaseId(5), term: TERM };
+    assert_eq!(world.sequencer.expired(world.now), [expired]);
+    let verdict = refused(world.append(put_with_lease(2, "a", LeaseId(5))));
+    assert_eq!(verdict, Verdict::LeaseNotFound(LeaseId(5)));
+    assert_eq!(world.sequencer.keep_alive(LeaseId(5), 0, world.now), KeepAlive::NotFound(0));
+}
+
+#[test]
+fn a_keep_alive_after_a_checkpoint_waits_for_the_journal() {
+    let mut world = World::new();
+    world.append(system(1, SysOp::LeaseGrant { lease: LeaseId(5), ttl_seconds: 1000 }));
+    world.commit_all();
+    world.now = Duration::from_secs(300);
+    world.sequencer.tick(world.now);
+    world.commit_all();
+    assert_eq!(world.state.leases()[&LeaseId(5)].remaining_seconds, Some(700));
+    assert_eq!(world.sequencer.keep_alive(LeaseId(5), 77, world.now), KeepAlive::Later);
+    assert_eq!(world.commit_all().len(), 1);
+    assert_eq!(world.state.leases()[&LeaseId(5)].remaining_seconds, None);
+    assert_eq!(world.sequencer.keep_alive(LeaseId(5), 77, world.now), KeepAlive::Renewed(77, 1000));
+}
+
+#[test]
+fn taking_back_a_checkpoint_is_not_for_the_next_lease_of_that_name() {
+    let mut world = World::new();
+    let grant = |seq| system(seq, SysOp::LeaseGrant { lease: LeaseId(5), ttl_seconds: 1000 });
+    world.append(grant(1));
+    world.commit_all();
+    world.now = Duration::from_secs(300);
+    world.sequencer.tick(world.now);
+    world.commit_all();
+    world.append(revoke(2, 5, None));
+    world.append(grant(3));
+    assert_eq!(world.sequencer.keep_alive(LeaseId(5), 77, world.now), KeepAlive::Later);
+    world.commit_all();
+    world.now = Duration::from_secs(600);
+    world.sequencer.tick(world.now);
+    assert_eq!(world.sequencer.keep_alive(LeaseId(5), 77, world.now), KeepAlive::Later);
+}
+
+#[test]
+fn compactions_only_go_forward_and_never_ahead() {
+    let mut world = World::new();
+    for seq in 1..=4 {
+        world.put(seq, "a");
+    }
+    assert_eq!(
+        world.append(compact(5, 6)),
+        Answer::OnceConfirmed(5, Verdict::FutureRevision { current: Revision(5) })
+    );
+    assert_eq!(world.append(put(6, "a")), Answer::Later);
+    assert_eq!(world.append(compact(7, 6)), Answer::Later);
+    assert_eq!(world.append(compact(8, 6)), Answer::Later);
+    assert_eq!(world.append(compact(9, 3)), Answer::Later);
+    let compacted = Verdict::Compacted { compacted: Revision(6) };
+    assert_eq!(world.commit_all()[2..], [compacted.clone(), compacted.clone()]);
+    assert_eq!(world.append(compact(10, 6)), Answer::Now(10, compacted));
+}
+
+#[test]
+fn who_lost_too_often_is_let_through_first() {
+    let mut world = World::new();
+    let at = world.put(1, "a");
+    world.put(2, "a");
+    let mut loser = reading(put(3, "a"), single("a"), at);
+    loser.reserve = true;
+    assert!(matches!(refused(world.append(loser.clone())), Verdict::Conflict { .. }));
+    assert_eq!(refused(world.append(put(4, "a"))), Verdict::Conflict { wait: at.next() });
+    let again = attempt(reading(put(3, "a"), single("a"), at.next()), 2);
+    assert_eq!(world.append(again), Answer::Later);
+    assert_eq!(world.append(put(4, "a")), Answer::Later);
+}

@@ -385,6 +385,33 @@ fn taking_back_a_checkpoint_is_not_for_the_next_lease_of_that_name() {
 }
 
 #[test]
+fn taking_back_a_checkpoint_leaves_the_next_lease_of_that_name_its_time() {
+    let mut world = World::new();
+    let grant = |seq, ttl_seconds| system(seq, SysOp::LeaseGrant { lease: LeaseId(5), ttl_seconds });
+    world.append(grant(1, 700));
+    world.commit_all();
+    world.now = Duration::from_secs(300);
+    world.sequencer.tick(world.now);
+    world.append(revoke(2, 5, None));
+    world.append(grant(3, 1000));
+    assert_eq!(world.sequencer.keep_alive(LeaseId(5), 77, world.now), KeepAlive::Later);
+    world.commit_all();
+    assert_eq!(world.state.leases()[&LeaseId(5)].remaining_seconds, None);
+}
+
+#[test]
+fn a_request_that_waits_for_its_refusal_is_on_its_way() {
+    let mut world = World::new();
+    world.append(grant(1, 5));
+    assert_eq!(world.append(grant(2, 5)), Answer::Later);
+    world.append(revoke(3, 5, None));
+    assert_eq!(refused(world.append(grant(2, 5))), Verdict::Unknown);
+    assert_eq!(world.sequencer.fate(origin(2), &world.state), Fate::Pending);
+    assert_eq!(world.commit_all()[1], Verdict::LeaseExists(LeaseId(5)));
+    assert_eq!(world.sequencer.fate(origin(2), &world.state), Fate::Never);
+}
+
+#[test]
 fn compactions_only_go_forward_and_never_ahead() {
     let mut world = World::new();
     for seq in 1..=4 {

@@ -198,6 +198,18 @@ proptest! {
 }
 
 #[test]
+fn marks_of_the_same_position_come_back_all() {
+    let mut state = State::default();
+    for end in [&b"b"[..], b"a"] {
+        let end = Bytes::copy_from_slice(end);
+        let (lsn, revision) = (Lsn(3), Revision(1));
+        sysop(&mut state, SysOp::SnapshotMark { start: Bytes::new(), end, lsn, revision, set_hash: 0 });
+    }
+    assert_eq!(state.marks().iter().len(), 2);
+    assert_eq!(State::decode(Bytes::from(state.encode())), Ok(state));
+}
+
+#[test]
 fn a_state_of_a_later_version_is_named_and_not_misread() {
     let mut bytes = State::default().encode();
     bytes[0] = 2;

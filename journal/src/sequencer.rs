@@ -4,8 +4,9 @@
 //!                 │                 (at most K on the way)      └─ or lost
 //!                 └─► refused: nothing happened
 //!
-//! One value per term that a node leads, never two for the same term. It is pure: the task around it brings
-//! time, the applied state and what became of batches, and keeps what a waiter `W` stands for.
+//! One value at a time, for one term. Another of the same term begins when everything of the one before has
+//! landed or never will. It is pure: the task around it brings time, the applied state and what became of
+//! batches, and keeps what a waiter `W` stands for.
 //!
 //! Invariants: revisions are dense (I1); no read of a sequenced append changed between its revision and the
 //! append's own (I3); it begins when its term's first entry is applied (I5); no request is sequenced twice.

@@ -92,10 +92,16 @@ impl<W> Sequencer<W> {
     }
 
     fn attachable(&self, lease: LeaseId, state: &State) -> Option<Judgement> {
-        if self.lessor.is_frozen(lease) {
+        if self.ended(lease) {
             return Some(Judgement::RefusedByLeader(Verdict::LeaseNotFound(lease)));
         }
         self.existing(lease, state)
+    }
+
+    /// Whether the lease is frozen. While it is being revoked and granted again, the lessor still speaks of
+    /// its namesake.
+    fn ended(&self, lease: LeaseId) -> bool {
+        !self.in_flight.changes(lease) && self.lessor.is_frozen(lease)
     }
 
     fn existing(&self, lease: LeaseId, state: &State) -> Option<Judgement> {
@@ -115,17 +121,24 @@ impl<W> Sequencer<W> {
                 None if !state.leases().contains_key(lease) => None,
                 None => Some(Judgement::RefusedByLeader(Verdict::LeaseExists(*lease))),
             },
-            // Only the lessor that froze the lease knows that it has ended: another starts it anew.
-            SysOp::LeaseRevoke { expired_in: Some(term), .. } if *term != self.term => {
-                Some(Judgement::Refused(Verdict::Conflict { wait: self.last }))
-            }
-            SysOp::LeaseRevoke { lease, .. } => self.existing(*lease, state),
+            SysOp::LeaseRevoke { lease, expired_in: None } => self.existing(*lease, state),
+            SysOp::LeaseRevoke { lease, expired_in: Some(term) } => self.expiry_refused(*lease, *term, state),
             SysOp::Compact { revision } => self.compaction_refused(*revision, state),
             SysOp::LeaseCheckpoint { .. }
             | SysOp::AlarmRaise { .. }
             | SysOp::AlarmClear { .. }
             | SysOp::SnapshotMark { .. } => None,
         }
+    }
+
+    /// Only the lessor that froze the lease knows that it has ended. Another has started it anew, also one of
+    /// the same term, and so has whoever granted it again.
+    fn expiry_refused(&self, lease: LeaseId, term: u64, state: &State) -> Option<Judgement> {
+        let started_anew = || Some(Judgement::Refused(Verdict::Conflict { wait: self.last }));
+        if term != self.term || self.in_flight.changes(lease) {
+            return started_anew();
+        }
+        self.existing(lease, state).or_else(|| if self.ended(lease) { None } else { started_anew() })
     }
 
     fn compaction_refused(&self, revision: Revision, state: &State) -> Option<Judgement> {

@@ -23,13 +23,17 @@ enum Step {
     Pass {
         milliseconds: u64,
     },
-    /// Checkpoints, and leases that have ended are handed out. Whoever takes them may come late.
-    Tick {
-        revoke: bool,
-    },
+    /// Checkpoints, and leases that have ended are handed out.
+    Tick,
+    /// Whoever took one comes to revoke it, however late.
+    Reap(prop::sample::Index),
     Take,
     Commit,
     NewLeader {
+        survivors: usize,
+    },
+    /// The same leader begins again: what was on its way has landed or never will.
+    Again {
         survivors: usize,
     },
 }
@@ -42,10 +46,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         3 => lease().prop_map(|lease| Step::KeepAlive { lease }),
         1 => lease().prop_map(|lease| Step::Revoke { lease }),
         3 => prop_oneof![1u64..9_000, 100_000u64..400_000].prop_map(|milliseconds| Step::Pass { milliseconds }),
-        5 => any::<bool>().prop_map(|revoke| Step::Tick { revoke }),
+        5 => Just(Step::Tick),
+        3 => any::<prop::sample::Index>().prop_map(Step::Reap),
         6 => Just(Step::Take),
         6 => Just(Step::Commit),
         1 => (0usize..3).prop_map(|survivors| Step::NewLeader { survivors }),
+        1 => (0usize..3).prop_map(|survivors| Step::Again { survivors }),
     ]
 }
 
@@ -65,6 +71,7 @@ struct World {
     now: Duration,
     leader_since: Duration,
     promises: BTreeMap<i64, Promise>,
+    offers: Vec<Expired>,
     seqs: u64,
 }
 
@@ -75,7 +82,16 @@ impl World {
         let limits = Limits { slots: 8, ring_keys_max: 8, ..Limits::default() };
         let sequencer = Sequencer::start(1, &state, limits, Duration::ZERO);
         let (now, leader_since) = (Duration::ZERO, Duration::ZERO);
-        World { state, sequencer, taken: Vec::new(), now, leader_since, promises: BTreeMap::new(), seqs: 0 }
+        World {
+            state,
+            sequencer,
+            taken: Vec::new(),
+            now,
+            leader_since,
+            promises: BTreeMap::new(),
+            offers: Vec::new(),
+            seqs: 0,
+        }
     }
 
     fn leader_now(&self) -> Duration {
@@ -92,15 +108,24 @@ impl World {
             }
             Step::KeepAlive { lease } => self.keep_alive(lease),
             Step::Pass { milliseconds } => self.now += Duration::from_millis(milliseconds),
-            Step::Tick { revoke } => {
+            Step::Tick => {
                 self.sequencer.tick(self.leader_now());
                 for expired in self.sequencer.expired(self.leader_now()) {
-                    self.ended(expired, revoke);
+                    assert_eq!(expired.term, self.sequencer.term());
+                    self.assert_over(expired.lease);
+                    self.offers.push(expired);
+                }
+            }
+            Step::Reap(at) => {
+                if !self.offers.is_empty() {
+                    let Expired { lease, term } = *at.get(&self.offers);
+                    self.append(SysOp::LeaseRevoke { lease, expired_in: Some(term) });
                 }
             }
             Step::Take => self.taken.extend(self.sequencer.take_batch(0)),
             Step::Commit => self.commit(),
-            Step::NewLeader { survivors } => self.new_leader(survivors),
+            Step::NewLeader { survivors } => self.new_leader(survivors, self.state.term() + 1),
+            Step::Again { survivors } => self.new_leader(survivors, self.state.term()),
         }
     }
 
@@ -125,13 +150,8 @@ impl World {
         self.promises.insert(lease, Promise { ttl_seconds, not_before });
     }
 
-    fn ended(&mut self, expired: Expired, revoke: bool) {
-        let promise = self.promises[&expired.lease.0];
-        assert!(promise.not_before <= self.now, "{:?} ends early", expired.lease);
-        assert_eq!(expired.term, self.sequencer.term());
-        if revoke {
-            self.append(SysOp::LeaseRevoke { lease: expired.lease, expired_in: Some(expired.term) });
-        }
+    fn assert_over(&self, lease: LeaseId) {
+        assert!(self.promises[&lease.0].not_before <= self.now, "{lease:?} ends early");
     }
 
     fn commit(&mut self) {
@@ -153,19 +173,23 @@ impl World {
         for record in &batch.records {
             match &record.sysop {
                 Some(SysOp::LeaseGrant { lease, ttl_seconds }) => self.promise(lease.0, *ttl_seconds),
-                Some(SysOp::LeaseRevoke { lease, .. }) => drop(self.promises.remove(&lease.0)),
+                Some(SysOp::LeaseRevoke { lease, expired_in }) => {
+                    if expired_in.is_some() {
+                        self.assert_over(*lease);
+                    }
+                    self.promises.remove(&lease.0);
+                }
                 _ => {}
             }
         }
         lsn
     }
 
-    fn new_leader(&mut self, survivors: usize) {
+    fn new_leader(&mut self, survivors: usize, term: u64) {
         for _ in 0..survivors.min(self.taken.len()) {
             self.apply();
         }
         self.taken.clear();
-        let term = self.state.term() + 1;
         self.state.skip(self.state.applied().next(), term);
         let limits = self.sequencer.limits;
         self.leader_since = self.now;

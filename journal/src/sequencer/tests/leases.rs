@@ -48,14 +48,48 @@ fn a_lease_that_is_not_there_cannot_be_revoked() {
     assert_eq!(refused(world.append(revoke(1, 5, None))), Verdict::LeaseNotFound(LeaseId(5)));
 }
 
-#[test]
-fn a_lease_that_ended_under_another_leader_is_not_revoked() {
+/// With the lease 5, which has ended and is handed out.
+fn with_an_ended_lease() -> World {
     let mut world = World::new();
     world.append(grant(1, 5));
     world.commit_all();
-    let verdict = refused(world.append(revoke(2, 5, Some(TERM - 1))));
-    assert_eq!(verdict, Verdict::Conflict { wait: Revision(1) });
+    world.now = Duration::from_secs(10);
+    assert_eq!(world.sequencer.expired(world.now), [Expired { lease: LeaseId(5), term: TERM }]);
+    world
+}
+
+#[test]
+fn a_lease_that_ended_is_revoked() {
+    let mut world = with_an_ended_lease();
     assert_eq!(world.append(revoke(2, 5, Some(TERM))), Answer::Later);
+}
+
+#[test]
+fn a_lease_that_ended_under_another_leader_is_not_revoked() {
+    let conflict = Verdict::Conflict { wait: Revision(1) };
+    let mut world = with_an_ended_lease();
+    assert_eq!(refused(world.append(revoke(2, 5, Some(TERM - 1)))), conflict);
+    world.sequencer = Sequencer::start(TERM, &world.state, limits(), world.now);
+    assert_eq!(refused(world.append(revoke(3, 5, Some(TERM)))), conflict);
+}
+
+#[test]
+fn a_lease_that_ended_and_was_granted_again_is_another() {
+    let mut world = with_an_ended_lease();
+    world.append(revoke(2, 5, Some(TERM)));
+    world.append(grant(3, 5));
+    assert!(matches!(refused(world.append(revoke(4, 5, Some(TERM)))), Verdict::Conflict { .. }));
+    assert_eq!(world.append(put_with_lease(5, "a", LeaseId(5))), Answer::Later);
+    world.commit_all();
+    assert!(matches!(refused(world.append(revoke(6, 5, Some(TERM)))), Verdict::Conflict { .. }));
+}
+
+#[test]
+fn a_lease_that_ended_and_is_gone_is_not_found() {
+    let mut world = with_an_ended_lease();
+    world.append(revoke(2, 5, None));
+    world.commit_all();
+    assert_eq!(refused(world.append(revoke(3, 5, Some(TERM)))), Verdict::LeaseNotFound(LeaseId(5)));
 }
 
 #[test]
@@ -79,12 +113,7 @@ fn attaching_to_a_lease_conflicts_with_its_revocation() {
 
 #[test]
 fn a_lease_that_has_ended_is_frozen() {
-    let mut world = World::new();
-    world.append(grant(1, 5));
-    world.commit_all();
-    world.now = Duration::from_secs(10);
-    let expired = Expired { lease: LeaseId(5), term: TERM };
-    assert_eq!(world.sequencer.expired(world.now), [expired]);
+    let mut world = with_an_ended_lease();
     let verdict = refused(world.append(put_with_lease(2, "a", LeaseId(5))));
     assert_eq!(verdict, Verdict::LeaseNotFound(LeaseId(5)));
     assert_eq!(world.sequencer.keep_alive(LeaseId(5), 0, world.now), KeepAlive::NotFound(0));

@@ -1,6 +1,10 @@
 # Shorthand: .ci/run and .ci/tools say what they do.
 
-# All checks, or the named steps: `just`, `just check clippy test`.
+# The steps of .ci/run.
+list:
+    @.ci/run list
+
+# All checks, or the named steps: `just check`, `just check clippy test`.
 check *steps:
     .ci/run {{steps}}
 

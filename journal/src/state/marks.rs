@@ -66,12 +66,6 @@ impl Marks {
         self.boundaries().iter().map(newest).min().flatten()
     }
 
-    /// The first position to keep, when the last `retention` positions before the trim point stay as well.
-    pub(crate) fn keep_from(&self, retention: u64) -> Lsn {
-        let trimmed = self.trim_point().map_or(0, |lsn| lsn.0.saturating_sub(retention));
-        Lsn(trimmed).next()
-    }
-
     /// Where what covers a key can change: between two neighbours all keys are alike.
     fn boundaries(&self) -> Vec<Bytes> {
         let ends = self.marks.iter().map(|mark| &mark.end).filter(|end| !end.is_empty());
@@ -134,14 +128,6 @@ mod tests {
         check(&[("", "", 5), ("", "m", 9), ("m", "", 7)], Some(7));
         check(&[("", "m", 9), ("m", "", 7), ("", "", 12)], Some(12));
         assert_eq!(marks(&[("", "m", 9), ("m", "", 7), ("", "", 12)]).iter().len(), 1);
-    }
-
-    #[test]
-    fn retention_keeps_more() {
-        assert_eq!(marks(&[]).keep_from(0), Lsn(1));
-        assert_eq!(marks(&[("", "", 50)]).keep_from(0), Lsn(51));
-        assert_eq!(marks(&[("", "", 50)]).keep_from(20), Lsn(31));
-        assert_eq!(marks(&[("", "", 50)]).keep_from(99), Lsn(1));
     }
 
     proptest! {

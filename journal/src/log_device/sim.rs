@@ -1,0 +1,300 @@
+//! A disk in memory, which fails as it is told to.
+//!
+//! A crash stops it in the middle of its nth operation: of a write any sectors arrive, in any order; of the names
+//! given since the last `sync_directory` any survive. Which ones, a seed decides, so that every run can be
+//! repeated. Without faults it is the disk of the ephemeral mode.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{LogDevice, LogFile, Mapping};
+
+/// What a disk writes as one.
+const SECTOR_BYTES: usize = 512;
+
+/// What goes wrong, and when. Operations are counted from 0: each create, write, rename, remove and sync.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) seed: u64,
+    /// The machine stops in this operation.
+    pub(crate) crash_at: Option<u64>,
+    /// This operation reports an error, having done part of its work. The next one succeeds.
+    pub(crate) fail_at: Option<u64>,
+    /// The disk holds no more than this.
+    pub(crate) bytes_max: Option<u64>,
+}
+
+/// A disk. Clones are the same disk.
+#[derive(Clone, Default)]
+pub(crate) struct Sim(Arc<Mutex<Disk>>);
+
+#[derive(Default)]
+struct Disk {
+    faults: Faults,
+    operations: u64,
+    crashed: bool,
+    /// As the running machine sees them.
+    names: BTreeMap<String, Arc<Content>>,
+    /// As they are on disk.
+    durable: BTreeMap<String, Arc<Content>>,
+    changes: Vec<Change>,
+}
+
+enum Change {
+    Create(String, Arc<Content>),
+    Rename(String, String),
+    Remove(String),
+}
+
+/// A file's bytes. Those behind the end of `written` are zeros that take no memory.
+struct Content {
+    bytes: u64,
+    written: Mutex<Vec<u8>>,
+}
+
+/// How an operation goes.
+enum Fate {
+    Done,
+    /// As far as these random bits say.
+    Partly(Bits, io::Error),
+    Refused(io::Error),
+}
+
+/// Random bits from a seed (splitmix64).
+struct Bits(u64);
+
+impl Bits {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn coin(&mut self) -> bool {
+        self.next() & 1 == 1
+    }
+}
+
+impl Disk {
+    fn operate(&mut self) -> Fate {
+        let operation = self.operations;
+        self.operations += 1;
+        if self.crashed {
+            return Fate::Refused(io::Error::other("the machine has stopped"));
+        }
+        let bits = Bits(self.faults.seed ^ operation.wrapping_mul(0xa076_1d64_78bd_642f));
+        if self.faults.crash_at == Some(operation) {
+            self.crashed = true;
+            return Fate::Partly(bits, io::Error::other("the machine has stopped"));
+        }
+        if self.faults.fail_at == Some(operation) {
+            return Fate::Partly(bits, io::Error::from_raw_os_error(5));
+        }
+        Fate::Done
+    }
+
+    fn change(&mut self, change: Change) -> io::Result<()> {
+        let error = match self.operate() {
+            Fate::Refused(error) => return Err(error),
+            Fate::Partly(mut bits, error) => {
+                if bits.coin() {
+                    return Err(error);
+                }
+                Some(error)
+            }
+            Fate::Done => None,
+        };
+        apply(&mut self.names, &change);
+        self.changes.push(change);
+        error.map_or(Ok(()), Err)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.names.values().map(|content| content.bytes).sum()
+    }
+}
+
+fn apply(names: &mut BTreeMap<String, Arc<Content>>, change: &Change) {
+    match change {
+        Change::Create(name, content) => drop(names.insert(name.clone(), Arc::clone(content))),
+        Change::Rename(from, to) => {
+            if let Some(content) = names.remove(from) {
+                names.insert(to.clone(), content);
+            }
+        }
+        Change::Remove(name) => drop(names.remove(name)),
+    }
+}
+
+impl LogDevice for Sim {
+    fn place(&self) -> String {
+        "memory".into()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.lock().names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Box<dyn LogFile>> {
+        let mut disk = self.0.lock();
+        if disk.faults.bytes_max.is_some_and(|max| max < disk.bytes() + bytes) {
+            return Err(io::Error::from_raw_os_error(28));
+        }
+        let content = |bytes| Arc::new(Content { bytes, written: Mutex::default() });
+        match disk.operate() {
+            Fate::Refused(error) => Err(error),
+            Fate::Partly(mut bits, error) => {
+                let part = Change::Create(name.into(), content(bits.next() % bytes));
+                apply(&mut disk.names, &part);
+                disk.changes.push(part);
+                Err(error)
+            }
+            Fate::Done => {
+                let content = content(bytes);
+                let whole = Change::Create(name.into(), Arc::clone(&content));
+                apply(&mut disk.names, &whole);
+                disk.changes.push(whole);
+                drop(disk);
+                Ok(Box::new(SimFile { disk: self.clone(), content }))
+            }
+        }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        let disk = self.0.lock();
+        let content = disk.names.get(name).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(SimFile { disk: self.clone(), content }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.lock().change(Change::Rename(from.into(), to.into()))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.0.lock().change(Change::Remove(name.into()))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        let mut disk = self.0.lock();
+        match disk.operate() {
+            Fate::Refused(error) | Fate::Partly(_, error) => Err(error),
+            Fate::Done => {
+                disk.durable = disk.names.clone();
+                disk.changes.clear();
+                Ok(())
+            }
+        }
+    }
+}
+
+struct SimFile {
+    disk: Sim,
+    content: Arc<Content>,
+}
+
+impl LogFile for SimFile {
+    fn bytes(&self) -> u64 {
+        self.content.bytes
+    }
+
+    fn write_durable(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        assert!((offset + bytes.len()) as u64 <= self.content.bytes, "files keep their size");
+        let fate = self.disk.0.lock().operate();
+        let mut written = self.content.written.lock();
+        match fate {
+            Fate::Refused(error) => Err(error),
+            Fate::Partly(mut bits, error) => {
+                for (place, sector) in (offset..).step_by(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES)) {
+                    if bits.coin() {
+                        put(&mut written, place, sector);
+                    }
+                }
+                Err(error)
+            }
+            Fate::Done => {
+                put(&mut written, offset, bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        if self.content.bytes < (offset + buffer.len()) as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let written = self.content.written.lock();
+        let there = written.get(offset..).unwrap_or_default();
+        let length = there.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&there[..length]);
+        buffer[length..].fill(0);
+        Ok(())
+    }
+
+    fn map(&self) -> io::Result<Option<Mapping>> {
+        Ok(None)
+    }
+}
+
+fn put(written: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if written.len() < end {
+        written.resize(end, 0);
+    }
+    written[offset..end].copy_from_slice(bytes);
+}
+
+#[cfg(test)]
+impl Sim {
+    pub(crate) fn with(faults: Faults) -> Sim {
+        let sim = Sim::default();
+        sim.0.lock().faults = faults;
+        sim
+    }
+
+    /// How much it has been asked to do so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.0.lock().operations
+    }
+
+    /// Stops the machine now, if it has not stopped, and answers the disk as the next start finds it.
+    pub(crate) fn restart(&self, faults: Faults) -> Sim {
+        let mut disk = self.0.lock();
+        disk.crashed = true;
+        let mut bits = Bits(disk.faults.seed ^ disk.operations ^ 0xd15c);
+        let mut names = disk.durable.clone();
+        for change in &disk.changes {
+            if bits.coin() {
+                apply(&mut names, change);
+            }
+        }
+        let copy = |content: &Arc<Content>| {
+            let written = Mutex::new(content.written.lock().clone());
+            Arc::new(Content { bytes: content.bytes, written })
+        };
+        let names: BTreeMap<_, _> =
+            names.iter().map(|(name, content)| (name.clone(), copy(content))).collect();
+        let durable = names.clone();
+        Sim(Arc::new(Mutex::new(Disk { faults, names, durable, ..Disk::default() })))
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        let content = Arc::clone(&self.0.lock().names[name]);
+        let mut bytes = content.written.lock().clone();
+        bytes.resize(usize::try_from(content.bytes).unwrap(), 0);
+        bytes
+    }
+
+    /// Puts other bytes, perhaps fewer or more, in the place of a file.
+    pub(crate) fn replace(&self, name: &str, bytes: Vec<u8>) {
+        let content = Arc::new(Content { bytes: bytes.len() as u64, written: Mutex::new(bytes) });
+        let mut disk = self.0.lock();
+        disk.names.insert(name.into(), Arc::clone(&content));
+        disk.durable.insert(name.into(), content);
+    }
+}

@@ -1,24 +1,32 @@
 //! The order: an ordered, durable journal of facts, and the sequencer that gives each its revision.
 
+mod block;
 mod client;
 mod clock;
 mod codec;
 mod config;
 mod confirmation;
 mod conflicts;
+mod data_directory;
 mod error;
 mod key_range;
 mod lessor;
-
+mod log;
+mod log_device;
 mod lsn;
 mod memory_log;
+mod metrics;
 mod node;
 mod origin;
 mod raft;
 mod record;
+mod recovery;
 mod revision;
+mod segment;
+mod segments;
 mod sequencer;
 mod sequencer_task;
+mod spans;
 mod state;
 mod tail;
 mod trim;
@@ -30,6 +38,7 @@ pub use config::{Config, Storage};
 pub use error::Error;
 pub use key_range::KeyRange;
 pub use lsn::Lsn;
+pub use metrics::{Histogram, LogMetrics};
 pub use node::Node;
 pub use origin::Origin;
 pub use record::{Alarm, Append, Batch, Entry, LeaseId, Read, Record, SysOp, Write};

@@ -1,0 +1,158 @@
+//! Reads what is in a directory, or refuses it.
+//!
+//!      3   4      6   7   8*        the newest run without a gap is the log; 8 is written on
+//!     left over  [ the log  ]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::block::PAGE_BYTES;
+use crate::error::Error;
+use crate::log_device::{LogDevice, LogFile};
+use crate::recovery::{self, Chain, Damage, End, Replay};
+use crate::segment::{self, BadHeader, Header, SEGMENT_BYTES_MAX, Segment};
+
+/// A log as it was found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) segments: BTreeMap<u64, Arc<Segment>>,
+    pub(super) replay: Replay,
+    /// Where the next block goes in the newest segment, and what it connects to. `None` in a new directory.
+    pub(super) end: Option<(usize, Chain)>,
+    /// Names of files that hold nothing any more.
+    pub(super) left_over: Vec<String>,
+    /// What was cut off, for an operator to read.
+    pub(super) warning: Option<String>,
+}
+
+pub(super) fn open(device: &dyn LogDevice, cluster: u64) -> Result<Found, Error> {
+    let mut numbers: Vec<u64> = device
+        .list()
+        .map_err(|error| Error::Io(format!("cannot read the directory {}: {error}", device.place())))?
+        .iter()
+        .filter_map(|name| segment::number(name))
+        .collect();
+    numbers.sort_unstable();
+    let run = newest_run(&numbers);
+    let mut found = Found::default();
+    found.left_over =
+        numbers[..numbers.len() - run.len()].iter().map(|&number| segment::name(number)).collect();
+    let mut buffer = Vec::new();
+    for &number in run {
+        let segment = open_segment(device, number, cluster)?;
+        found.add(segment, &mut buffer)?;
+    }
+    found.finish(run)?;
+    Ok(found)
+}
+
+/// The numbers at the end that follow each other.
+fn newest_run(numbers: &[u64]) -> &[u64] {
+    let gap = numbers.windows(2).rposition(|pair| pair[0].checked_add(1) != Some(pair[1]));
+    &numbers[gap.map_or(0, |gap| gap + 1)..]
+}
+
+impl Found {
+    /// Goes on with the next segment.
+    fn add(&mut self, segment: Segment, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let header = segment.header;
+        let here = Chain { number: header.first_number, crc: header.chain };
+        if let Some(((offset, end), before)) = self.end.zip(self.segments.values().next_back())
+            && end != here
+        {
+            let what = format!("block {} is bad, and later segments go on behind it", end.number);
+            return Err(before.damaged(offset as u64, &what));
+        }
+        let bytes = usize::try_from(header.bytes).expect("a segment is at most 1 GiB");
+        buffer.resize(bytes, 0);
+        segment.file.read(0, buffer).map_err(|error| segment.failed("read", &error))?;
+        let end = recovery::scan(buffer, header.segment, here, &mut self.replay)
+            .map_err(|Damage { offset, what }| segment.damaged(offset as u64, what))?;
+        self.check(&segment, here, &end)?;
+        self.end = Some((end.offset, end.chain));
+        // Only the newest segment can be torn now; older ones were cut by an earlier start.
+        self.warning = end.torn.then(|| {
+            format!(
+                "{} ends at offset {} with a block {} that was not completely written: it is cut off",
+                segment.path, end.offset, end.chain.number
+            )
+        });
+        self.segments.insert(header.segment, Arc::new(segment));
+        Ok(())
+    }
+
+    fn check(&self, segment: &Segment, begin: Chain, end: &End) -> Result<(), Error> {
+        if end.chain == begin {
+            return Err(segment.damaged(end.offset as u64, "it does not begin with its state"));
+        }
+        let first = self.segments.is_empty();
+        if first && self.replay.state.is_none() {
+            return Err(segment.damaged(PAGE_BYTES as u64, "it does not begin with its state"));
+        }
+        if let Some(proof) = end.proof {
+            let what =
+                format!("block {} is bad, and the block at {proof} goes on behind it", end.chain.number);
+            return Err(segment.damaged(end.offset as u64, &what));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, run: &[u64]) -> Result<(), Error> {
+        let Some(&first) = run.first() else { return Ok(()) };
+        if self.replay.complete() {
+            return Ok(());
+        }
+        let path = &self.segments[&first].path;
+        Err(Error::Corrupt(format!(
+            "segments before {path} are missing, and they hold entries that are needed"
+        )))
+    }
+}
+
+fn open_segment(device: &dyn LogDevice, number: u64, cluster: u64) -> Result<Segment, Error> {
+    let name = segment::name(number);
+    let path = format!("{}/{name}", device.place());
+    let failed = |error| Error::Io(format!("cannot read {path}: {error}"));
+    let file = device.open(&name).map_err(failed)?;
+    let damaged = |what: String| Error::Corrupt(format!("{path} is damaged at offset 0: {what}"));
+    let header = header(&*file).map_err(failed)?.map_err(|bad| damaged(bad.to_string()))?;
+    if header.cluster != cluster {
+        let (found, ours) = (header.cluster, cluster);
+        return Err(Error::Io(format!(
+            "{path} belongs to cluster {found:016x}, and this is cluster {ours:016x}"
+        )));
+    }
+    if header.segment != number {
+        return Err(damaged(format!("its header is that of segment {}", header.segment)));
+    }
+    if header.bytes != file.bytes() || SEGMENT_BYTES_MAX < header.bytes {
+        return Err(damaged(format!(
+            "the file has {} bytes and its header says {}",
+            file.bytes(),
+            header.bytes
+        )));
+    }
+    Ok(Segment::new(header, path, file))
+}
+
+fn header(file: &dyn LogFile) -> std::io::Result<Result<Header, BadHeader>> {
+    let mut page = [0; PAGE_BYTES];
+    if file.bytes() < PAGE_BYTES as u64 {
+        return Ok(Err(BadHeader::Magic));
+    }
+    file.read(0, &mut page)?;
+    Ok(Header::decode(&page))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest_run;
+
+    #[test]
+    fn what_lies_before_a_gap_is_left_over() {
+        assert_eq!(newest_run(&[3, 4, 6, 7, 8]), [6, 7, 8]);
+        assert_eq!(newest_run(&[1, 2]), [1, 2]);
+        assert_eq!(newest_run(&[]), [0; 0]);
+        assert_eq!(newest_run(&[u64::MAX - 1, u64::MAX]), [u64::MAX - 1, u64::MAX]);
+    }
+}

@@ -1,0 +1,138 @@
+//! Steps that wait for the log's thread, beside what can already be read of them.
+//!
+//! Both are under one lock, so that steps are written in the order in which they became visible.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::Done;
+use super::view::{Ticket, View};
+use super::writer::{Step, Written};
+use crate::error::Error;
+use crate::segment::Segment;
+
+/// Steps that wait. When full, whoever asks waits for the disk; Raft has far fewer in flight.
+const ITEMS_MAX: usize = 4_096;
+/// Bytes that wait. One step may be larger, alone.
+const BYTES_MAX: usize = 256 << 20;
+
+/// A step and whom to tell.
+pub(super) struct Queued {
+    pub(super) ticket: Ticket,
+    pub(super) step: Step,
+    pub(super) done: Done,
+}
+
+/// What callers and the thread share.
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    work: Condvar,
+    room: Condvar,
+    committed_end: AtomicU64,
+}
+
+struct Inner {
+    view: View,
+    queue: Vec<Queued>,
+    queue_bytes: usize,
+    tickets: Ticket,
+    closed: bool,
+    /// The first error: the log has stopped.
+    error: Option<Error>,
+}
+
+impl Shared {
+    pub(super) fn new(view: View) -> Shared {
+        let inner = Inner { view, queue: Vec::new(), queue_bytes: 0, tickets: 0, closed: false, error: None };
+        Shared {
+            inner: Mutex::new(inner),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            committed_end: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets `change` become visible and queues its step. On a log that has failed nothing changes any more, and the
+    /// thread says so to `done` in its turn; on a closed one there is no thread.
+    pub(super) fn ask(
+        &self,
+        bytes: usize,
+        done: Done,
+        change: impl FnOnce(&mut View, Ticket) -> Step,
+    ) -> Result<(), (Done, Error)> {
+        let mut inner = self.room(bytes);
+        if inner.closed {
+            return Err((done, Error::Closed));
+        }
+        inner.tickets += 1;
+        let ticket = inner.tickets;
+        let step = if inner.error.is_none() { change(&mut inner.view, ticket) } else { Step::Nothing };
+        inner.queue.push(Queued { ticket, step, done });
+        inner.queue_bytes += bytes;
+        drop(inner);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    fn room(&self, bytes: usize) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner.lock();
+        self.room.wait_while(&mut inner, |inner| {
+            let full = ITEMS_MAX <= inner.queue.len() || BYTES_MAX < inner.queue_bytes + bytes;
+            full && !inner.queue.is_empty() && !inner.closed
+        });
+        inner
+    }
+
+    /// Waits for work and takes all of it; `None` when the log was closed and everything was taken.
+    pub(super) fn take(&self) -> Option<Vec<Queued>> {
+        let mut inner = self.inner.lock();
+        self.work.wait_while(&mut inner, |inner| inner.queue.is_empty() && !inner.closed);
+        inner.queue_bytes = 0;
+        let batch = std::mem::take(&mut inner.queue);
+        drop(inner);
+        self.room.notify_all();
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    pub(super) fn publish(&self, written: Written, ticket: Ticket) -> Vec<Arc<Segment>> {
+        self.inner.lock().view.publish(written, ticket)
+    }
+
+    pub(super) fn view<T>(&self, look: impl FnOnce(&View) -> T) -> T {
+        look(&self.inner.lock().view)
+    }
+
+    pub(super) fn last_ticket(&self) -> Ticket {
+        self.inner.lock().tickets
+    }
+
+    /// Stops the log for ever.
+    pub(super) fn fail(&self, error: Error) {
+        tracing::error!(%error, "the journal has stopped");
+        self.inner.lock().error.get_or_insert(error);
+    }
+
+    pub(super) fn error(&self) -> Option<Error> {
+        self.inner.lock().error.clone()
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.inner.lock().error.is_some()
+    }
+
+    pub(super) fn note_committed(&self, end: u64) {
+        self.committed_end.fetch_max(end, Ordering::Relaxed);
+    }
+
+    pub(super) fn committed_end(&self) -> u64 {
+        self.committed_end.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close(&self) {
+        self.inner.lock().closed = true;
+        self.work.notify_all();
+        self.room.notify_all();
+    }
+}

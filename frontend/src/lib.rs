@@ -2,8 +2,10 @@
 
 #![allow(dead_code, unused_imports, reason = "the node that starts these comes next")]
 
+pub mod config;
 mod grpc;
 mod http;
 mod listener;
+pub mod logging;
 mod metrics;
 pub mod version;

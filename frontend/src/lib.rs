@@ -2,10 +2,24 @@
 
 #![allow(dead_code, unused_imports, reason = "the node that starts these comes next")]
 
+pub mod answer;
+mod arrange;
+mod compare;
 pub mod config;
+pub mod error;
+pub mod etcd;
+mod evaluate;
 mod grpc;
 mod http;
 mod listener;
 pub mod logging;
 mod metrics;
+pub mod operation;
 pub mod version;
+
+#[cfg(test)]
+#[path = "../../tests/harness/model.rs"]
+#[expect(unreachable_pub, reason = "the suites use it too, from outside")]
+mod model;
+#[cfg(test)]
+mod requests;

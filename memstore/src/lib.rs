@@ -6,6 +6,8 @@ mod frontier;
 mod key_value;
 mod partition_id;
 mod query;
+mod set_hash;
+mod snapshot;
 mod stats;
 
 pub use error::Error;

@@ -129,7 +129,7 @@ impl Machine {
                 let mut entries = Vec::new();
                 for &size in sizes {
                     let (index, term) = (then.next(), self.term);
-                    let payload = Bytes::from(vec![(index + term) as u8; size]);
+                    let payload = Bytes::from(vec![(index + term).to_le_bytes()[0]; size]);
                     entries.push(LogEntry { index, term, kind: 1, payload });
                     then.entries.extend(entries.last().map(|entry| (index, entry.clone())));
                     self.history.push(then.clone());

@@ -34,9 +34,9 @@ pub(super) fn open(device: &dyn LogDevice, cluster: u64) -> Result<Found, Error>
         .collect();
     numbers.sort_unstable();
     let run = newest_run(&numbers);
-    let mut found = Found::default();
-    found.left_over =
+    let left_over =
         numbers[..numbers.len() - run.len()].iter().map(|&number| segment::name(number)).collect();
+    let mut found = Found { left_over, ..Found::default() };
     let mut buffer = Vec::new();
     for &number in run {
         let segment = open_segment(device, number, cluster)?;

@@ -129,7 +129,7 @@ fn callbacks_come_in_order() {
 fn old_entries_are_read_from_sealed_segments_through_memory_maps() {
     let scratch = tempfile::tempdir().unwrap();
     let log = start_in(scratch.path(), Settings { make_ahead: true, ..SETTINGS }).unwrap();
-    let entries: Vec<_> = (0..100).map(|index| entry(index, Bytes::from(vec![index as u8; 3_000]))).collect();
+    let entries: Vec<_> = (0..100_u8).map(|index| entry(index.into(), vec![index; 3_000].into())).collect();
     for entry in &entries {
         append(&log, [entry.clone()]);
     }

@@ -4,6 +4,7 @@
 
 pub mod answer;
 mod arrange;
+mod barriers;
 mod compare;
 pub mod config;
 pub mod error;
@@ -15,7 +16,11 @@ mod listener;
 pub mod logging;
 mod metrics;
 pub mod operation;
+mod quota;
+mod seen;
 pub mod version;
+
+pub use quota::{Effect, Quota};
 
 #[cfg(test)]
 #[path = "../../tests/harness/model.rs"]

@@ -2,7 +2,8 @@
 //! of which it keeps a copy for each revision.
 //!
 //! It takes and gives what is on the wire, with all that a client can see but cluster, member and term.
-//! It shares no code with what it judges.
+//! It shares no code with what it judges, and was itself judged: tens of thousands of requests by chance were
+//! answered alike by etcd 3.6.16, and by 3.7.3 except that 3.7 leaves leases out where only keys are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -14,7 +14,6 @@ mod lessor;
 mod log;
 mod log_device;
 mod lsn;
-mod memory_log;
 mod metrics;
 mod node;
 mod origin;

@@ -15,7 +15,7 @@ use crate::client::{COMMANDS_MAX, Journal, Status};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::error::Error;
-use crate::memory_log::Log;
+use crate::log::Log;
 use crate::raft::Cluster;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::Network;
@@ -30,6 +30,7 @@ use crate::trim;
 pub struct Node {
     handle: Journal,
     cluster: Cluster,
+    log: Log,
     closing: CancellationToken,
     stopped: CancellationToken,
     task: JoinHandle<()>,
@@ -42,7 +43,7 @@ impl Node {
     /// # Errors
     /// `Io` and `Corrupt`: the directory cannot be used, or what is in it.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Node, Error> {
-        let (log, snapshots) = open(&config)?;
+        let (log, snapshots) = open(&config, clock.clone())?;
         Node::assemble(config, clock, log, snapshots, Network::Alone).await
     }
 
@@ -53,18 +54,20 @@ impl Node {
         snapshots: SnapshotStore,
         network: Network,
     ) -> Result<Node, Error> {
-        let store = LogStore::new(log)?;
+        let store = LogStore::new(log.clone())?;
         let restored = Restored::load(&snapshots)?;
         let tail = TailSource::new(Arc::new(store.clone()), restored.tail(), config.recent_bytes_max);
         let status = Status { cluster: config.cluster, node: config.node, ..Status::default() };
         let (status, shown) = watch::channel(status);
-        let machine = StateMachine::new(restored, snapshots, tail.clone(), status, config.retention_bytes);
+        let retention_bytes = config.retention_bytes;
+        let machine =
+            StateMachine::new(restored, snapshots, tail.clone(), store.clone(), status, retention_bytes);
         let state = machine.machine();
         let cluster = Cluster::start(&config, store, machine, network).await?;
 
         let (commands, questions) = mpsc::channel(COMMANDS_MAX);
         let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
-        let trimming = tokio::spawn(trim::run(cluster.clone(), state.progress()));
+        let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone()));
         let patience = config.election_timeout * 2;
         let task = SequencerTask::new(
             cluster.clone(),
@@ -84,7 +87,7 @@ impl Node {
                 drop(stopped);
             })
         };
-        Ok(Node { handle, cluster, closing, stopped, task, trimming })
+        Ok(Node { handle, cluster, log, closing, stopped, task, trimming })
     }
 
     /// The way in, for everybody.
@@ -111,23 +114,25 @@ impl Node {
         self.closing.cancel();
         join(self.task).await;
         self.cluster.close().await;
-        self.trimming.abort();
+        join(self.trimming).await;
+        self.log.close();
     }
 }
 
 async fn join(task: JoinHandle<()>) {
     if let Err(error) = task.await {
-        tracing::error!(%error, "the sequencer's task failed");
+        tracing::error!(%error, "a task of the journal failed");
     }
 }
 
-fn open(config: &Config) -> Result<(Log, SnapshotStore), Error> {
-    match &config.storage {
-        Storage::Directory(_) => {
-            Err(Error::Io("unimplemented: a journal on disk comes with the segment log".into()))
-        }
-        Storage::Memory => Ok((Log::default(), SnapshotStore::Memory(Arc::default()))),
-    }
+/// The directory is the log's, which has locked it; the state's snapshot lies beside the segments.
+fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<(Log, SnapshotStore), Error> {
+    let log = Log::open(&config.storage, config.cluster, clock)?;
+    let snapshots = match &config.storage {
+        Storage::Directory(path) => SnapshotStore::Directory(path.clone()),
+        Storage::Memory => SnapshotStore::Memory(Arc::default()),
+    };
+    Ok((log, snapshots))
 }
 
 fn limits(config: &Config) -> Limits {

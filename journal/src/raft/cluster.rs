@@ -106,6 +106,12 @@ impl Cluster {
         self.servers.changed().await.map_err(|_| Error::Closed)
     }
 
+    /// Waits until Raft has stopped, whatever stopped it.
+    pub(crate) async fn stopped(&self) {
+        let mut servers = self.servers.clone();
+        while servers.changed().await.is_ok() {}
+    }
+
     /// Proposes a batch in its term; in any other it is refused. Proposals keep their order. `landed` is
     /// dropped where nobody knows what became of it.
     pub(crate) async fn propose(&self, batch: Batch, landed: impl FnOnce(Landing) + Send + 'static) {
@@ -145,7 +151,7 @@ impl Cluster {
         self.raft.trigger().transfer_leader(node).await.map_err(|_| Error::Closed)
     }
 
-    /// Forgets the entries before `keep_from`, once a snapshot stands for them.
+    /// Forgets the entries before `keep_from`, once a snapshot stands for them. They are gone when it returns.
     ///
     /// # Errors
     /// `Closed`.
@@ -157,7 +163,12 @@ impl Cluster {
             self.raft.trigger().snapshot().await.map_err(|_| Error::Closed)?;
             snapshots.changed().await.map_err(|_| Error::Closed)?;
         }
-        self.raft.trigger().purge_log(last).await.map_err(|_| Error::Closed)
+        self.raft.trigger().purge_log(last).await.map_err(|_| Error::Closed)?;
+        let mut data = self.raft.data_metrics();
+        while !covers(data.borrow_watched().purged) {
+            data.changed().await.map_err(|_| Error::Closed)?;
+        }
+        Ok(())
     }
 
     /// Stops, and answers when nothing of Raft runs any more.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::membership;
 use super::types::{LogId, Payload, RaftEntry, RaftPayload, term};
-use crate::memory_log::LogEntry;
+use crate::log::LogEntry;
 
 const BLANK: u8 = 0;
 const BATCH: u8 = 1;

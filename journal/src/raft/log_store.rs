@@ -23,9 +23,10 @@ use tokio_stream::Stream;
 
 use super::types::{LogId, RaftEntry, RaftPayload, Types, Vote, index, lsn, term};
 use super::{entry, membership};
+use crate::client::Status;
 use crate::error::Error;
+use crate::log::{Done, Log, LogEntry};
 use crate::lsn::Lsn;
-use crate::memory_log::Log;
 use crate::record::Entry;
 use crate::tail::Archive;
 
@@ -109,11 +110,19 @@ impl LogStore {
         if let Some(part) = self.shared.memory.read().read(from, to) {
             return Ok(part);
         }
-        let part = self.log.read(from, to);
+        let part = self.log.read(from, to)?;
         if part.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("entry {from} is not in the log")));
         }
-        part.into_iter().map(entry::from_log).collect()
+        // Copied, since whoever keeps a value would keep the whole segment from being reused.
+        let copy = |read: LogEntry| LogEntry { payload: Bytes::copy_from_slice(&read.payload), ..read };
+        part.into_iter().map(|read| entry::from_log(copy(read))).collect()
+    }
+
+    /// What there is to say about the log.
+    pub(crate) fn measure(&self, status: &mut Status) {
+        status.first = self.purged().map_or(Lsn(1), |id| lsn(&id).next());
+        status.disk_bytes = self.log.disk_bytes();
     }
 
     fn last(&self) -> Option<LogId> {
@@ -127,10 +136,26 @@ impl LogStore {
 }
 
 /// Waits for what `write` calls back about.
-async fn durable(write: impl FnOnce(crate::memory_log::Done)) -> io::Result<()> {
+async fn durable(write: impl FnOnce(Done)) -> io::Result<()> {
     let (done, wait) = oneshot::channel();
-    write(Box::new(move |result| drop(done.send(result))));
+    write(called(move |result| drop(done.send(result))));
     wait.await.unwrap_or_else(|_| Err(io::Error::other("the log is closed")))
+}
+
+#[cfg(not(test))]
+fn called(done: impl FnOnce(io::Result<()>) + Send + 'static) -> Done {
+    Box::new(done)
+}
+
+/// Virtual time stands still while the log's thread works: tokio lets none pass while a blocking task runs.
+#[cfg(test)]
+fn called(done: impl FnOnce(io::Result<()>) + Send + 'static) -> Done {
+    let (working, worked) = std::sync::mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || worked.recv());
+    Box::new(move |result| {
+        done(result);
+        drop(working);
+    })
 }
 
 impl RaftLogReader<Types> for LogStore {
@@ -229,6 +254,24 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        if let Some(committed) = committed {
+            self.log.save_committed(committed.index());
+        }
+        Ok(())
+    }
+
+    /// Before the quorum is found again a restarted node already has what it knows to be committed.
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        let Some(index) = self.log.recovered().committed else { return Ok(None) };
+        let purged = self.purged();
+        if purged.is_some_and(|purged| index <= purged.index()) {
+            return Ok(purged);
+        }
+        let entry = self.log.read(index, index + 1)?.pop();
+        Ok(entry.map(|entry| LogId::new_term_index(entry.term, entry.index)))
+    }
+
     async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> Result<(), io::Error>
     where
         I: IntoIterator<Item = RaftEntry> + OptionalSend,
@@ -243,7 +286,7 @@ impl RaftLogStorage<Types> for LogStore {
             }
             memory.shrink();
         }
-        self.log.append(for_log, Box::new(move |result| flushed.io_completed(result)));
+        self.log.append(for_log, called(move |result| flushed.io_completed(result)));
         Ok(())
     }
 

@@ -174,7 +174,15 @@ impl RaftNetworkV2<Types> for Link {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let (raft, hub, node) = self.there().await?;
+            let (raft, hub, node) = match self.there().await {
+                Ok(there) => there,
+                // openraft waits before it hands out a request again, but not before it opens a stream again: whoever
+                // fails without having taken a request is asked again at once, for ever.
+                Err(error) => {
+                    let failed: BoxStream<'s, _> = Box::pin(input.map(move |_| Err(error.clone().into())));
+                    return Ok(failed);
+                }
+            };
             let target = self.target;
             let sent = Sent { input, hub: hub.clone(), from: node, to: target, travelling: None };
             let answers = raft.stream_append(sent).map(move |answer| {

@@ -25,7 +25,6 @@ const NAME_WHILE_WRITTEN: &str = "state.snapshot.new";
 /// Where the snapshot is kept.
 #[derive(Clone, Debug)]
 pub(crate) enum SnapshotStore {
-    #[cfg_attr(not(test), expect(dead_code, reason = "comes with the segment log"))]
     Directory(PathBuf),
     /// Of a journal without a disk, or of a test's.
     Memory(Arc<Mutex<Option<Bytes>>>),

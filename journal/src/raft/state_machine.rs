@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt};
 
 use super::entry;
-use super::log_store::committed;
+use super::log_store::{LogStore, committed};
 use super::snapshot::SnapshotStore;
 use super::types::{LogId, Membership, RaftEntry, RaftPayload, Snapshot, SnapshotMeta, Types, lsn, term};
 use crate::client::Status;
@@ -79,6 +79,7 @@ pub(crate) struct Machine {
     inner: Mutex<Inner>,
     retention_bytes: u64,
     tail: TailSource,
+    log: LogStore,
     status: watch::Sender<Status>,
     progress: watch::Sender<Progress>,
 }
@@ -95,6 +96,11 @@ impl Machine {
 
     pub(crate) fn status(&self) -> &watch::Sender<Status> {
         &self.status
+    }
+
+    /// The log has been trimmed.
+    pub(crate) fn measure(&self) {
+        self.status.send_modify(|status| self.log.measure(status));
     }
 
     /// Applies entries to the state. Answers what came of each.
@@ -118,6 +124,7 @@ impl Machine {
             status.compacted = state.compacted();
             status.alarms.clear();
             status.alarms.extend(state.alarms());
+            self.log.measure(status);
         });
     }
 }
@@ -184,6 +191,7 @@ impl StateMachine {
         restored: Restored,
         snapshots: SnapshotStore,
         tail: TailSource,
+        log: LogStore,
         status: watch::Sender<Status>,
         retention_bytes: u64,
     ) -> StateMachine {
@@ -191,7 +199,7 @@ impl StateMachine {
         let Restored { state, membership } = restored;
         let inner = Inner { state, membership, volume: Volume::default() };
         let progress = watch::Sender::default();
-        let machine = Machine { inner: Mutex::new(inner), retention_bytes, tail, status, progress };
+        let machine = Machine { inner: Mutex::new(inner), retention_bytes, tail, log, status, progress };
         machine.show(&machine.inner.lock());
         StateMachine { machine: Arc::new(machine), snapshots }
     }

@@ -26,7 +26,7 @@ impl openraft::RaftTypeConfig for Types {
     type Vote = openraft::Vote<Self::LeaderId>;
     type Payload = openraft::EntryPayload<Payload, u64, openraft::BasicNode>;
     type Entry = openraft::Entry<CommittedTerm, Self::Payload>;
-    type AsyncRuntime = openraft::TokioRuntime;
+    type AsyncRuntime = super::runtime::Runtime;
     type Responder<T>
         = Reply<T>
     where

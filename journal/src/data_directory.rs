@@ -35,7 +35,7 @@ impl DataDirectory {
         let failed = |error: io::Error| {
             Error::Io(format!("cannot use {} as a data directory: {error}", path.display()))
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        make(path).map_err(failed)?;
         let lock = lock(path).map_err(failed)?.ok_or_else(|| {
             Error::Io(format!("the data directory {} is in use by another process", path.display()))
         })?;
@@ -50,6 +50,17 @@ impl DataDirectory {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes the directory and those above it. Their names must be durable, too, before anything in them counts.
+fn make(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for parent in missing.iter().filter_map(|path| path.parent()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn lock(path: &Path) -> io::Result<Option<File>> {

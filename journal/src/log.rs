@@ -9,8 +9,11 @@
 mod open;
 mod queue;
 mod view;
+mod worker;
 mod writer;
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +36,9 @@ use crate::log_device::sim::Sim;
 use crate::lsn::Lsn;
 use crate::metrics::LogMetrics;
 use crate::segments::Segments;
-use queue::{Queued, Shared};
+use queue::Shared;
 use view::{Source, View};
+use worker::Worker;
 use writer::{Step, Writer};
 
 pub(crate) use crate::block::LogEntry;
@@ -345,58 +349,4 @@ fn to_io(error: Error) -> io::Error {
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
-}
-
-/// The log's thread.
-struct Worker {
-    writer: Writer,
-    shared: Arc<Shared>,
-}
-
-impl Worker {
-    fn run(&mut self) {
-        while let Some(batch) = self.shared.take() {
-            self.turn(batch);
-        }
-        if !self.shared.failed()
-            && let Err(error) = self.mark()
-        {
-            self.shared.fail(error);
-        }
-    }
-
-    /// Makes one batch durable and calls back.
-    fn turn(&mut self, batch: Vec<Queued>) {
-        let Some(last) = batch.last().map(|queued| queued.ticket) else { return };
-        let outcome = match self.shared.error() {
-            Some(error) => Err(error),
-            None => self.commit(&batch),
-        };
-        let (result, retired) = match outcome {
-            Ok(written) => (Ok(()), self.shared.publish(written, last)),
-            Err(error) => (Err(error), Vec::new()),
-        };
-        for queued in batch {
-            (queued.done)(result.clone().map_err(to_io));
-        }
-        if let Err(error) = self.writer.segments.recycle(retired) {
-            self.shared.fail(error);
-        }
-    }
-
-    fn commit(&mut self, batch: &[Queued]) -> Result<writer::Written, Error> {
-        self.writer.committed_end = self.writer.committed_end.max(self.shared.committed_end());
-        self.writer.commit(batch.iter().map(|queued| &queued.step)).inspect_err(|error| {
-            self.shared.fail(error.clone());
-        })
-    }
-
-    /// Restates the state, so that everything before it counts as acknowledged.
-    fn mark(&mut self) -> Result<(), Error> {
-        self.writer.committed_end = self.writer.committed_end.max(self.shared.committed_end());
-        let written = self.writer.commit(std::iter::once(&Step::Mark))?;
-        let ticket = self.shared.last_ticket();
-        self.shared.publish(written, ticket);
-        Ok(())
-    }
 }

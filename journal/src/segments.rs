@@ -68,10 +68,6 @@ impl Segments {
         Ok(())
     }
 
-    pub(crate) fn device(&self) -> &Arc<dyn LogDevice> {
-        &self.device
-    }
-
     /// The size of a segment that has room for `needed` bytes: its own, if that is more than the usual.
     pub(crate) fn bytes_for(&self, needed: usize) -> u64 {
         self.segment_bytes.max(needed as u64)

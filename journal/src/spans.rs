@@ -53,10 +53,6 @@ impl Spans {
     pub(crate) fn first(&self) -> Option<&Span> {
         self.0.front()
     }
-
-    pub(crate) fn end(&self) -> Option<u64> {
-        self.0.back().map(|last| last.end)
-    }
 }
 
 /// The term of every entry, as the places where it changes.

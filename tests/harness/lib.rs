@@ -1,5 +1,6 @@
 //! What the suites stand on: servers as processes, clients of the raw protocol, models and judges.
 
 pub mod clients;
+pub mod model;
 pub mod server;
 pub mod tools;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::block::PAGE_BYTES;
 use crate::error::Error;
 use crate::log_device::{LogDevice, LogFile};
-use crate::recovery::{self, Chain, Damage, End, Replay};
+use crate::recovery::{self, COUNT_MAX, Chain, Damage, Replay};
 use crate::segment::{self, BadHeader, Header, SEGMENT_BYTES_MAX, Segment};
 
 /// A log as it was found.
@@ -34,15 +34,15 @@ pub(super) fn open(device: &dyn LogDevice, cluster: u64) -> Result<Found, Error>
         .collect();
     numbers.sort_unstable();
     let run = newest_run(&numbers);
-    let mut found = Found::default();
-    found.left_over =
+    let left_over =
         numbers[..numbers.len() - run.len()].iter().map(|&number| segment::name(number)).collect();
+    let mut found = Found { left_over, ..Found::default() };
     let mut buffer = Vec::new();
     for &number in run {
         let segment = open_segment(device, number, cluster)?;
         found.add(segment, &mut buffer)?;
     }
-    found.finish(run)?;
+    found.finish()?;
     Ok(found)
 }
 
@@ -66,9 +66,13 @@ impl Found {
         let bytes = usize::try_from(header.bytes).expect("a segment is at most 1 GiB");
         buffer.resize(bytes, 0);
         segment.file.read(0, buffer).map_err(|error| segment.failed("read", &error))?;
-        let end = recovery::scan(buffer, header.segment, here, &mut self.replay)
+        let end = recovery::scan(buffer, &header, &mut self.replay)
             .map_err(|Damage { offset, what }| segment.damaged(offset as u64, what))?;
-        self.check(&segment, here, &end)?;
+        if let Some(proof) = end.proof {
+            let what =
+                format!("block {} is bad, and the block at {proof} goes on behind it", end.chain.number);
+            return Err(segment.damaged(end.offset as u64, &what));
+        }
         self.end = Some((end.offset, end.chain));
         // Only the newest segment can be torn now; older ones were cut by an earlier start.
         self.warning = end.torn.then(|| {
@@ -81,30 +85,19 @@ impl Found {
         Ok(())
     }
 
-    fn check(&self, segment: &Segment, begin: Chain, end: &End) -> Result<(), Error> {
-        if end.chain == begin {
-            return Err(segment.damaged(end.offset as u64, "it does not begin with its state"));
-        }
-        let first = self.segments.is_empty();
-        if first && self.replay.state.is_none() {
-            return Err(segment.damaged(PAGE_BYTES as u64, "it does not begin with its state"));
-        }
-        if let Some(proof) = end.proof {
-            let what =
-                format!("block {} is bad, and the block at {proof} goes on behind it", end.chain.number);
-            return Err(segment.damaged(end.offset as u64, &what));
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, run: &[u64]) -> Result<(), Error> {
-        let Some(&first) = run.first() else { return Ok(()) };
+    /// Every entry that was not purged must be here.
+    fn finish(&self) -> Result<(), Error> {
+        let Some(((offset, _), newest)) = self.end.zip(self.segments.values().next_back()) else {
+            return Ok(());
+        };
         if self.replay.complete() {
             return Ok(());
         }
-        let path = &self.segments[&first].path;
+        let oldest = self.segments.values().next().map_or(&newest.path, |segment| &segment.path);
         Err(Error::Corrupt(format!(
-            "segments before {path} are missing, and they hold entries that are needed"
+            "segments before {oldest} are missing, and they hold entries that are needed: nothing up to the last \
+             block, at offset {offset} of {}, purges them",
+            newest.path
         )))
     }
 }
@@ -124,6 +117,9 @@ fn open_segment(device: &dyn LogDevice, number: u64, cluster: u64) -> Result<Seg
     }
     if header.segment != number {
         return Err(damaged(format!("its header is that of segment {}", header.segment)));
+    }
+    if COUNT_MAX < number {
+        return Err(damaged("its number is too large".into()));
     }
     if header.bytes != file.bytes() || SEGMENT_BYTES_MAX < header.bytes {
         return Err(damaged(format!(

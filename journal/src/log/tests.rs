@@ -92,6 +92,22 @@ fn an_entry_is_readable_before_it_is_durable() {
 }
 
 #[test]
+fn a_replaced_entry_is_not_read_in_its_old_form() {
+    let (log, mut worker) = Log::parts(Arc::new(Sim::default()), CLUSTER, SETTINGS, clock()).unwrap();
+    let old: Vec<_> = (0..9).map(|index| entry(index, vec![1; 300].into())).collect();
+    let new: Vec<_> = (0..9).map(|index| entry(index, vec![2; 300].into())).collect();
+    log.append(old, Box::new(|_| ()));
+    let batch = worker.shared.take().unwrap();
+    // While the old form is on its way to the disk.
+    log.truncate(0, Box::new(|_| ()));
+    log.append(new.clone(), Box::new(|_| ()));
+    worker.turn(batch);
+    assert_eq!(log.read(0, 9).unwrap(), new);
+    worker.turn(worker.shared.take().unwrap());
+    assert_eq!(log.read(0, 9).unwrap(), new);
+}
+
+#[test]
 fn callbacks_come_in_order() {
     let log = start(Arc::new(Sim::default())).unwrap();
     let (sender, receiver) = mpsc::channel();
@@ -113,7 +129,7 @@ fn callbacks_come_in_order() {
 fn old_entries_are_read_from_sealed_segments_through_memory_maps() {
     let scratch = tempfile::tempdir().unwrap();
     let log = start_in(scratch.path(), Settings { make_ahead: true, ..SETTINGS }).unwrap();
-    let entries: Vec<_> = (0..100).map(|index| entry(index, Bytes::from(vec![index as u8; 3_000]))).collect();
+    let entries: Vec<_> = (0..100_u8).map(|index| entry(index.into(), vec![index; 3_000].into())).collect();
     for entry in &entries {
         append(&log, [entry.clone()]);
     }
@@ -122,7 +138,9 @@ fn old_entries_are_read_from_sealed_segments_through_memory_maps() {
     let before = log.disk_bytes();
     wait(|done| log.purge(97, 1, done)).unwrap();
     // The segments are gone, and what was read of them still is what it was.
-    append(&log, (100..140).map(|index| entry(index, Bytes::from(vec![0xff; 3_000]))));
+    for index in 100..140 {
+        append(&log, [entry(index, vec![0xff; 3_000].into())]);
+    }
     assert_eq!(old, entries);
     assert!(log.disk_bytes() < before);
     assert_eq!(log.read(3, 9).unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -339,6 +357,6 @@ fn a_missing_segment_is_refused() {
     log.close();
     sim.remove(&segment::name(2)).unwrap();
     let Err(error) = start(Arc::new(sim)) else { panic!("accepted") };
-    expect!["segments before memory/00000000000000000003.segment are missing, and they hold entries that are needed"]
+    expect!["segments before memory/00000000000000000003.segment are missing, and they hold entries that are needed: nothing up to the last block, at offset 12288 of memory/00000000000000000003.segment, purges them"]
         .assert_eq(&error.to_string());
 }

@@ -109,10 +109,6 @@ impl Writer {
         begin(segments, cluster, 1, chain, &State::default(), 0, 0, 0)
     }
 
-    pub(super) fn active(&self) -> &Arc<Segment> {
-        &self.active
-    }
-
     /// Makes the steps durable, in order. After an error nothing more may be asked.
     pub(super) fn commit<'a>(&mut self, steps: impl Iterator<Item = &'a Step>) -> Result<Written, Error> {
         let mut group = Group::default();

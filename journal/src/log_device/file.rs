@@ -143,3 +143,27 @@ fn write_and_sync(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<
 fn write_and_sync(_file: &File, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_either_way_is_read_and_mapped() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let device = Directory::new(scratch.path().to_owned());
+        for one_call in [cfg!(target_os = "linux"), false] {
+            device.one_call.store(one_call, Ordering::Relaxed);
+            let file = device.create("file", 8_192).unwrap();
+            file.write_durable(4_096, &[7; 100]).unwrap();
+            let file = device.open("file").unwrap();
+            assert_eq!(file.bytes(), 8_192);
+            let mut read = vec![9; 8_192];
+            file.read(0, &mut read).unwrap();
+            let mut expected = vec![0; 8_192];
+            expected[4_096..4_196].fill(7);
+            assert_eq!(read, expected);
+            assert_eq!((*file.map().unwrap().expect("a mapping")).as_ref(), expected);
+        }
+    }
+}

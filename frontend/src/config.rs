@@ -1,0 +1,204 @@
+//! What a node is told: etcd's settings as far as they concern this release, and a few of our own.
+//!
+//!     flags ─┐
+//!     env  ──┼─► one map of texts ─► judged ─► Config, typed        a file excludes the other two
+//!     file ──┘
+//!
+//! Nothing is silently ignored: what has no effect here is a warning, and what asks for something that cannot be
+//! done is refused.
+
+mod env;
+mod file;
+mod flags;
+mod help;
+mod settings;
+mod table;
+mod typed;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::flags::Asked;
+pub use self::settings::{Refusal, Warning};
+use crate::http::{Names, Origins};
+pub use crate::logging::{Format, Level, LogConfig, Output};
+use crate::version::Version;
+
+/// Which name the program was started by: some defaults follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persona {
+    Mainstem,
+    /// In etcd's place: its defaults, its log.
+    Etcd,
+}
+
+impl Persona {
+    /// From the path that the program was started by.
+    #[must_use]
+    pub fn of(program: &str) -> Persona {
+        match Path::new(program).file_name().is_some_and(|name| name == "etcd") {
+            true => Persona::Etcd,
+            false => Persona::Mainstem,
+        }
+    }
+}
+
+/// Where the data is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    Directory(PathBuf),
+    /// Nowhere: it is gone with the process. For tests and caches.
+    Memory,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// As it was written.
+    pub url: String,
+    pub socket: SocketAddr,
+}
+
+/// When the store compacts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCompaction {
+    Off,
+    /// Keep what was current within this time.
+    Periodic(Duration),
+    /// Keep this many revisions.
+    Revision(u64),
+}
+
+/// What clients may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub request_bytes_max: usize,
+    pub txn_operations_max: usize,
+    /// Calls that one connection may have open. `None`: any number.
+    pub streams_max: Option<u32>,
+    /// How large the store may become. `None`: no limit.
+    pub quota_bytes: Option<u64>,
+}
+
+/// When a silent client is asked whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// `None`: never.
+    pub interval: Option<Duration>,
+    pub timeout: Duration,
+}
+
+/// A node's settings. `Config::ephemeral` has the defaults; change what differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub name: String,
+    pub storage: Storage,
+    /// Where snapshots go. `None`: beside the journal.
+    pub snapshot_dir: Option<PathBuf>,
+    pub split_keys: Vec<Bytes>,
+    pub listen_client: Vec<Address>,
+    /// Not empty: plain HTTP is served here instead of on `listen_client`.
+    pub listen_http: Vec<Address>,
+    /// Plain HTTP as well.
+    pub listen_metrics: Vec<Address>,
+    pub advertise_client: Vec<String>,
+    pub advertise_peer: Vec<String>,
+    pub cluster_token: String,
+    /// 0: one per core.
+    pub frontend_threads: usize,
+    pub share_port: bool,
+    pub limits: Limits,
+    pub keep_alive: KeepAlive,
+    pub heartbeat: Duration,
+    pub election_timeout: Duration,
+    /// Journal positions between snapshots.
+    pub snapshot_positions: u64,
+    /// Whether the disk is waited for.
+    pub fsync: bool,
+    pub auto_compaction: AutoCompaction,
+    pub progress_interval: Duration,
+    pub warn_apply: Duration,
+    pub warn_call: Duration,
+    pub cors: String,
+    pub host_whitelist: String,
+    pub version: Version,
+}
+
+impl Config {
+    /// A node without disk and without sockets: a store inside a program.
+    #[must_use]
+    pub fn ephemeral() -> Config {
+        let defaults = typed::typed(&settings::Settings::default(), Persona::Mainstem);
+        let defaults = defaults.expect("the defaults are well formed");
+        Config { storage: Storage::Memory, listen_client: Vec::new(), ..defaults }
+    }
+
+    /// As `ephemeral`, with the data in a directory.
+    #[must_use]
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Config {
+        Config { storage: Storage::Directory(directory.into()), ..Config::ephemeral() }
+    }
+
+    pub(crate) fn origins(&self) -> Origins {
+        Origins { cors: Names::parse(&self.cors), hosts: Names::parse(&self.host_whitelist) }
+    }
+}
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub enum Command {
+    Start(Box<Start>),
+    Version(Version),
+    Help,
+}
+
+/// A node to start, and how to tell of it.
+#[derive(Debug)]
+pub struct Start {
+    pub config: Config,
+    pub log: LogConfig,
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads what the program was told.
+///
+/// # Errors
+/// A `Refusal`: what is wrong with it.
+pub fn read(
+    persona: Persona,
+    arguments: &[String],
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Command, Refusal> {
+    let mut settings = match flags::parse(arguments)? {
+        Asked::Help => return Ok(Command::Help),
+        Asked::Start(settings) => settings,
+    };
+    let asked_version = settings.flag("version");
+    let variables: Vec<(String, String)> = variables.collect();
+    let from_env =
+        variables.iter().find(|(name, _)| name == "ETCD_CONFIG_FILE").map(|(_, path)| path.clone());
+    let file = settings.is_set("config-file").then(|| settings.text("config-file").to_owned()).or(from_env);
+    match file.filter(|file| !file.is_empty()) {
+        Some(file) => {
+            settings = file::read(Path::new(&file))?;
+            settings
+                .warn(format!("the settings are those of {file}; flags and variables are ignored beside it"));
+        }
+        None => env::merge(&mut settings, variables.into_iter())?,
+    }
+    if asked_version {
+        return Ok(Command::Version(typed::version(&settings)?));
+    }
+    settings.judge()?;
+    let (config, log) = (typed::typed(&settings, persona)?, typed::log(&settings, persona)?);
+    Ok(Command::Start(Box::new(Start { config, log, warnings: settings.warnings })))
+}
+
+pub use self::help::usage;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! The command line, by the rules of Go's flag package.
+//!
+//! `-name x`, `--name x`, `-name=x` and `--name=x` are the same; a switch takes a value only after an equals sign; the
+//! first word that is not a flag ends them. Scripts rely on all of it, and on the messages, so the forty lines that
+//! it takes are written out: a parser with rules of its own would have to be argued with at each of them.
+
+use super::settings::{Refusal, Settings};
+use super::table::{self, Kind};
+use super::values;
+
+/// What the command line asks for.
+pub(super) enum Asked {
+    Start(Settings),
+    Help,
+}
+
+pub(super) fn parse(arguments: &[String]) -> Result<Asked, Refusal> {
+    let mut settings = Settings::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let Some(flag) = flag(argument)? else {
+            return Err(Refusal::Configuration(format!("\"{argument}\" is not a valid flag")));
+        };
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        if name == "h" || name == "help" {
+            return Ok(Asked::Help);
+        }
+        let unknown = || Refusal::Usage(format!("flag provided but not defined: -{name}"));
+        let setting = table::find(name).ok_or_else(unknown)?;
+        let value = match (value, setting.kind) {
+            (Some(value), _) => value.to_owned(),
+            (None, Kind::Bool) => "true".to_owned(),
+            (None, _) => {
+                let missing = || Refusal::Usage(format!("flag needs an argument: -{name}"));
+                rest.next().ok_or_else(missing)?.clone()
+            }
+        };
+        values::check(setting.kind, &value).map_err(|reason| {
+            let kind = if setting.kind == Kind::Bool { "boolean value" } else { "value" };
+            let preposition = if setting.kind == Kind::Bool { "for" } else { "for flag" };
+            Refusal::Usage(format!("invalid {kind} \"{value}\" {preposition} -{name}: {reason}"))
+        })?;
+        settings.set(setting, value);
+    }
+    Ok(Asked::Start(settings))
+}
+
+/// A flag without its dashes; `None` for any other word.
+fn flag(argument: &str) -> Result<Option<&str>, Refusal> {
+    let Some(name) = argument.strip_prefix('-') else { return Ok(None) };
+    let name = name.strip_prefix('-').unwrap_or(name);
+    match name.starts_with(['-', '=']) {
+        true => Err(Refusal::Usage(format!("bad flag syntax: {argument}"))),
+        false => Ok((!name.is_empty()).then_some(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Settings, Refusal> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        match parse(&arguments)? {
+            Asked::Start(settings) => Ok(settings),
+            Asked::Help => panic!("nobody asked for help"),
+        }
+    }
+
+    #[test]
+    fn dashes_and_equals_signs_are_all_the_same() {
+        for line in ["-name x", "--name x", "-name=x", "--name=x"] {
+            assert_eq!(parsed(line).expect(line).text("name"), "x", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_switch_takes_a_value_only_after_an_equals_sign() {
+        assert!(parsed("--unsafe-no-fsync --name x").expect("it is well formed").flag("unsafe-no-fsync"));
+        assert!(!parsed("-unsafe-no-fsync=false").expect("it is well formed").flag("unsafe-no-fsync"));
+    }
+
+    #[test]
+    fn a_wrong_line_is_refused_in_gos_words() {
+        let check = |line: &str, expected: Refusal| assert_eq!(parsed(line).expect_err(line), expected);
+        let usage = |text: &str| Refusal::Usage(text.to_owned());
+        check("--nope", usage("flag provided but not defined: -nope"));
+        check("--name", usage("flag needs an argument: -name"));
+        check("--max-txn-ops abc", usage("invalid value \"abc\" for flag -max-txn-ops: parse error"));
+        check(
+            "--enable-pprof=maybe",
+            usage("invalid boolean value \"maybe\" for -enable-pprof: parse error"),
+        );
+        check("--=x", usage("bad flag syntax: --=x"));
+        check("---name", usage("bad flag syntax: ---name"));
+        check("--name x more", Refusal::Configuration("\"more\" is not a valid flag".to_owned()));
+    }
+}

@@ -1,0 +1,30 @@
+//! `--help`.
+
+use std::fmt::Write;
+
+use super::Persona;
+use super::table::{Effect, Owner, SETTINGS};
+
+/// What can be said on the command line.
+#[must_use]
+pub fn usage(persona: Persona) -> String {
+    let program = match persona {
+        Persona::Mainstem => "mainstem",
+        Persona::Etcd => "etcd",
+    };
+    let mut text = format!(
+        "Usage:\n\n  {program} [flags]\n    Start the store, all of it in one process.\n\n  {program} --version\n    \
+         Show the version.\n"
+    );
+    for (owner, title) in [(Owner::Mainstem, "Mainstem's own"), (Owner::Etcd, "As in etcd")] {
+        write!(text, "\n{title}:\n").expect("a string takes whatever is written to it");
+        for setting in SETTINGS.iter().filter(|one| one.owner == owner && one.effect == Effect::Honoured) {
+            let (name, default, help) = (setting.name, setting.default, setting.help);
+            writeln!(text, "  --{name} '{default}'\n    {help}")
+                .expect("a string takes whatever is written to it");
+        }
+    }
+    text += "\nEvery flag of etcd is also the variable ETCD_NAME_OF_FLAG, and every one of ours MAINSTEM_NAME_OF_FLAG.\n\
+             Other flags of etcd are accepted with a warning, or refused with the reason.\n";
+    text
+}

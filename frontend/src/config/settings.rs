@@ -1,0 +1,95 @@
+//! What was set, and where: one map from a setting's name to its text, whichever way it came.
+
+use std::collections::BTreeMap;
+
+use super::table::{self, Effect, Setting};
+use super::values;
+
+/// Why a program cannot start with what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The command line is wrong: told with the usage, exit code 2.
+    Usage(String),
+    /// What it says cannot be done: exit code 1.
+    Configuration(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Usage(text) | Refusal::Configuration(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Something to tell that does not prevent the start. It waits until there is a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(pub String);
+
+/// The settings that were set.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    set: BTreeMap<&'static str, String>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Settings {
+    pub(super) fn set(&mut self, setting: &'static Setting, value: String) {
+        self.set.insert(setting.name, value);
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.set.contains_key(name)
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        self.warnings.push(Warning(text));
+    }
+
+    /// What was set, or the default.
+    pub(super) fn text(&self, name: &'static str) -> &str {
+        self.set.get(name).map_or_else(|| known(name).default, String::as_str)
+    }
+
+    pub(super) fn flag(&self, name: &'static str) -> bool {
+        values::boolean(self.text(name)).expect("values are checked as they are set")
+    }
+
+    pub(super) fn count(&self, name: &'static str) -> u64 {
+        self.text(name).parse().expect("values are checked as they are set")
+    }
+
+    pub(super) fn number(&self, name: &'static str) -> i64 {
+        self.text(name).parse().expect("values are checked as they are set")
+    }
+
+    pub(super) fn duration(&self, name: &'static str) -> std::time::Duration {
+        values::duration(self.text(name)).expect("values are checked as they are set")
+    }
+
+    pub(super) fn urls(&self, name: &'static str) -> Vec<values::Url> {
+        values::urls(self.text(name)).expect("values are checked as they are set")
+    }
+
+    /// Refuses what this release cannot do, and notes what has no effect.
+    pub(super) fn judge(&mut self) -> Result<(), Refusal> {
+        let mut idle = Vec::new();
+        for (name, value) in &self.set {
+            let setting = known(name);
+            match setting.effect {
+                Effect::Honoured => {}
+                Effect::None => idle.push(format!("--{name} has no effect here")),
+                Effect::Later(_) if value == setting.default => {}
+                Effect::Later(why) => {
+                    return Err(Refusal::Configuration(format!("--{name}={value} cannot be done: {why}")));
+                }
+            }
+        }
+        self.warnings.extend(idle.into_iter().map(Warning));
+        Ok(())
+    }
+}
+
+fn known(name: &str) -> &'static Setting {
+    table::find(name).expect("only settings of the table are asked for")
+}

@@ -1,0 +1,321 @@
+//! Every setting there is, once: its flag, its kind, its default, and what becomes of it here.
+//!
+//! The flag `--foo-bar`, the variable `ETCD_FOO_BAR` and the line `foo-bar:` of a file are the same setting. Our own
+//! settings take `MAINSTEM_FOO_BAR`, so that no Kubernetes service named "etcd" can set one by accident.
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Bool,
+    /// A number that is not negative.
+    Count,
+    /// A number.
+    Number,
+    /// Go's way: 1h30m, 250ms.
+    Duration,
+    /// `scheme://host:port`, separated by commas.
+    Urls,
+}
+
+/// What a setting does in this release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// What it does in etcd.
+    Honoured,
+    /// Nothing, and nothing need be done: a warning says so where it is set.
+    None,
+    /// It asks for something that this release cannot do, and doing without would not be what was asked for. Any
+    /// value but the default is refused, with this as the reason.
+    Later(&'static str),
+}
+
+/// Whose setting it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Etcd,
+    Mainstem,
+}
+
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: &'static str,
+    pub(super) effect: Effect,
+    pub(super) owner: Owner,
+    pub(super) help: &'static str,
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    pub(super) fn variable(&self) -> String {
+        let prefix = match self.owner {
+            Owner::Etcd => "ETCD_",
+            Owner::Mainstem => "MAINSTEM_",
+        };
+        format!("{prefix}{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// The setting with this name, also by one of its names in older etcds.
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    let name = RENAMED.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| *new);
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+const fn honoured(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, kind, default, effect: Effect::Honoured, owner: Owner::Etcd, help }
+}
+
+const fn ours(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, kind, default, effect: Effect::Honoured, owner: Owner::Mainstem, help }
+}
+
+const fn idle(name: &'static str, kind: Kind) -> Setting {
+    Setting { name, kind, default: "", effect: Effect::None, owner: Owner::Etcd, help: "" }
+}
+
+const fn later(name: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Setting {
+    Setting { name, kind, default, effect: Effect::Later(why), owner: Owner::Etcd, help: "" }
+}
+
+const TLS: &str =
+    "TLS comes in a later release; until then put a TLS proxy in front, or listen on a private network";
+const AUTH: &str = "users and roles come in a later release";
+const CLUSTER: &str = "clusters of several members come in a later release";
+const TRACING: &str = "tracing comes in a later release";
+
+use Kind::{Bool, Count, Duration, Number, Text, Urls};
+
+pub(super) static SETTINGS: &[Setting] = &[
+    // Ours.
+    ours("split-keys", Text, "", "Keys at which the keyspace is cut into partitions, separated by commas."),
+    ours("emulated-etcd-version", Text, crate::version::EMULATED_DEFAULT, "The etcd version to report."),
+    ours("frontend-threads", Count, "0", "Threads that serve clients; 0 is one per core."),
+    ours("snapshot-dir", Text, "", "Where snapshots go; by default into the data directory."),
+    // Member.
+    honoured("name", Text, "default", "A name for people to know this member by."),
+    honoured("data-dir", Text, "", "Where the data is."),
+    honoured("config-file", Text, "", "A file with settings; flags and variables are ignored beside it."),
+    honoured("version", Bool, "false", "Show the version, and stop."),
+    honoured("listen-client-urls", Urls, "http://localhost:2379", "Where to listen for clients."),
+    honoured(
+        "listen-client-http-urls",
+        Urls,
+        "",
+        "Where to listen for plain HTTP, which then leaves the others.",
+    ),
+    honoured("listen-metrics-urls", Urls, "", "Where else to serve /metrics, /health, /livez and /readyz."),
+    honoured(
+        "advertise-client-urls",
+        Urls,
+        "http://localhost:2379",
+        "Where clients are told to find this member.",
+    ),
+    honoured(
+        "listen-peer-urls",
+        Urls,
+        "http://localhost:2380",
+        "Told in the member list: one member has no peers.",
+    ),
+    honoured("initial-advertise-peer-urls", Urls, "http://localhost:2380", "As above."),
+    honoured("initial-cluster", Text, "", "This member alone, as NAME=PEER-URL."),
+    honoured("initial-cluster-state", Text, "new", "new, or existing where there is data already."),
+    honoured("initial-cluster-token", Text, "etcd-cluster", "Tells clusters apart that look the same."),
+    honoured(
+        "quota-backend-bytes",
+        Number,
+        "0",
+        "How large the store may become; 0 is 2 GiB, negative is no limit.",
+    ),
+    honoured("max-txn-ops", Count, "128", "Operations that a transaction may have."),
+    honoured("max-request-bytes", Count, "1572864", "How large a request may be."),
+    honoured("max-concurrent-streams", Count, "4294967295", "Calls that one connection may have open."),
+    honoured(
+        "grpc-keepalive-interval",
+        Duration,
+        "2h",
+        "When to ask a silent client whether it is there; 0 is never.",
+    ),
+    honoured("grpc-keepalive-timeout", Duration, "20s", "How long to wait for its answer."),
+    honoured("heartbeat-interval", Count, "100", "Milliseconds between the leader's heartbeats."),
+    honoured("election-timeout", Count, "1000", "Milliseconds without heartbeat before another leads."),
+    honoured("snapshot-count", Count, "10000", "Journal positions between snapshots, at least."),
+    honoured(
+        "unsafe-no-fsync",
+        Bool,
+        "false",
+        "Do not wait for the disk. Loses acknowledged data when the machine fails.",
+    ),
+    honoured("socket-reuse-port", Bool, "false", "Share the port with other processes."),
+    honoured("auto-compaction-mode", Text, "periodic", "periodic or revision."),
+    honoured(
+        "auto-compaction-retention",
+        Text,
+        "0",
+        "How much history to keep: a time, or revisions. 0 is all.",
+    ),
+    honoured(
+        "watch-progress-notify-interval",
+        Duration,
+        "10m",
+        "How often idle watches that ask for it are told.",
+    ),
+    honoured("warning-apply-duration", Duration, "100ms", "Requests that take longer are logged."),
+    honoured("warning-unary-request-duration", Duration, "300ms", "Calls that take longer are logged."),
+    honoured("cors", Text, "*", "Origins whose pages may ask, separated by commas."),
+    honoured("host-whitelist", Text, "*", "Names that this server may be called by, separated by commas."),
+    honoured("log-level", Text, "info", "debug, info, warn or error."),
+    honoured("log-format", Text, "json", "json or console."),
+    honoured("log-outputs", Text, "default", "stderr, stdout, or files, separated by commas."),
+    honoured("metrics", Text, "basic", "basic or extensive: here both tell everything."),
+    // Asked for something that cannot be done yet.
+    later("cert-file", Text, "", TLS),
+    later("key-file", Text, "", TLS),
+    later("client-cert-auth", Bool, "false", TLS),
+    later("trusted-ca-file", Text, "", TLS),
+    later("client-cert-file", Text, "", TLS),
+    later("client-key-file", Text, "", TLS),
+    later("client-crl-file", Text, "", TLS),
+    later("client-cert-allowed-hostname", Text, "", TLS),
+    later("auto-tls", Bool, "false", TLS),
+    later("tls-min-version", Text, "TLS1.2", TLS),
+    later("tls-max-version", Text, "", TLS),
+    later("cipher-suites", Text, "", TLS),
+    later("peer-cert-file", Text, "", TLS),
+    later("peer-key-file", Text, "", TLS),
+    later("peer-client-cert-auth", Bool, "false", TLS),
+    later("peer-trusted-ca-file", Text, "", TLS),
+    later("peer-client-cert-file", Text, "", TLS),
+    later("peer-client-key-file", Text, "", TLS),
+    later("peer-cert-allowed-cn", Text, "", TLS),
+    later("peer-cert-allowed-hostname", Text, "", TLS),
+    later("peer-crl-file", Text, "", TLS),
+    later("peer-auto-tls", Bool, "false", TLS),
+    later("peer-skip-client-san-verification", Bool, "false", TLS),
+    later("auth-token", Text, "simple", AUTH),
+    later("discovery", Text, "", CLUSTER),
+    later("discovery-token", Text, "", CLUSTER),
+    later("discovery-endpoints", Text, "", CLUSTER),
+    later("discovery-srv", Text, "", CLUSTER),
+    later("discovery-srv-name", Text, "", CLUSTER),
+    later("force-new-cluster", Bool, "false", CLUSTER),
+    later("enable-distributed-tracing", Bool, "false", TRACING),
+    later("enable-pprof", Bool, "false", "profiles come in a later release"),
+    later("wal-dir", Text, "", "the journal lives in the data directory; make that a mount of the fast disk"),
+    later("enable-log-rotation", Bool, "false", "log to stderr and let the service manager rotate"),
+    // Without a meaning here.
+    idle("auth-token-ttl", Count),
+    idle("bcrypt-cost", Count),
+    idle("self-signed-cert-validity", Count),
+    idle("log-rotation-config-json", Text),
+    idle("distributed-tracing-address", Text),
+    idle("distributed-tracing-service-name", Text),
+    idle("distributed-tracing-instance-id", Text),
+    idle("distributed-tracing-sampling-rate", Number),
+    idle("discovery-dial-timeout", Duration),
+    idle("discovery-request-timeout", Duration),
+    idle("discovery-keepalive-time", Duration),
+    idle("discovery-keepalive-timeout", Duration),
+    idle("discovery-insecure-transport", Bool),
+    idle("discovery-insecure-skip-tls-verify", Bool),
+    idle("discovery-cert", Text),
+    idle("discovery-key", Text),
+    idle("discovery-cacert", Text),
+    idle("discovery-user", Text),
+    idle("discovery-password", Text),
+    idle("discovery-fallback", Text),
+    idle("discovery-proxy", Text),
+    idle("enable-grpc-gateway", Bool),
+    idle("grpc-keepalive-min-time", Duration),
+    idle("socket-reuse-address", Bool),
+    idle("logger", Text),
+    idle("max-wals", Count),
+    idle("max-snapshots", Count),
+    idle("memory-mlock", Bool),
+    idle("backend-bbolt-freelist-type", Text),
+    idle("backend-batch-interval", Duration),
+    idle("backend-batch-limit", Count),
+    idle("compaction-batch-limit", Count),
+    idle("compaction-sleep-interval", Duration),
+    idle("bootstrap-defrag-threshold-megabytes", Count),
+    idle("snapshot-catchup-entries", Count),
+    idle("pre-vote", Bool),
+    idle("strict-reconfig-check", Bool),
+    idle("max-learners", Count),
+    idle("initial-election-tick-advance", Bool),
+    idle("raft-read-timeout", Duration),
+    idle("raft-write-timeout", Duration),
+    idle("downgrade-check-time", Duration),
+    idle("v2-deprecation", Text),
+    idle("enable-v2", Bool),
+    idle("feature-gates", Text),
+    idle("corrupt-check-time", Duration),
+    idle("compact-hash-check-time", Duration),
+    idle("initial-corrupt-check", Bool),
+    idle("compact-hash-check-enabled", Bool),
+    idle("enable-lease-checkpoint", Bool),
+    idle("enable-lease-checkpoint-persist", Bool),
+    idle("stop-grpc-service-on-defrag", Bool),
+    idle("txn-mode-write-with-shared-buffer", Bool),
+    idle("set-member-localaddr", Bool),
+];
+
+/// What settings were called before they were no longer experimental.
+const RENAMED: &[(&str, &str)] = &[
+    ("experimental-initial-corrupt-check", "initial-corrupt-check"),
+    ("experimental-corrupt-check-time", "corrupt-check-time"),
+    ("experimental-compact-hash-check-enabled", "compact-hash-check-enabled"),
+    ("experimental-compact-hash-check-time", "compact-hash-check-time"),
+    ("experimental-enable-lease-checkpoint", "enable-lease-checkpoint"),
+    ("experimental-enable-lease-checkpoint-persist", "enable-lease-checkpoint-persist"),
+    ("experimental-compaction-batch-limit", "compaction-batch-limit"),
+    ("experimental-compaction-sleep-interval", "compaction-sleep-interval"),
+    ("experimental-peer-skip-client-san-verification", "peer-skip-client-san-verification"),
+    ("experimental-watch-progress-notify-interval", "watch-progress-notify-interval"),
+    ("experimental-warning-apply-duration", "warning-apply-duration"),
+    ("experimental-warning-unary-request-duration", "warning-unary-request-duration"),
+    ("experimental-txn-mode-write-with-shared-buffer", "txn-mode-write-with-shared-buffer"),
+    ("experimental-bootstrap-defrag-threshold-megabytes", "bootstrap-defrag-threshold-megabytes"),
+    ("experimental-max-learners", "max-learners"),
+    ("experimental-downgrade-check-time", "downgrade-check-time"),
+    ("experimental-memory-mlock", "memory-mlock"),
+    ("experimental-snapshot-catchup-entries", "snapshot-catchup-entries"),
+    ("experimental-stop-grpc-service-on-defrag", "stop-grpc-service-on-defrag"),
+    ("experimental-set-member-localaddr", "set-member-localaddr"),
+    ("experimental-enable-distributed-tracing", "enable-distributed-tracing"),
+    ("experimental-distributed-tracing-address", "distributed-tracing-address"),
+    ("experimental-distributed-tracing-service-name", "distributed-tracing-service-name"),
+    ("experimental-distributed-tracing-instance-id", "distributed-tracing-instance-id"),
+    ("experimental-distributed-tracing-sampling-rate", "distributed-tracing-sampling-rate"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_is_listed_once() {
+        let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+        for (old, new) in RENAMED {
+            assert!(names.contains(new) && !names.contains(old), "{old} -> {new}");
+        }
+    }
+
+    #[test]
+    fn no_setting_collides_with_the_variables_of_a_kubernetes_service() {
+        for setting in SETTINGS {
+            assert!(!["ETCD_PORT", "ETCD_SERVICE_HOST"].contains(&setting.variable().as_str()));
+        }
+    }
+
+    #[test]
+    fn an_older_name_finds_the_setting() {
+        let setting = find("experimental-watch-progress-notify-interval").expect("it was renamed");
+        assert_eq!(setting.variable(), "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL");
+    }
+}

@@ -1,0 +1,144 @@
+//! Whole command lines.
+
+use super::*;
+
+fn started(persona: Persona, line: &str) -> Result<Start, Refusal> {
+    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    match read(persona, &arguments, std::iter::empty())? {
+        Command::Start(start) => Ok(*start),
+        other => panic!("{line} asks for {other:?}"),
+    }
+}
+
+fn config(line: &str) -> Config {
+    started(Persona::Mainstem, line).expect(line).config
+}
+
+fn refusal(line: &str) -> String {
+    started(Persona::Mainstem, line).expect_err(line).to_string()
+}
+
+#[test]
+fn each_name_has_its_own_defaults() {
+    let ours = started(Persona::of("/usr/bin/mainstem"), "").expect("it needs nothing");
+    assert_eq!(ours.config.storage, Storage::Directory("mainstem.data".into()));
+    assert_eq!(ours.log.format, Format::Console);
+    let etcds = started(Persona::of("/usr/local/bin/etcd"), "--name a").expect("it needs no more");
+    assert_eq!(etcds.config.storage, Storage::Directory("a.etcd".into()));
+    assert_eq!(etcds.log.format, Format::Json);
+    assert_eq!(etcds.config.listen_client[0].socket.to_string(), "127.0.0.1:2379");
+}
+
+#[test]
+fn listening_elsewhere_needs_an_address_to_advertise() {
+    let expected = "--advertise-client-urls is required when --listen-client-urls is set explicitly";
+    assert_eq!(refusal("--listen-client-urls http://127.0.0.1:1"), expected);
+    let config =
+        config("--listen-client-urls http://127.0.0.1:1,http://0.0.0.0:2 --advertise-client-urls http://a:1");
+    assert_eq!(config.listen_client.len(), 2);
+    assert_eq!(config.advertise_client, ["http://a:1"]);
+}
+
+#[test]
+fn what_this_release_cannot_do_is_refused_with_the_reason() {
+    let check = |line: &str, part: &str| assert!(refusal(line).contains(part), "{line}: {}", refusal(line));
+    check("--cert-file a.crt", "TLS comes in a later release");
+    check("--client-cert-auth", "TLS comes in a later release");
+    check(
+        "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://a:1",
+        "TLS comes in a later release",
+    );
+    check("--initial-cluster default=http://localhost:2380,b=http://b:2380", "several members");
+    check("--initial-cluster default=http://x:2380", "missing from --initial-advertise-peer-urls");
+    check("--initial-cluster-state existing --data-dir /nowhere", "several members");
+    check("--auth-token jwt,pub-key=a", "users and roles come in a later release");
+}
+
+#[test]
+fn what_would_change_nothing_is_accepted() {
+    config("--client-cert-auth=false --auth-token simple --initial-cluster default=http://localhost:2380");
+    let start = started(
+        Persona::Etcd,
+        "--enable-v2 --logger zap --log-outputs stderr --snapshot-count 100 \
+        --experimental-initial-corrupt-check --experimental-corrupt-check-time 1m --unsafe-no-fsync",
+    );
+    let start = start.expect("it is how test suites start etcd");
+    let warnings: Vec<&str> = start.warnings.iter().map(|warning| warning.0.as_str()).collect();
+    assert_eq!(
+        warnings,
+        [
+            "--corrupt-check-time has no effect here",
+            "--enable-v2 has no effect here",
+            "--initial-corrupt-check has no effect here",
+            "--logger has no effect here",
+        ]
+    );
+    assert!(!start.config.fsync);
+}
+
+#[test]
+fn compaction_by_time_is_in_hours_unless_it_says_otherwise() {
+    let check = |line: &str, expected| assert_eq!(config(line).auto_compaction, expected, "{line}");
+    check("", AutoCompaction::Off);
+    check("--auto-compaction-retention 2", AutoCompaction::Periodic(Duration::from_secs(7_200)));
+    check("--auto-compaction-retention 30m", AutoCompaction::Periodic(Duration::from_secs(1_800)));
+    check(
+        "--auto-compaction-mode revision --auto-compaction-retention 1000",
+        AutoCompaction::Revision(1_000),
+    );
+    assert_eq!(refusal("--auto-compaction-mode nope"), "unknown auto-compaction-mode \"nope\"");
+    assert!(refusal("--auto-compaction-retention abc").contains("CompactionRetention"));
+}
+
+#[test]
+fn limits_are_etcds() {
+    let limits = config("").limits;
+    let expected = Limits {
+        request_bytes_max: 1_572_864,
+        txn_operations_max: 128,
+        streams_max: None,
+        quota_bytes: Some(2_147_483_648),
+    };
+    assert_eq!(limits, expected);
+    assert_eq!(config("--quota-backend-bytes=-1").limits.quota_bytes, None);
+    assert_eq!(config("--max-concurrent-streams 7").limits.streams_max, Some(7));
+    assert!(refusal("--max-request-bytes 999999999999").contains("the most there may be"));
+}
+
+#[test]
+fn an_election_takes_several_heartbeats() {
+    assert!(refusal("--heartbeat-interval 300").contains("should be at least as 5 times as"));
+    assert!(refusal("--election-timeout 60000").contains("is too long"));
+}
+
+#[test]
+fn the_keyspace_is_split_at_the_keys_given() {
+    assert_eq!(config("--split-keys b,m").split_keys, ["b", "m"]);
+}
+
+#[test]
+fn a_file_excludes_flags_and_variables() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let path = directory.path().join("etcd.yaml");
+    std::fs::write(&path, "name: from-file\n").expect("there is room");
+    let line = format!("--name flag --config-file {}", path.display());
+    let start = started(Persona::Etcd, &line).expect("both are well formed");
+    assert_eq!(start.config.name, "from-file");
+    assert_eq!(start.warnings.len(), 1);
+}
+
+#[test]
+fn the_version_can_be_asked_for_and_chosen() {
+    let arguments = ["--version".to_owned(), "--emulated-etcd-version=3.7.3".to_owned()];
+    match read(Persona::Etcd, &arguments, std::iter::empty()) {
+        Ok(Command::Version(version)) => assert_eq!(version.server(), "3.7.3"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn help_tells_every_setting_that_has_an_effect() {
+    let usage = usage(Persona::Mainstem);
+    assert!(usage.contains("--split-keys ''") && usage.contains("--max-txn-ops '128'"), "{usage}");
+    assert!(!usage.contains("--cert-file"));
+}

@@ -1,0 +1,246 @@
+//! From texts to types, and the rules between settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::settings::{Refusal, Settings};
+use super::values::{self, Url};
+use super::{
+    Address, AutoCompaction, Config, Format, KeepAlive, Level, Limits, LogConfig, Output, Persona, Storage,
+};
+use crate::version::Version;
+
+/// etcd's quota where none is given.
+const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn refused(text: impl Into<String>) -> Refusal {
+    Refusal::Configuration(text.into())
+}
+
+pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Refusal> {
+    let urls = Urls::of(settings)?;
+    let storage = storage(settings, persona);
+    alone(settings, &urls.peers, &storage)?;
+    Ok(Config {
+        name: settings.text("name").to_owned(),
+        storage,
+        snapshot_dir: Some(settings.text("snapshot-dir")).filter(|text| !text.is_empty()).map(PathBuf::from),
+        split_keys: split_keys(settings.text("split-keys")),
+        listen_client: urls.client,
+        listen_http: urls.http,
+        listen_metrics: urls.metrics,
+        advertise_client: urls.advertise,
+        advertise_peer: urls.peers,
+        cluster_token: settings.text("initial-cluster-token").to_owned(),
+        frontend_threads: small(settings, "frontend-threads", 1024)?,
+        share_port: settings.flag("socket-reuse-port"),
+        limits: limits(settings)?,
+        keep_alive: KeepAlive {
+            interval: Some(settings.duration("grpc-keepalive-interval"))
+                .filter(|interval| !interval.is_zero()),
+            timeout: settings.duration("grpc-keepalive-timeout"),
+        },
+        heartbeat: Duration::from_millis(settings.count("heartbeat-interval")),
+        election_timeout: election_timeout(settings)?,
+        snapshot_positions: settings.count("snapshot-count").max(1),
+        fsync: !settings.flag("unsafe-no-fsync"),
+        auto_compaction: auto_compaction(settings)?,
+        progress_interval: settings.duration("watch-progress-notify-interval"),
+        warn_apply: settings.duration("warning-apply-duration"),
+        warn_call: settings.duration("warning-unary-request-duration"),
+        cors: settings.text("cors").to_owned(),
+        host_whitelist: settings.text("host-whitelist").to_owned(),
+        version: version(settings)?,
+    })
+}
+
+pub(super) fn version(settings: &Settings) -> Result<Version, Refusal> {
+    let text = settings.text("emulated-etcd-version");
+    let refusal = || refused(format!("--emulated-etcd-version={text} is not of the form 3.6.16"));
+    Version::parse(text).ok_or_else(refusal)
+}
+
+pub(super) fn log(settings: &Settings, persona: Persona) -> Result<LogConfig, Refusal> {
+    let level = match settings.text("log-level") {
+        "debug" => Level::Debug,
+        "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" | "dpanic" | "panic" | "fatal" => Level::Error,
+        other => return Err(refused(format!("unrecognized level: {other:?}"))),
+    };
+    let format = match (settings.text("log-format"), persona) {
+        ("json", Persona::Mainstem) if !settings.is_set("log-format") => Format::Console,
+        ("json", _) => Format::Json,
+        ("console", _) => Format::Console,
+        (other, _) => {
+            return Err(refused(format!("unknown log format: {other}, supported values json, console")));
+        }
+    };
+    let outputs = settings.text("log-outputs").split(',').filter(|output| !output.is_empty()).map(output);
+    Ok(LogConfig { level, format, outputs: outputs.collect() })
+}
+
+fn output(text: &str) -> Output {
+    match text {
+        // Under a service manager, stderr is its journal.
+        "default" | "stderr" | "systemd/journal" => Output::Stderr,
+        "stdout" => Output::Stdout,
+        path => Output::File(PathBuf::from(path)),
+    }
+}
+
+/// The addresses of all kinds.
+struct Urls {
+    client: Vec<Address>,
+    http: Vec<Address>,
+    metrics: Vec<Address>,
+    advertise: Vec<String>,
+    peers: Vec<String>,
+}
+
+impl Urls {
+    fn of(settings: &Settings) -> Result<Urls, Refusal> {
+        if settings.is_set("listen-client-urls") && !settings.is_set("advertise-client-urls") {
+            let text = "--advertise-client-urls is required when --listen-client-urls is set explicitly";
+            return Err(refused(text));
+        }
+        let texts =
+            |name| -> Vec<String> { settings.urls(name).into_iter().map(|url: Url| url.text).collect() };
+        Ok(Urls {
+            client: addresses(settings, "listen-client-urls")?,
+            http: addresses(settings, "listen-client-http-urls")?,
+            metrics: addresses(settings, "listen-metrics-urls")?,
+            advertise: texts("advertise-client-urls"),
+            peers: texts("initial-advertise-peer-urls"),
+        })
+    }
+}
+
+fn addresses(settings: &Settings, name: &'static str) -> Result<Vec<Address>, Refusal> {
+    settings.urls(name).into_iter().map(|url| address(name, &url)).collect()
+}
+
+fn address(name: &str, url: &Url) -> Result<Address, Refusal> {
+    if url.secure {
+        let text = &url.text;
+        return Err(refused(format!(
+            "--{name}={text} cannot be served: TLS comes in a later release; use http://"
+        )));
+    }
+    let socket = url.address().map_err(refused)?;
+    Ok(Address { url: url.text.clone(), socket })
+}
+
+fn storage(settings: &Settings, persona: Persona) -> Storage {
+    let directory = match (settings.text("data-dir"), persona) {
+        ("", Persona::Mainstem) => "mainstem.data".to_owned(),
+        ("", Persona::Etcd) => format!("{}.etcd", settings.text("name")),
+        (directory, _) => directory.to_owned(),
+    };
+    Storage::Directory(PathBuf::from(directory))
+}
+
+/// Refuses what would make this node one of several.
+fn alone(settings: &Settings, peers: &[String], storage: &Storage) -> Result<(), Refusal> {
+    let name = settings.text("name");
+    let members: Vec<&str> =
+        settings.text("initial-cluster").split(',').filter(|one| !one.is_empty()).collect();
+    if let Some(other) =
+        members.iter().find(|member| member.split_once('=').map(|(name, _)| name) != Some(name))
+    {
+        return Err(refused(format!(
+            "--initial-cluster names {other:?} beside {name:?}: clusters of several members come in a later release"
+        )));
+    }
+    let advertised =
+        |member: &&str| member.split_once('=').is_some_and(|(_, url)| peers.iter().any(|peer| peer == url));
+    if let Some(member) = members.iter().find(|member| !advertised(member)) {
+        return Err(refused(format!(
+            "--initial-cluster has {member} but missing from --initial-advertise-peer-urls={}",
+            peers.join(",")
+        )));
+    }
+    match settings.text("initial-cluster-state") {
+        "new" => Ok(()),
+        // With data, etcd ignores it.
+        "existing" if matches!(storage, Storage::Directory(directory) if directory.exists()) => Ok(()),
+        "existing" => Err(refused(
+            "--initial-cluster-state=existing joins another member: clusters of several members come in a later release",
+        )),
+        other => {
+            Err(refused(format!("invalid value {other:?} for --initial-cluster-state: new or existing")))
+        }
+    }
+}
+
+fn split_keys(text: &str) -> Vec<Bytes> {
+    text.split(',').filter(|key| !key.is_empty()).map(|key| Bytes::copy_from_slice(key.as_bytes())).collect()
+}
+
+fn limits(settings: &Settings) -> Result<Limits, Refusal> {
+    let streams = u32::try_from(settings.count("max-concurrent-streams")).unwrap_or(u32::MAX);
+    let quota = settings.number("quota-backend-bytes");
+    Ok(Limits {
+        // What a record of the journal can carry is the end of it.
+        request_bytes_max: small(settings, "max-request-bytes", 100 << 20)?,
+        txn_operations_max: small(settings, "max-txn-ops", 1 << 20)?,
+        streams_max: Some(streams).filter(|streams| *streams != u32::MAX),
+        quota_bytes: match quota {
+            0 => Some(QUOTA_DEFAULT_BYTES),
+            quota => u64::try_from(quota).ok(),
+        },
+    })
+}
+
+/// A number that must not be absurd.
+fn small(settings: &Settings, name: &'static str, most: usize) -> Result<usize, Refusal> {
+    let count = usize::try_from(settings.count(name)).ok().filter(|count| *count <= most);
+    count.ok_or_else(|| {
+        refused(format!("--{name}={} is above {most}, the most there may be", settings.text(name)))
+    })
+}
+
+fn election_timeout(settings: &Settings) -> Result<Duration, Refusal> {
+    let (heartbeat, election) = (settings.count("heartbeat-interval"), settings.count("election-timeout"));
+    if heartbeat == 0 || election == 0 {
+        return Err(refused("--heartbeat-interval and --election-timeout must be above 0"));
+    }
+    if heartbeat.saturating_mul(5) > election {
+        return Err(refused(format!(
+            "--election-timeout[{election}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat}ms]"
+        )));
+    }
+    if election > 50_000 {
+        return Err(refused(format!(
+            "--election-timeout[{election}ms] is too long, and should be set less than 50000ms"
+        )));
+    }
+    Ok(Duration::from_millis(election))
+}
+
+fn auto_compaction(settings: &Settings) -> Result<AutoCompaction, Refusal> {
+    let text = settings.text("auto-compaction-retention");
+    let mode = settings.text("auto-compaction-mode");
+    let wrong = || {
+        refused(format!(
+            "error parsing CompactionRetention: {text:?} is neither hours, nor a time such as 30m"
+        ))
+    };
+    match (mode, text) {
+        ("periodic" | "revision", "" | "0") => Ok(AutoCompaction::Off),
+        ("periodic", text) => {
+            let hours = text.parse::<u32>().ok().map(|hours| HOUR * hours);
+            let retention = hours.or_else(|| values::duration(text)).ok_or_else(wrong)?;
+            Ok(if retention.is_zero() { AutoCompaction::Off } else { AutoCompaction::Periodic(retention) })
+        }
+        ("revision", text) => {
+            let wrong =
+                || refused(format!("error parsing CompactionRetention: {text:?} is no number of revisions"));
+            Ok(AutoCompaction::Revision(text.parse().map_err(|_| wrong())?))
+        }
+        _ => Err(refused(format!("unknown auto-compaction-mode {mode:?}"))),
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a request has no answer. `etcd/status.rs` says it in etcd's words.
+
+/// Each variant is a different thing for the client to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the key is empty")]
+    EmptyKey,
+    #[error("the key does not exist")]
+    KeyNotFound,
+    #[error("a value is given together with `ignore_value`")]
+    ValueProvided,
+    #[error("a lease is given together with `ignore_lease`")]
+    LeaseProvided,
+    #[error("the transaction has too many operations")]
+    TooManyOperations,
+    #[error("the transaction writes a key twice")]
+    DuplicateKey,
+    #[error("the sort option is unknown")]
+    InvalidSortOption,
+    #[error("the request is too large")]
+    RequestTooLarge,
+    #[error("the revision is compacted")]
+    Compacted,
+    #[error("the revision is still to come")]
+    FutureRevision,
+    #[error("the lease does not exist")]
+    LeaseNotFound,
+    #[error("the lease exists already")]
+    LeaseExists,
+    /// The store is full: delete, compact, or raise the quota.
+    #[error("the store is at its quota")]
+    NoSpace,
+    /// An operator must look before anything is written.
+    #[error("the store's data is damaged")]
+    CorruptCluster,
+    /// Nothing happened. Try again later.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// It may have happened: look before trying again.
+    #[error("the request timed out")]
+    TimedOut,
+    /// Nothing leads the journal.
+    #[error("the journal has no leader")]
+    NoLeader,
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Stopped,
+    /// etcd would do it and this release does not. The text is for people.
+    #[error("{0}")]
+    Unimplemented(&'static str),
+    /// A promise between the tiers is broken: a mistake of ours.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<journal::Error> for Error {
+    fn from(error: journal::Error) -> Error {
+        match error {
+            journal::Error::NotLeader { .. } | journal::Error::NoQuorum => Error::NoLeader,
+            journal::Error::Closed => Error::Stopped,
+            journal::Error::Trimmed { .. } | journal::Error::Corrupt(_) | journal::Error::Io(_) => {
+                Error::Internal(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<memstore::Error> for Error {
+    fn from(error: memstore::Error) -> Error {
+        match error {
+            memstore::Error::Compacted { .. } => Error::Compacted,
+            memstore::Error::FutureRevision { .. } => Error::FutureRevision,
+            memstore::Error::Behind => Error::TimedOut,
+            memstore::Error::Closed => Error::Stopped,
+            memstore::Error::WrongPartition | memstore::Error::Corrupt(_) | memstore::Error::Io(_) => {
+                Error::Internal(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The only place with etcd's codes and texts. Clients tell errors apart by the exact text.
+
+use tonic::{Code, Status};
+
+use crate::error::Error;
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Status {
+        status(&error)
+    }
+}
+
+fn status(error: &Error) -> Status {
+    let (code, text) = match error {
+        Error::EmptyKey => (Code::InvalidArgument, "etcdserver: key is not provided"),
+        Error::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
+        Error::ValueProvided => (Code::InvalidArgument, "etcdserver: value is provided"),
+        Error::LeaseProvided => (Code::InvalidArgument, "etcdserver: lease is provided"),
+        Error::TooManyOperations => (Code::InvalidArgument, "etcdserver: too many operations in txn request"),
+        Error::DuplicateKey => (Code::InvalidArgument, "etcdserver: duplicate key given in txn request"),
+        Error::InvalidSortOption => (Code::InvalidArgument, "etcdserver: invalid sort option"),
+        Error::RequestTooLarge => (Code::InvalidArgument, "etcdserver: request is too large"),
+        Error::Compacted => (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted"),
+        Error::FutureRevision => {
+            (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+        }
+        Error::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+        Error::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
+        Error::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+        Error::CorruptCluster => (Code::DataLoss, "etcdserver: corrupt cluster"),
+        // Not "resource exhausted": etcd loses this one's code on its way to the wire.
+        Error::Overloaded => (Code::Unknown, "etcdserver: too many requests"),
+        Error::TimedOut => (Code::Unavailable, "etcdserver: request timed out"),
+        Error::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
+        Error::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+        Error::Unimplemented(text) => (Code::Unimplemented, *text),
+        Error::Internal(text) => (Code::Internal, &text[..]),
+    };
+    Status::new(code, text)
+}

@@ -1,0 +1,233 @@
+//! gRPC: from a request's path to the service that answers it.
+//!
+//! There is no router: a call's path is looked up once in the table of methods, which gives the place of its
+//! counters, and then its service is called. Each frontend thread has its own services.
+
+pub(crate) mod body;
+mod call;
+mod frames;
+mod guard;
+mod health;
+mod kv;
+pub(crate) mod method;
+mod unary;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use proto::etcdserverpb::kv_server::Kv;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::server::NamedService;
+
+pub(crate) use self::body::Body;
+use self::body::Received;
+pub(crate) use self::call::Call;
+use self::guard::Guard;
+use self::method::{Kind, MethodId, split};
+use self::unary::Unary;
+use crate::metrics::rpc::RpcCounters;
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Services that etcd has and this release has not: a clear answer instead of "unknown".
+const LATER: [&str; 3] = ["etcdserverpb.Auth", "v3lockpb.Lock", "v3electionpb.Election"];
+
+/// What a service needs to know of a call besides the request.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) method: MethodId,
+    pub(crate) counters: Arc<RpcCounters>,
+    pub(crate) message_bytes_max: usize,
+}
+
+/// What a service answers with: a unary call in one piece, or a body that tonic streams.
+pub(crate) enum Answer {
+    Whole(Response<Body>),
+    Streamed(Response<tonic::body::Body>),
+}
+
+trait Service: Send + Sync {
+    fn call(&self, context: Context, request: Request<Incoming>) -> BoxFuture<Answer>;
+}
+
+/// The services of one frontend thread.
+pub(crate) struct Services {
+    /// By service name. A handful: looking through them is quicker than hashing.
+    services: Vec<(&'static str, Box<dyn Service>)>,
+}
+
+impl Default for Services {
+    fn default() -> Services {
+        Services { services: vec![(health::NAME, Box::new(health::Health))] }
+    }
+}
+
+impl Services {
+    /// The service of keys, by the shortest way there is: nearly every call is one of its own.
+    pub(crate) fn with_kv<K: Kv>(mut self, kv: K) -> Services {
+        self.services.insert(0, (kv::NAME, Box::new(kv::KvService::new(kv))));
+        self
+    }
+
+    /// Any other service, as tonic generates its server.
+    pub(crate) fn with<S>(mut self, server: S) -> Services
+    where
+        S: tower_service::Service<
+                Request<Received>,
+                Response = Response<tonic::body::Body>,
+                Error = Infallible,
+                Future = BoxFuture<Result<Response<tonic::body::Body>, Infallible>>,
+            > + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.services.push((S::NAME, Box::new(Generated(server))));
+        self
+    }
+
+    fn find(&self, name: &str) -> Option<&dyn Service> {
+        self.services.iter().find(|(service, _)| *service == name).map(|(_, service)| &**service)
+    }
+}
+
+/// A server that tonic generated.
+struct Generated<S>(S);
+
+impl<S> Service for Generated<S>
+where
+    S: tower_service::Service<
+            Request<Received>,
+            Response = Response<tonic::body::Body>,
+            Error = Infallible,
+            Future = BoxFuture<Result<Response<tonic::body::Body>, Infallible>>,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    fn call(&self, context: Context, request: Request<Incoming>) -> BoxFuture<Answer> {
+        let Context { method, counters, message_bytes_max } = context;
+        let request = request.map(|body| Received::new(body, method, counters, message_bytes_max));
+        let answer = self.0.clone().call(request);
+        Box::pin(async move {
+            match answer.await {
+                Ok(response) => Answer::Streamed(response),
+                Err(never) => match never {},
+            }
+        })
+    }
+}
+
+/// The gRPC side of one frontend thread.
+pub(crate) struct Grpc {
+    services: Services,
+    counters: Arc<RpcCounters>,
+    message_bytes_max: usize,
+    stops: CancellationToken,
+}
+
+impl Grpc {
+    pub(crate) fn new(
+        services: Services,
+        counters: Arc<RpcCounters>,
+        message_bytes_max: usize,
+        stops: CancellationToken,
+    ) -> Grpc {
+        Grpc { services, counters, message_bytes_max, stops }
+    }
+
+    pub(crate) fn call(&self, request: Request<Incoming>) -> Call {
+        let path = request.uri().path();
+        let Some(method) = MethodId::of(path) else { return Call::refused(unknown(path)) };
+        let Some(service) = self.services.find(method.method().service()) else {
+            return Call::refused(absent(method.method().service()));
+        };
+        let guard = Guard::begin(self.counters.clone(), method);
+        let timeout = timeout(request.headers());
+        let context =
+            Context { method, counters: self.counters.clone(), message_bytes_max: self.message_bytes_max };
+        Call::new(service.call(context, request), guard, timeout, self.stops.clone())
+    }
+}
+
+/// grpc's texts for a path that leads nowhere.
+fn unknown(path: &str) -> Status {
+    let Some((service, name)) = split(path) else {
+        return Status::unimplemented(format!("malformed method name: {path:?}"));
+    };
+    let known = method::METHODS.iter().any(|method| method.service() == service);
+    Status::unimplemented(match known {
+        true => format!("unknown method {name} for service {service}"),
+        false => format!("unknown service {service}"),
+    })
+}
+
+fn absent(service: &str) -> Status {
+    Status::unimplemented(match LATER.contains(&service) {
+        true => format!("{service} is not implemented in this release"),
+        false => format!("unknown service {service}"),
+    })
+}
+
+/// The deadline that a client set, as a duration from now.
+fn timeout(headers: &HeaderMap) -> Option<std::time::Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (amount, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = amount.parse().ok()?;
+    Some(match unit {
+        "H" => std::time::Duration::from_secs(amount.saturating_mul(3600)),
+        "M" => std::time::Duration::from_secs(amount.saturating_mul(60)),
+        "S" => std::time::Duration::from_secs(amount),
+        "m" => std::time::Duration::from_millis(amount),
+        "u" => std::time::Duration::from_micros(amount),
+        "n" => std::time::Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+/// Whether a deadline ends a call by itself. A stream's is kept by its client, which resets it.
+fn has_deadline(method: MethodId) -> bool {
+    method.method().kind == Kind::Unary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_told_in_grpcs_words() {
+        let check = |path: &str, text: &str| assert_eq!(unknown(path).message(), text);
+        check("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV");
+        check("/nope.Nope/Put", "unknown service nope.Nope");
+        check("/Put", "malformed method name: \"/Put\"");
+    }
+
+    #[test]
+    fn what_comes_later_says_so() {
+        assert_eq!(absent("v3lockpb.Lock").message(), "v3lockpb.Lock is not implemented in this release");
+        assert_eq!(absent("etcdserverpb.KV").message(), "unknown service etcdserverpb.KV");
+    }
+
+    #[test]
+    fn a_deadline_has_a_unit() {
+        let check = |text: &'static str, expected: Option<std::time::Duration>| {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("grpc-timeout"),
+                http::HeaderValue::from_static(text),
+            )]);
+            assert_eq!(timeout(&headers), expected, "{text}");
+        };
+        check("5S", Some(std::time::Duration::from_secs(5)));
+        check("100m", Some(std::time::Duration::from_millis(100)));
+        check("99999999H", Some(std::time::Duration::from_secs(99_999_999 * 3600)));
+        check("5", None);
+        check("", None);
+        check("5x", None);
+    }
+}

@@ -1,0 +1,211 @@
+//! What is sent back, and what comes in.
+//!
+//! A unary answer is one piece of bytes and its trailers. A stream is whatever a service yields; it is counted as
+//! it goes by, and it ends with a clear cause when the program stops: a client then resumes elsewhere at once
+//! instead of finding out that a connection broke.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::Status;
+
+use super::frames::Frames;
+use super::guard::Guard;
+use super::method::MethodId;
+use crate::metrics::rpc::{Code, RpcCounters};
+
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// A response's body.
+#[derive(Default)]
+pub(crate) enum Body {
+    #[default]
+    Empty,
+    /// Plain HTTP.
+    Full(Bytes),
+    /// One gRPC message, with its trailers to follow.
+    Message(Bytes),
+    /// The trailers of a unary call that went well.
+    Trailers,
+    Stream(Box<Stream>),
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Body::Stream(stream) = &mut *self {
+            return Pin::new(&mut **stream).poll_frame(context);
+        }
+        Poll::Ready(match std::mem::take(&mut *self) {
+            Body::Empty | Body::Stream(_) => None,
+            Body::Full(bytes) => Some(Ok(Frame::data(bytes))),
+            Body::Message(message) => {
+                *self = Body::Trailers;
+                Some(Ok(Frame::data(message)))
+            }
+            Body::Trailers => Some(Ok(Frame::trailers(went_well()))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Body::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Message(_) | Body::Trailers | Body::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+fn went_well() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    trailers
+}
+
+/// A body that a service streams.
+pub(crate) struct Stream {
+    inner: tonic::body::Body,
+    frames: Frames,
+    guard: Guard,
+    stops: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        inner: tonic::body::Body,
+        guard: Guard,
+        stops: WaitForCancellationFutureOwned,
+    ) -> Stream {
+        Stream { inner, frames: Frames::default(), guard, stops: Box::pin(stops), ended: false }
+    }
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(self.passed(frame)),
+            Poll::Pending => self.stops.as_mut().poll(context).map(|()| Some(Ok(self.stopped()))),
+        }
+    }
+
+    fn passed(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, Status>>,
+    ) -> Option<Result<Frame<Bytes>, Status>> {
+        match &frame {
+            Some(Ok(frame)) => self.count(frame),
+            Some(Err(_)) | None => self.ended = true,
+        }
+        frame
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            let guard = &self.guard;
+            let counted: Result<(), Infallible> = self.frames.pass(data, |bytes| {
+                guard.sent(bytes);
+                Ok(())
+            });
+            counted.expect("counting refuses nothing");
+        }
+        if let Some(trailers) = frame.trailers_ref() {
+            self.guard.ended(code(trailers));
+            self.ended = true;
+        }
+    }
+
+    fn stopped(&mut self) -> Frame<Bytes> {
+        self.ended = true;
+        self.guard.ended(Code::UNAVAILABLE);
+        let mut trailers = HeaderMap::new();
+        let status = Status::unavailable("etcdserver: server stopped");
+        status.add_header(&mut trailers).expect("the text is plain ASCII");
+        Frame::trailers(trailers)
+    }
+}
+
+/// The code that headers or trailers tell.
+pub(crate) fn code(headers: &HeaderMap) -> Code {
+    headers.get(GRPC_STATUS).map_or(Code::OK, |code| Code::parse(code.as_bytes()))
+}
+
+/// A request's body on its way to a service that tonic generated: counted, and cut off where a message is larger
+/// than allowed, before any of that message is kept.
+pub(crate) struct Received {
+    inner: Incoming,
+    frames: Frames,
+    method: MethodId,
+    counters: Arc<RpcCounters>,
+    message_bytes_max: usize,
+}
+
+impl Received {
+    pub(crate) fn new(
+        inner: Incoming,
+        method: MethodId,
+        counters: Arc<RpcCounters>,
+        message_bytes_max: usize,
+    ) -> Received {
+        Received { inner, frames: Frames::default(), method, counters, message_bytes_max }
+    }
+
+    fn pass(&mut self, data: &[u8]) -> Result<(), Status> {
+        let (counters, method, bytes_max) = (&self.counters, self.method, self.message_bytes_max);
+        self.frames.pass(data, |bytes| {
+            counters.received(method, bytes);
+            fits(bytes, bytes_max)
+        })
+    }
+}
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(frame.map(|frame| {
+            let frame = frame.map_err(|error| Status::from_error(Box::new(error)))?;
+            if let Some(data) = frame.data_ref() {
+                self.pass(data)?;
+            }
+            Ok(frame)
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}
+
+/// Refuses a message above the limit in grpc's own words, which clients know.
+pub(crate) fn fits(bytes: usize, bytes_max: usize) -> Result<(), Status> {
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    let text = format!("grpc: received message larger than max ({bytes} vs. {bytes_max})");
+    Err(Status::resource_exhausted(text))
+}

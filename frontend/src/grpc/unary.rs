@@ -1,0 +1,145 @@
+//! One request, one response, with as little in between as can be.
+//!
+//! tonic's own path boxes the body, copies it into a buffer of 8 KiB, and encodes the answer into another. Here the
+//! message is decoded from the data frame that it came in (keys and values are slices of it), and the answer is
+//! encoded once into a buffer of its size.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use prost::Message;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::body::{Body, fits};
+use super::frames::{PREFIX_BYTES, length};
+use super::method::MethodId;
+use crate::metrics::rpc::RpcCounters;
+
+/// What a unary call needs to know besides its message.
+#[derive(Clone)]
+pub(crate) struct Unary {
+    pub(crate) method: MethodId,
+    pub(crate) counters: Arc<RpcCounters>,
+    pub(crate) message_bytes_max: usize,
+}
+
+impl Unary {
+    /// Reads the request, has it answered, and writes the answer.
+    pub(crate) async fn answer<Q, A, F>(
+        self,
+        request: Request<Incoming>,
+        answer: impl FnOnce(tonic::Request<Q>) -> F,
+    ) -> Response<Body>
+    where
+        Q: Message + Default,
+        A: Message,
+        F: Future<Output = Result<tonic::Response<A>, Status>>,
+    {
+        let (parts, body) = request.into_parts();
+        let message = match self.read(&parts.headers, body).await {
+            Ok(message) => message,
+            Err(status) => return status.into_http(),
+        };
+        let metadata = MetadataMap::from_headers(parts.headers);
+        match answer(tonic::Request::from_parts(metadata, parts.extensions, message)).await {
+            Ok(response) => self.write(response),
+            Err(status) => status.into_http(),
+        }
+    }
+
+    pub(crate) async fn read<Q: Message + Default>(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+    ) -> Result<Q, Status> {
+        not_compressed(headers)?;
+        let message = self.collect(body).await?;
+        self.counters.received(self.method, message.len());
+        Q::decode(message)
+            .map_err(|error| Status::internal(format!("grpc: error unmarshalling request: {error}")))
+    }
+
+    /// The body's one message. Nearly always it is one data frame, which is then not copied.
+    async fn collect(&self, mut body: Incoming) -> Result<Bytes, Status> {
+        let mut first = next_data(&mut body).await?.ok_or_else(no_message)?;
+        if first.len() >= PREFIX_BYTES {
+            let bytes = self.announced(&first)?;
+            if first.len() >= PREFIX_BYTES + bytes {
+                return Ok(first.split_off(PREFIX_BYTES).split_to(bytes));
+            }
+        }
+        let mut all = BytesMut::from(first);
+        loop {
+            if all.len() >= PREFIX_BYTES {
+                let bytes = self.announced(&all)?;
+                if all.len() >= PREFIX_BYTES + bytes {
+                    return Ok(all.split_off(PREFIX_BYTES).split_to(bytes).freeze());
+                }
+                all.reserve(PREFIX_BYTES + bytes - all.len());
+            }
+            let more = next_data(&mut body).await?.ok_or_else(no_message)?;
+            all.extend_from_slice(&more);
+        }
+    }
+
+    fn announced(&self, body: &[u8]) -> Result<usize, Status> {
+        let prefix = body[..PREFIX_BYTES].try_into().expect("there are that many bytes");
+        if body[0] != 0 {
+            return Err(Status::internal("grpc: compressed flag set with identity or empty encoding"));
+        }
+        let bytes = length(prefix);
+        fits(bytes, self.message_bytes_max)?;
+        Ok(bytes)
+    }
+
+    fn write<A: Message>(&self, response: tonic::Response<A>) -> Response<Body> {
+        let (metadata, message, extensions) = response.into_parts();
+        let bytes = message.encoded_len();
+        let Ok(announced) = u32::try_from(bytes) else {
+            let text = format!("grpc: trying to send message larger than max ({bytes} vs. {})", u32::MAX);
+            return Status::resource_exhausted(text).into_http();
+        };
+        let mut body = BytesMut::with_capacity(PREFIX_BYTES + bytes);
+        body.put_u8(0);
+        body.put_u32(announced);
+        message.encode(&mut body).expect("there is room for all of it");
+        self.counters.sent(self.method, bytes);
+        let mut response = Response::new(Body::Message(body.freeze()));
+        *response.headers_mut() = metadata.into_headers();
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        *response.extensions_mut() = extensions;
+        response
+    }
+}
+
+fn no_message() -> Status {
+    Status::internal("the request ended before its message did")
+}
+
+async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Status> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::from_error(Box::new(error)))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// etcd speaks no compression either; grpc's text for that.
+fn not_compressed(headers: &HeaderMap) -> Result<(), Status> {
+    match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(()),
+        Some(encoding) => {
+            let encoding = String::from_utf8_lossy(encoding);
+            let text = format!("grpc: Decompressor is not installed for grpc-encoding \"{encoding}\"");
+            Err(Status::unimplemented(text))
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Plain HTTP beside gRPC: versions, probes, metrics.
+//!
+//! Paths, methods, headers and texts are etcd's to the letter, because scripts, kubelets and load balancers
+//! compare them.
+
+mod health;
+mod origin;
+mod probes;
+mod vars;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use self::health::Asked;
+pub(crate) use self::health::{HealthCounters, Vitals};
+pub(crate) use self::origin::{Names, Origins};
+use self::probes::Probe;
+pub(crate) use self::probes::SERIES;
+use crate::grpc::{Body, BoxFuture};
+use crate::metrics::Metrics;
+use crate::version::Version;
+
+const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Everything that is answered without gRPC.
+pub(crate) struct Http {
+    pub(crate) vitals: Vitals,
+    pub(crate) version: Version,
+    pub(crate) metrics: Metrics,
+    pub(crate) origins: Origins,
+    /// The command line, for `/debug/vars`.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Http {
+    pub(crate) fn call(self: &Arc<Http>, request: Request<Incoming>) -> BoxFuture<Response<Body>> {
+        let http = self.clone();
+        Box::pin(async move { http.answer(&request.map(|_| ())).await })
+    }
+
+    async fn answer(&self, request: &Request<()>) -> Response<Body> {
+        if let Some(host) = self.origins.refuses_host(request) {
+            return error(StatusCode::MISDIRECTED_REQUEST, &origin::unknown_host(&host));
+        }
+        let mut response = match *request.method() {
+            // What a browser asks before it lets a page ask.
+            Method::OPTIONS => Response::new(Body::Empty),
+            _ => self.route(request).await,
+        };
+        self.origins.allow(request, &mut response);
+        response
+    }
+
+    async fn route(&self, request: &Request<()>) -> Response<Body> {
+        let path = request.uri().path();
+        // The one path that etcd answers whatever the method.
+        if path == "/metrics" {
+            return self.metrics(request.method());
+        }
+        if let Some(probe) = Probe::of(path) {
+            return match not_get(request) {
+                None => probe.answer(&self.vitals, request).await,
+                Some(refused) => refused,
+            };
+        }
+        if !matches!(path, "/version" | "/health" | "/debug/vars") {
+            return error(StatusCode::NOT_FOUND, "404 page not found");
+        }
+        if let Some(refused) = not_get(request) {
+            return refused;
+        }
+        match path {
+            "/version" => json(self.version.document()),
+            "/health" => self.vitals.health(&Asked::of(request)).await,
+            _ => json(vars::document(&self.arguments, &self.vitals)),
+        }
+    }
+
+    fn metrics(&self, method: &Method) -> Response<Body> {
+        let page = if *method == Method::HEAD { String::new() } else { self.metrics.page(&self.vitals) };
+        let kind = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+        with_type(Response::new(full(page)), kind)
+    }
+}
+
+fn not_get(request: &Request<()>) -> Option<Response<Body>> {
+    if *request.method() == Method::GET {
+        return None;
+    }
+    let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    Some(refused)
+}
+
+fn full(text: String) -> Body {
+    Body::Full(Bytes::from(text))
+}
+
+fn json(document: String) -> Response<Body> {
+    with_type(Response::new(full(document)), "application/json")
+}
+
+/// A plain text, with the newline and the headers of Go's error pages.
+fn error(code: StatusCode, text: &str) -> Response<Body> {
+    let mut response = plain(format!("{text}\n"));
+    *response.status_mut() = code;
+    response
+}
+
+fn plain(text: String) -> Response<Body> {
+    let mut response = with_type(Response::new(full(text)), TEXT);
+    response.headers_mut().insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn with_type(mut response: Response<Body>, kind: &'static str) -> Response<Body> {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// The values of a query's parameter, in order; one that is only named has the value "".
+fn parameters<'a>(request: &'a Request<()>, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let pairs = request.uri().query().unwrap_or_default().split('&');
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(move |(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests;

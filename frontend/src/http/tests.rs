@@ -1,0 +1,290 @@
+//! Every path and state of the plain HTTP side, as etcd 3.6 was seen to answer.
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use http_body_util::BodyExt;
+use journal::{Alarm, Status};
+use tokio::sync::watch;
+
+use super::*;
+
+fn http(status: Status, read: Result<(), String>) -> Http {
+    let (_, status) = watch::channel(status);
+    let read = Box::new(move |_| -> BoxFuture<Result<(), String>> {
+        let read = read.clone();
+        Box::pin(async move { read })
+    });
+    Http {
+        vitals: Vitals { status, read, counters: HealthCounters::default() },
+        version: Version::default(),
+        metrics: Metrics::default(),
+        origins: Origins { cors: Names::Any, hosts: Names::Any },
+        arguments: vec!["mainstem".to_owned()],
+    }
+}
+
+fn well() -> Status {
+    Status { node: 1, leader: Some(1), ..Status::default() }
+}
+
+fn alarmed(alarm: Alarm) -> Http {
+    http(Status { alarms: vec![(1, alarm)], ..well() }, Ok(()))
+}
+
+fn request(method: Method, path: &str) -> Request<()> {
+    Request::builder().method(method).uri(path).body(()).expect("the request is well formed")
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn check(http: Http, request: Request<()>, expected: Expect) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let text = runtime.block_on(async {
+        let response = Arc::new(http).answer(&request).await;
+        let mut lines = vec![response.status().as_str().to_owned()];
+        for name in ["allow", "content-type", "x-content-type-options", "access-control-allow-origin"] {
+            let value = response.headers().get(name).map(|value| value.to_str().expect("it is text"));
+            lines.extend(value.map(|value| format!("{name}: {value}")));
+        }
+        let body = response.into_body().collect().await.expect("the body has no errors").to_bytes();
+        lines.push(String::from_utf8(body.to_vec()).expect("the body is text"));
+        lines.join("\n")
+    });
+    expected.assert_eq(&text);
+}
+
+fn get(http: Http, path: &str, expected: Expect) {
+    check(http, request(Method::GET, path), expected);
+}
+
+#[test]
+fn versions_are_etcds() {
+    get(
+        http(well(), Ok(())),
+        "/version",
+        expect![[r#"
+        200
+        content-type: application/json
+        access-control-allow-origin: *
+        {"etcdserver":"3.6.16","etcdcluster":"3.6.0","storage":"3.6.0"}"#]],
+    );
+}
+
+#[test]
+fn health_is_a_string() {
+    get(
+        http(well(), Ok(())),
+        "/health",
+        expect![[r#"
+        200
+        content-type: text/plain; charset=utf-8
+        access-control-allow-origin: *
+        {"health":"true","reason":""}"#]],
+    );
+}
+
+#[test]
+fn an_alarm_is_told_unless_excluded() {
+    get(
+        alarmed(Alarm::NoSpace),
+        "/health",
+        expect![[r#"
+        503
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        {"health":"false","reason":"ALARM NOSPACE"}
+    "#]],
+    );
+    get(
+        alarmed(Alarm::NoSpace),
+        "/health?exclude=NOSPACE",
+        expect![[r#"
+        200
+        content-type: text/plain; charset=utf-8
+        access-control-allow-origin: *
+        {"health":"true","reason":""}"#]],
+    );
+}
+
+#[test]
+fn a_leader_is_needed_unless_a_stale_read_will_do() {
+    get(
+        http(Status::default(), Ok(())),
+        "/health",
+        expect![[r#"
+        503
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        {"health":"false","reason":"RAFT NO LEADER"}
+    "#]],
+    );
+    get(
+        http(Status::default(), Ok(())),
+        "/health?serializable=true",
+        expect![[r#"
+        200
+        content-type: text/plain; charset=utf-8
+        access-control-allow-origin: *
+        {"health":"true","reason":""}"#]],
+    );
+}
+
+#[test]
+fn a_read_that_fails_is_told_with_its_reason() {
+    get(
+        http(well(), Err("no \"luck\"".to_owned())),
+        "/health",
+        expect![[r#"
+        503
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        {"health":"false","reason":"RANGE ERROR:no \"luck\""}
+    "#]],
+    );
+}
+
+#[test]
+fn a_probe_that_goes_well_says_little() {
+    get(
+        http(well(), Ok(())),
+        "/livez",
+        expect![[r#"
+        200
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        ok
+    "#]],
+    );
+    get(
+        http(well(), Ok(())),
+        "/readyz?exclude=data_corruption&verbose",
+        expect![[r#"
+        200
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        [+]serializable_read ok
+        [+]linearizable_read ok
+        [+]non_learner ok
+        ok
+    "#]],
+    );
+}
+
+#[test]
+fn a_full_store_is_ready_and_a_corrupt_one_is_not() {
+    get(
+        alarmed(Alarm::NoSpace),
+        "/readyz",
+        expect![[r#"
+        200
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        ok
+    "#]],
+    );
+    get(
+        alarmed(Alarm::Corrupt),
+        "/readyz",
+        expect![[r#"
+        503
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        [-]data_corruption failed: alarm activated: CORRUPT
+        [+]serializable_read ok
+        [+]linearizable_read ok
+        [+]non_learner ok
+
+    "#]],
+    );
+}
+
+#[test]
+fn one_check_can_be_asked_for() {
+    get(
+        http(well(), Ok(())),
+        "/readyz/non_learner?verbose",
+        expect![[r#"
+        200
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        access-control-allow-origin: *
+        [+]non_learner ok
+        ok
+    "#]],
+    );
+}
+
+#[test]
+fn other_paths_are_not_found() {
+    for path in ["/", "/v2/keys", "/health/", "/livez/", "/readyz/nope", "/livez/non_learner", "/livezy"] {
+        get(
+            http(well(), Ok(())),
+            path,
+            expect![[r#"
+            404
+            content-type: text/plain; charset=utf-8
+            x-content-type-options: nosniff
+            access-control-allow-origin: *
+            404 page not found
+        "#]],
+        );
+    }
+}
+
+#[test]
+fn only_get_is_allowed() {
+    for path in ["/version", "/health", "/livez", "/readyz", "/debug/vars"] {
+        check(
+            http(well(), Ok(())),
+            request(Method::POST, path),
+            expect![[r#"
+            405
+            allow: GET
+            content-type: text/plain; charset=utf-8
+            x-content-type-options: nosniff
+            access-control-allow-origin: *
+            Method Not Allowed
+        "#]],
+        );
+    }
+}
+
+#[test]
+fn a_host_that_is_not_listed_is_refused() {
+    let mut http = http(well(), Ok(()));
+    http.origins.hosts = Names::parse("good.example");
+    let mut request = request(Method::GET, "/version");
+    request.headers_mut().insert(http::header::HOST, HeaderValue::from_static("bad.example:2379"));
+    check(
+        http,
+        request,
+        expect![[r#"
+        421
+        content-type: text/plain; charset=utf-8
+        x-content-type-options: nosniff
+        the request names the host "bad.example", which is not on the list of this server's names: add it with --host-whitelist bad.example
+    "#]],
+    );
+}
+
+#[test]
+fn an_origin_that_is_not_listed_is_not_allowed() {
+    let mut http = http(well(), Ok(()));
+    http.origins.cors = Names::parse("https://a.example,https://b.example");
+    let mut request = request(Method::OPTIONS, "/version");
+    request.headers_mut().insert(http::header::ORIGIN, HeaderValue::from_static("https://c.example"));
+    check(
+        http,
+        request,
+        expect![[r#"
+        200
+    "#]],
+    );
+}

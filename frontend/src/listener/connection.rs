@@ -1,0 +1,127 @@
+//! One connection, from its first byte to its last.
+
+use std::net::TcpStream as StdStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{Serves, Tools};
+use crate::grpc::{Body, Call, Grpc};
+use crate::http::Http;
+
+/// What a client may send before it is told that it was read. Several requests of the largest size fit, so that
+/// one client's puts are not held up by its own window.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Larger than the default, so that a large value comes in few pieces.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+
+/// What etcd's flags say of connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// `None`: as many as a client likes.
+    pub(crate) streams_max: Option<u32>,
+    /// A client that is silent for so long is asked whether it is there. `None`: never.
+    pub(crate) keepalive_interval: Option<Duration>,
+    pub(crate) keepalive_timeout: Duration,
+}
+
+/// A connection on its way to its thread.
+pub(super) struct Accepted {
+    pub(super) stream: StdStream,
+    pub(super) serves: Serves,
+}
+
+pub(super) fn builder(settings: &Settings) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(settings.streams_max)
+        .keep_alive_interval(settings.keepalive_interval)
+        .keep_alive_timeout(settings.keepalive_timeout)
+        // gRPC has no use for it, and it is sent with each response.
+        .auto_date_header(false);
+    builder
+}
+
+/// Serves until the client leaves, or until `stops`: then the client is told to open no more calls here, and the
+/// calls under way end.
+pub(super) async fn serve(
+    accepted: Accepted,
+    dispatch: Dispatch,
+    builder: Builder<TokioExecutor>,
+    stops: CancellationToken,
+    connections: Arc<AtomicUsize>,
+) {
+    if let Err(error) = serve_until(accepted, dispatch, builder, stops).await {
+        // Clients that vanish are their own business.
+        tracing::debug!(error, "a connection ended in an error");
+    }
+    connections.fetch_sub(1, Relaxed);
+}
+
+async fn serve_until(
+    accepted: Accepted,
+    dispatch: Dispatch,
+    builder: Builder<TokioExecutor>,
+    stops: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Accepted { stream, serves } = accepted;
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    let stream = TokioIo::new(TcpStream::from_std(stream)?);
+    let service = hyper::service::service_fn(move |request| dispatch.call(request, serves));
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stops.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+/// Takes each request to the side it is for.
+#[derive(Clone)]
+pub(super) struct Dispatch {
+    grpc: Arc<Grpc>,
+    http: Arc<Http>,
+}
+
+impl Dispatch {
+    pub(super) fn new(tools: Tools) -> Dispatch {
+        Dispatch { grpc: Arc::new(tools.grpc), http: tools.http }
+    }
+
+    fn call(&self, request: Request<Incoming>, serves: Serves) -> Call {
+        match (is_grpc(&request), serves) {
+            (true, Serves::Everything | Serves::GrpcOnly) => self.grpc.call(request),
+            (false, Serves::Everything | Serves::HttpOnly) => Call::Http(self.http.call(request)),
+            (true, Serves::HttpOnly) | (false, Serves::GrpcOnly) => Call::Ready(Some(not_here())),
+        }
+    }
+}
+
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let content = request.headers().get(CONTENT_TYPE);
+    request.version() == Version::HTTP_2
+        && content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn not_here() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}

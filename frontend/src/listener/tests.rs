@@ -1,0 +1,204 @@
+//! What comes over a socket, as a client sees it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::etcdserverpb::kv_client::KvClient;
+use proto::etcdserverpb::kv_server::Kv;
+use proto::etcdserverpb::*;
+use tokio::sync::watch;
+use tonic::{Code, Request, Response, Status};
+
+use super::socket::Reuse;
+use super::*;
+use crate::grpc::Services;
+use crate::grpc::method::MethodId;
+use crate::http::{HealthCounters, Names, Origins, Vitals};
+use crate::metrics::Metrics;
+use crate::metrics::rpc::{self, RpcCounters};
+use crate::version::Version;
+
+const MESSAGE_BYTES_MAX: usize = 1_000;
+
+/// Answers a put, hangs on a delete, and streams nothing for ever.
+struct Double;
+
+type Pending = tokio_stream::Pending<Result<RangeStreamResponse, Status>>;
+
+#[tonic::async_trait]
+impl Kv for Double {
+    type RangeStreamStream = Pending;
+
+    async fn range(&self, _: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
+        Err(Status::invalid_argument("etcdserver: key is not provided"))
+    }
+
+    async fn range_stream(&self, _: Request<RangeRequest>) -> Result<Response<Pending>, Status> {
+        Ok(Response::new(tokio_stream::pending()))
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        let PutRequest { key, value, .. } = request.into_inner();
+        let prev_kv = Some(proto::mvccpb::KeyValue { key, value, ..Default::default() });
+        Ok(Response::new(PutResponse { header: None, prev_kv }))
+    }
+
+    async fn delete_range(
+        &self,
+        _: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        std::future::pending().await
+    }
+
+    async fn txn(&self, _: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        std::future::pending().await
+    }
+
+    async fn compact(&self, _: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
+        std::future::pending().await
+    }
+}
+
+struct Server {
+    frontends: Frontends,
+    address: SocketAddr,
+    counters: Vec<Arc<RpcCounters>>,
+}
+
+fn start(threads: usize) -> Server {
+    let stops = CancellationToken::new();
+    let (_, status) = watch::channel(journal::Status::default());
+    let http = Arc::new(Http {
+        vitals: Vitals {
+            status,
+            read: Box::new(|_| Box::pin(async { Ok(()) })),
+            counters: HealthCounters::default(),
+        },
+        version: Version::default(),
+        metrics: Metrics::default(),
+        origins: Origins { cors: Names::Any, hosts: Names::Any },
+        arguments: Vec::new(),
+    });
+    let counters: Vec<_> = (0..threads).map(|_| RpcCounters::new()).collect();
+    let tools = counters.iter().map(|counters| {
+        let services = Services::default().with_kv(Double);
+        let grpc = Grpc::new(services, counters.clone(), MESSAGE_BYTES_MAX, stops.clone());
+        Tools { grpc, http: http.clone() }
+    });
+    let settings =
+        Settings { streams_max: None, keepalive_interval: None, keepalive_timeout: Duration::from_secs(20) };
+    let any_port = "127.0.0.1:0".parse().expect("an address");
+    let socket = bind(any_port, Serves::Everything, Reuse::default()).expect("there is a free port");
+    let address = socket.listener.local_addr().expect("it is bound");
+    let frontends =
+        Frontends::start(vec![socket], tools.collect(), &settings, &stops).expect("threads start");
+    Server { frontends, address, counters }
+}
+
+async fn client(server: &Server) -> KvClient<tonic::transport::Channel> {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address));
+    let channel = endpoint.expect("it is an address").connect().await;
+    KvClient::new(channel.expect("the server accepts"))
+}
+
+fn put(value_bytes: usize) -> PutRequest {
+    PutRequest { key: Bytes::from_static(b"k"), value: vec![7; value_bytes].into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_message_of_any_size_up_to_the_limit_comes_through() {
+    let server = start(2);
+    let mut client = client(&server).await;
+    for bytes in [0, 1, 900] {
+        let kv =
+            client.put(put(bytes)).await.expect("it is answered").into_inner().prev_kv.expect("it is echoed");
+        assert_eq!((kv.key.len(), kv.value.len()), (1, bytes));
+    }
+    server.frontends.stop().await;
+    let method = MethodId::of("/etcdserverpb.KV/Put").expect("it is in the table");
+    let answered: u64 = server.counters.iter().map(|counters| counters.count(method, rpc::Code::OK)).sum();
+    assert_eq!(answered, 3);
+}
+
+#[tokio::test]
+async fn a_larger_message_is_refused_in_grpcs_words() {
+    let server = start(1);
+    let status = client(&server).await.put(put(2_000)).await.expect_err("it is too large");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "grpc: received message larger than max (2006 vs. 1000)");
+    let request = RangeRequest { key: vec![7; 2_000].into(), ..Default::default() };
+    let status = client(&server).await.range_stream(request).await.expect_err("it is too large");
+    assert_eq!(status.message(), "grpc: received message larger than max (2003 vs. 1000)");
+    server.frontends.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_code_and_text() {
+    let server = start(1);
+    let status = client(&server).await.range(RangeRequest::default()).await.expect_err("it is refused");
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "etcdserver: key is not provided"));
+    server.frontends.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_cause_when_the_server_stops() {
+    let server = start(1);
+    let stream = client(&server).await.range_stream(RangeRequest::default()).await;
+    let mut stream = stream.expect("it begins").into_inner();
+    server.frontends.stop().await;
+    let status = stream.message().await.expect_err("it ends");
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "etcdserver: server stopped"));
+}
+
+#[tokio::test]
+async fn a_server_that_has_stopped_refuses_connections() {
+    let server = start(1);
+    server.frontends.stop().await;
+    assert!(TcpStream::connect(server.address).is_err());
+}
+
+#[tokio::test]
+async fn plain_http_is_answered_on_the_same_port() {
+    let server = start(1);
+    let address = server.address;
+    let ask = move || {
+        let mut stream = TcpStream::connect(address).expect("it accepts");
+        stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers and closes");
+        text
+    };
+    let text = tokio::task::spawn_blocking(ask).await.expect("nothing panics");
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("\"etcdserver\":\"3.6.16\""), "{text}");
+    server.frontends.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_protocol_at_all_harms_nobody() {
+    let server = start(1);
+    let address = server.address;
+    let garbage = move || {
+        for garbage in [&b"\0\0\0\0\xff\xff\xff"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage", b"GET / HT"]
+        {
+            let mut stream = TcpStream::connect(address).expect("it accepts");
+            stream.write_all(garbage).expect("it reads");
+            stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+            // It closes, whatever it says before.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    };
+    tokio::task::spawn_blocking(garbage).await.expect("nothing panics");
+    client(&server).await.put(put(1)).await.expect("others are served");
+    server.frontends.stop().await;
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused() {
+    let any_port = "127.0.0.1:0".parse().expect("an address");
+    let socket = bind(any_port, Serves::Everything, Reuse::default()).expect("there is a free port");
+    let address = socket.listener.local_addr().expect("it is bound");
+    let refused = bind(address, Serves::Everything, Reuse::default()).err().expect("it is taken");
+    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+}

@@ -1,0 +1,127 @@
+//! The log, one record a line, in the two forms that etcd has.
+//!
+//!     {"level":"info","ts":"2026-11-21T03:24:28.344996Z","caller":"frontend/node.rs:120","msg":"ready","port":2379}
+//!     2026-11-21T03:24:28.344996Z    info    frontend/node.rs:120    ready    {"port": 2379}
+//!
+//! Tools that collect etcd's logs look for the keys `level`, `ts`, `caller` and `msg`.
+
+mod record;
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+
+use parking_lot::Mutex;
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{Layer, Registry};
+
+use self::record::Record;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Console,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    Stderr,
+    Stdout,
+    /// Appended to.
+    File(PathBuf),
+}
+
+/// What is logged, how, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    pub level: Level,
+    pub format: Format,
+    pub outputs: Vec<Output>,
+}
+
+impl LogConfig {
+    /// Logs from now on, for the whole process. Once is enough; a program that embeds the store has its own log.
+    ///
+    /// # Errors
+    /// A file that cannot be written to, or a log that there is already.
+    pub fn install(&self) -> std::io::Result<()> {
+        let sinks = self.outputs.iter().map(Sink::open).collect::<Result<Vec<Sink>, _>>()?;
+        let log = Log { level: self.level, format: self.format, sinks: Mutex::new(sinks) };
+        let subscriber = Registry::default().with(log);
+        tracing::subscriber::set_global_default(subscriber).map_err(std::io::Error::other)
+    }
+}
+
+enum Sink {
+    Stderr,
+    Stdout,
+    File(File),
+}
+
+impl Sink {
+    fn open(output: &Output) -> std::io::Result<Sink> {
+        Ok(match output {
+            Output::Stderr => Sink::Stderr,
+            Output::Stdout => Sink::Stdout,
+            Output::File(path) => Sink::File(OpenOptions::new().create(true).append(true).open(path)?),
+        })
+    }
+
+    fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
+        match self {
+            Sink::Stderr => std::io::stderr().write_all(line),
+            Sink::Stdout => std::io::stdout().write_all(line),
+            Sink::File(file) => file.write_all(line),
+        }
+    }
+}
+
+struct Log {
+    level: Level,
+    format: Format,
+    /// Records are few, so whoever logs writes.
+    sinks: Mutex<Vec<Sink>>,
+}
+
+impl Log {
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        let most = match self.level {
+            Level::Debug => tracing::Level::DEBUG,
+            Level::Info => tracing::Level::INFO,
+            Level::Warn => tracing::Level::WARN,
+            Level::Error => tracing::Level::ERROR,
+        };
+        let ours = ["frontend", "memstore", "journal", "mainstem"];
+        let is_ours = ours.iter().any(|name| metadata.target().starts_with(name));
+        // Of libraries, only what went wrong: they narrate.
+        let most = if is_ours { most } else { most.min(tracing::Level::WARN) };
+        *metadata.level() <= most
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Log {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.wants(metadata)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let record = Record::of(event);
+        let line = match self.format {
+            Format::Json => record.json(),
+            Format::Console => record.console(),
+        };
+        for sink in self.sinks.lock().iter_mut() {
+            // There is nowhere to tell that telling failed.
+            let _ = sink.write(line.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a caller of a memstore can do about a failure.
+
+use journal::Revision;
+
+/// Each variant is a different next step.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Tell the client: its revision is forgotten, and everything below `compacted`. A read that named no
+    /// revision begins again with a newer one.
+    #[error("revision is compacted: the oldest that can be read is {compacted}")]
+    Compacted { compacted: Revision },
+    /// Tell the client: its revision is still to come.
+    #[error("revision is still to come: the last one is {current}")]
+    FutureRevision { current: Revision },
+    /// The partition lags too far to wait for: ask another replica.
+    #[error("the partition lags behind the journal")]
+    Behind,
+    /// The keys are not, or not all, this partition's: look at the routes again.
+    #[error("the partition does not hold these keys")]
+    WrongPartition,
+    /// What a snapshot says contradicts itself, or the journal. Nothing is served from it.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The disk, or the directory, refuses.
+    #[error("{0}")]
+    Io(String),
+    /// The node is shutting down, or has.
+    #[error("the memstore is closed")]
+    Closed,
+}

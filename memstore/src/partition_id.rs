@@ -1,0 +1,81 @@
+//! Which partition, and which keys are its own.
+
+use bytes::Bytes;
+use journal::KeyRange;
+
+/// Names a partition of this process: its place in `Memstore::partitions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId(pub u32);
+
+/// A partition's keys: `start <= key < end`, or without end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRange {
+    pub id: PartitionId,
+    pub start: Bytes,
+    pub end: Option<Bytes>,
+}
+
+impl PartitionRange {
+    /// Cuts all keys at `split_keys`, in whichever order and however often they are named.
+    #[must_use]
+    pub fn split(split_keys: &[Bytes]) -> Vec<PartitionRange> {
+        let mut starts = vec![Bytes::new()];
+        starts.extend(split_keys.iter().cloned());
+        starts.sort();
+        starts.dedup();
+        let ends = starts.iter().skip(1).cloned().map(Some).chain([None]);
+        let bounds = starts.iter().cloned().zip(ends);
+        (0..)
+            .map(PartitionId)
+            .zip(bounds)
+            .map(|(id, (start, end))| PartitionRange { id, start, end })
+            .collect()
+    }
+
+    /// Whether `key` is one of its own.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.start[..] <= *key && self.end.as_ref().is_none_or(|end| *key < end[..])
+    }
+
+    /// The part of `keys` that is its own.
+    #[must_use]
+    pub fn clip(&self, keys: &KeyRange) -> Option<KeyRange> {
+        keys.clip(&self.start, self.end.as_ref())
+    }
+
+    /// Whether all of `keys` are its own.
+    #[must_use]
+    pub fn covers(&self, keys: &KeyRange) -> bool {
+        keys.is_empty() || self.clip(keys).as_ref() == Some(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_keys_cut_all_keys_without_gap() {
+        let keys = [Bytes::from("m"), Bytes::from("b"), Bytes::from("m"), Bytes::new()];
+        let ranges = PartitionRange::split(&keys);
+        let bounds: Vec<_> = ranges.iter().map(|range| (range.start.clone(), range.end.clone())).collect();
+        let [none, b, m] = ["", "b", "m"].map(Bytes::from);
+        assert_eq!(bounds, [(none, Some(b.clone())), (b, Some(m.clone())), (m, None)]);
+        for key in ["", "a", "b", "c", "m", "z"] {
+            assert_eq!(ranges.iter().filter(|range| range.contains(key.as_bytes())).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_range_beyond_the_end_is_not_covered() {
+        let range = &PartitionRange::split(&[Bytes::from("m")])[0];
+        let from =
+            |start: &'static str, end: &'static str| KeyRange::Range { start: start.into(), end: end.into() };
+        assert!(range.covers(&from("a", "m")));
+        assert!(range.covers(&from("z", "a")), "no key at all");
+        assert!(!range.covers(&from("a", "n")));
+        assert!(!range.covers(&KeyRange::From("a".into())));
+        assert!(!range.covers(&KeyRange::Single("m".into())));
+    }
+}

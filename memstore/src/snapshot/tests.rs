@@ -1,0 +1,242 @@
+//! What was written is what is read, or it is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use journal::{LeaseId, Lsn, Revision};
+use proptest::prelude::*;
+
+use super::format::frame;
+use super::reader::Reader;
+use super::writer::Writer;
+use super::{Folder, Header};
+use crate::error::Error;
+use crate::key_value::{KeyValue, Version};
+use crate::partition_id::PartitionRange;
+
+const CLUSTER: u64 = 0xC0FFEE;
+
+/// Versions in order, one or two to a revision.
+fn versions() -> impl Strategy<Value = Vec<Version>> {
+    let version =
+        ("[a-f]{1,3}", prop::collection::vec(any::<u8>(), 0..40), any::<i64>(), 0_u64..3, any::<bool>());
+    prop::collection::vec(version, 0..60).prop_map(|versions| {
+        let numbered = (2_u64..).zip(versions);
+        numbered
+            .map(|(number, (key, value, lease, version, second))| Version {
+                sub: second.into(),
+                kv: KeyValue {
+                    mod_revision: Revision(number),
+                    create_revision: if version == 0 { Revision::ZERO } else { Revision(2) },
+                    version,
+                    value: if version == 0 { Bytes::new() } else { value.into() },
+                    lease: if version == 0 { LeaseId::NONE } else { LeaseId(lease) },
+                    ..KeyValue::deleted(key.into(), Revision::ZERO)
+                },
+            })
+            .collect()
+    })
+}
+
+fn split(keys: &[&str]) -> Vec<PartitionRange> {
+    PartitionRange::split(&keys.iter().map(|key| Bytes::from(key.to_string())).collect::<Vec<_>>())
+}
+
+fn headers(lsn: u64, ranges: &[PartitionRange]) -> Vec<Header> {
+    let header = |range: &PartitionRange| Header {
+        cluster: CLUSTER,
+        lsn: Lsn(lsn),
+        revision: Revision(100),
+        compacted: Revision(7),
+        range: range.clone(),
+    };
+    ranges.iter().map(header).collect()
+}
+
+fn write(folder: &Folder, lsn: u64, ranges: &[PartitionRange], versions: &[Version]) {
+    let written = folder.write(&headers(lsn, ranges), |header, sink| {
+        versions.iter().filter(|version| header.range.contains(&version.kv.key)).try_for_each(&mut *sink)
+    });
+    let counted: u64 = written.expect("the disk is fine").iter().map(|(_, summary)| summary.versions).sum();
+    assert_eq!(counted, u64::try_from(versions.len()).expect("few"));
+}
+
+fn read(folder: &Folder, lsn: u64, range: &PartitionRange) -> Result<Vec<Version>, Error> {
+    let mut source = folder.set(Lsn(lsn))?.versions(range)?;
+    let mut versions = Vec::new();
+    while let Some(version) = source.next()? {
+        versions.push(version);
+    }
+    Ok(versions)
+}
+
+fn open(directory: &Path) -> Folder {
+    Folder::open(directory, CLUSTER).expect("the disk is fine")
+}
+
+fn file(directory: &Path, lsn: u64, partition: u32) -> PathBuf {
+    directory.join(format!("{lsn:020}/{partition}.partition"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn what_is_read_is_what_was_written_however_keys_are_split(versions in versions()) {
+        let directory = tempfile::tempdir().expect("the disk is fine");
+        let folder = open(directory.path());
+        let splits = [split(&[]), split(&["b", "d"]), split(&["bb", "cc", "e"])];
+        for (lsn, written) in (9..).zip(&splits) {
+            write(&folder, lsn, written, &versions);
+            for range in splits.iter().flatten() {
+                let mut expected = versions.clone();
+                expected.retain(|version| range.contains(&version.kv.key));
+                prop_assert_eq!(read(&folder, lsn, range).expect("nothing is damaged"), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused(versions in versions(), place in any::<prop::sample::Index>(), bit in 0..8) {
+        let directory = tempfile::tempdir().expect("the disk is fine");
+        let folder = open(directory.path());
+        write(&folder, 9, &split(&[]), &versions);
+        let path = file(directory.path(), 9, 0);
+        let mut bytes = fs::read(&path).expect("it was written");
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1_u8 << bit;
+        fs::write(&path, bytes).expect("the disk is fine");
+        let refused = read(&folder, 9, &split(&[])[0]);
+        prop_assert!(matches!(refused, Err(Error::Corrupt(_))), "bit {bit} of byte {place}: {refused:?}");
+        prop_assert!(folder.verify(Lsn(9)).is_err());
+    }
+
+    #[test]
+    fn a_cut_or_longer_file_is_refused(versions in versions(), place in any::<prop::sample::Index>()) {
+        let directory = tempfile::tempdir().expect("the disk is fine");
+        let folder = open(directory.path());
+        write(&folder, 9, &split(&[]), &versions);
+        let path = file(directory.path(), 9, 0);
+        let mut bytes = fs::read(&path).expect("it was written");
+        fs::write(&path, &bytes[..place.index(bytes.len())]).expect("the disk is fine");
+        prop_assert!(read(&folder, 9, &split(&[])[0]).is_err());
+        bytes.push(0);
+        fs::write(&path, &bytes).expect("the disk is fine");
+        prop_assert!(read(&folder, 9, &split(&[])[0]).is_err());
+    }
+}
+
+#[test]
+fn many_blocks_are_read_in_order_and_swapped_ones_are_refused() {
+    let directory = tempfile::tempdir().expect("the disk is fine");
+    let folder = open(directory.path());
+    let version = |number: u64| Version {
+        sub: 0,
+        kv: KeyValue {
+            value: Bytes::from(vec![7; 100_000]),
+            version: 1,
+            create_revision: Revision(number),
+            ..KeyValue::deleted("key".into(), Revision(number))
+        },
+    };
+    let versions: Vec<_> = (2..22).map(version).collect();
+    write(&folder, 9, &split(&[]), &versions);
+    assert_eq!(read(&folder, 9, &split(&[])[0]).expect("nothing is damaged"), versions);
+
+    let path = file(directory.path(), 9, 0);
+    let mut bytes = fs::read(&path).expect("it was written");
+    let length =
+        |at: usize| 8 + u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize;
+    let (first, size) = (length(0), length(length(0)));
+    assert_eq!(size, length(first + size), "two blocks of the same size");
+    bytes[first..].rotate_left(size);
+    fs::write(&path, &bytes).expect("the disk is fine");
+    assert!(matches!(read(&folder, 9, &split(&[])[0]), Err(Error::Corrupt(_))));
+}
+
+/// All checksums right, and yet something is missing.
+#[test]
+fn a_summary_that_says_otherwise_is_refused() {
+    let header = headers(9, &split(&[])).remove(0);
+    let version = Version { sub: 0, kv: KeyValue::deleted("key".into(), Revision(3)) };
+    let mut writer = Writer::new(Vec::new(), &header).expect("memory is fine");
+    writer.push(&version).expect("memory is fine");
+    let (whole, _) = writer.finish().expect("memory is fine");
+    let verify = |file: &[u8]| Reader::open(file, header.range.id)?.verify();
+    assert_eq!(verify(&whole).expect("nothing is damaged").versions, 1);
+
+    let mut file =
+        Writer::new(Vec::new(), &header).expect("memory is fine").finish().expect("memory is fine").0;
+    verify(&file).expect("nothing is damaged");
+    let summary = file.split_off(file.len() - 25);
+    let mut payload = summary[8..].to_vec();
+    payload[1] = 1;
+    file.extend(frame(1, &payload));
+    let refused = verify(&file);
+    assert!(
+        matches!(&refused, Err(Error::Corrupt(reason)) if reason.contains("where it says")),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_crash_before_the_rename_loses_nothing() {
+    let directory = tempfile::tempdir().expect("the disk is fine");
+    let folder = open(directory.path());
+    write(&folder, 9, &split(&["m"]), &[]);
+    let stopped = folder.write(&headers(12, &split(&["m"])), |header, _| match header.range.id.0 {
+        0 => Ok(()),
+        _ => Err(Error::Io("the power is gone".into())),
+    });
+    assert!(stopped.is_err());
+    assert!(directory.path().join("partial/0.partition").exists());
+    let folder = open(directory.path());
+    assert_eq!(folder.sets(), Ok(vec![Lsn(9)]));
+    assert!(!directory.path().join("partial").exists());
+    folder.verify(Lsn(9)).expect("it is whole");
+    write(&folder, 12, &split(&["m"]), &[]);
+    assert_eq!(folder.sets(), Ok(vec![Lsn(12), Lsn(9)]));
+}
+
+#[test]
+fn the_newest_two_are_kept_and_the_journal_is_needed_from_the_older() {
+    let directory = tempfile::tempdir().expect("the disk is fine");
+    let folder = open(directory.path());
+    write(&folder, 9, &split(&[]), &[]);
+    assert_eq!(folder.keep_newest(), Ok(None), "the next one may be damaged");
+    write(&folder, 12, &split(&[]), &[]);
+    assert_eq!(folder.keep_newest(), Ok(Some(Lsn(9))));
+    write(&folder, 15, &split(&[]), &[]);
+    assert_eq!(folder.keep_newest(), Ok(Some(Lsn(12))));
+    assert_eq!(folder.sets(), Ok(vec![Lsn(15), Lsn(12)]));
+    folder.set_aside(Lsn(15)).expect("the disk is fine");
+    assert_eq!(folder.keep_newest(), Ok(None), "a damaged one does not count");
+}
+
+#[test]
+fn a_set_that_is_not_whole_is_refused() {
+    let directory = tempfile::tempdir().expect("the disk is fine");
+    let folder = open(directory.path());
+    for (lsn, lost) in [(9, 0), (12, 1), (15, 2)] {
+        write(&folder, lsn, &split(&["h", "m"]), &[]);
+        fs::remove_file(file(directory.path(), lsn, lost)).expect("it was written");
+        assert!(matches!(folder.set(Lsn(lsn)).map(|_| ()), Err(Error::Corrupt(_))), "without {lost}");
+    }
+}
+
+#[test]
+fn a_set_of_another_cluster_or_position_is_refused() {
+    let directory = tempfile::tempdir().expect("the disk is fine");
+    let folder = open(directory.path());
+    write(&folder, 9, &split(&[]), &[]);
+    let other = Folder::open(directory.path(), CLUSTER + 1).expect("the disk is fine");
+    let refused = other.set(Lsn(9)).map(|_| ()).expect_err("it is not ours");
+    assert!(refused.to_string().contains("it is of cluster c0ffee, this is cluster c0ffef"), "{refused}");
+    fs::rename(
+        file(directory.path(), 9, 0).parent().expect("a folder"),
+        directory.path().join(format!("{:020}", 8)),
+    )
+    .expect("the disk is fine");
+    assert!(folder.set(Lsn(8)).is_err());
+}

@@ -21,7 +21,6 @@ use hyper::body::Incoming;
 use proto::etcdserverpb::kv_server::Kv;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::server::NamedService;
 
 pub(crate) use self::body::Body;
 use self::body::Received;
@@ -74,20 +73,19 @@ impl Services {
     }
 
     /// Any other service, as tonic generates its server.
-    pub(crate) fn with<S>(mut self, server: S) -> Services
+    pub(crate) fn with<S>(mut self, name: &'static str, server: S) -> Services
     where
         S: tower_service::Service<
                 Request<Received>,
                 Response = Response<tonic::body::Body>,
                 Error = Infallible,
                 Future = BoxFuture<Result<Response<tonic::body::Body>, Infallible>>,
-            > + NamedService
-            + Clone
+            > + Clone
             + Send
             + Sync
             + 'static,
     {
-        self.services.push((S::NAME, Box::new(Generated(server))));
+        self.services.push((name, Box::new(Generated(server))));
         self
     }
 

@@ -1,6 +1,6 @@
 //! The API: etcd in front, the three tiers behind, in one process or in many.
 
-#![allow(dead_code, unused_imports, reason = "the node that starts these comes next")]
+#![allow(dead_code, unused_imports, reason = "the node does not serve the KV calls yet")]
 
 pub mod answer;
 mod arrange;
@@ -15,10 +15,13 @@ mod http;
 mod listener;
 pub mod logging;
 mod metrics;
+mod node;
 pub mod operation;
 mod quota;
 mod seen;
 pub mod version;
+
+pub use node::{Node, StartError, Summary};
 
 pub use quota::{Effect, Quota};
 

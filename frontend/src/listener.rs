@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::connection::Settings;
 use self::connection::{Accepted, Dispatch};
-pub(crate) use self::socket::{Socket, bind};
+pub(crate) use self::socket::{Reuse, Socket, bind};
 use crate::grpc::Grpc;
 use crate::http::Http;
 

@@ -23,8 +23,8 @@ pub(super) fn merge(
         }
         if settings.is_set(setting.name) {
             return Err(Refusal::Configuration(format!(
-                "conflicting environment variable {variable} is shadowed by corresponding command-line flag \
-                 (either unset environment variable or disable flag)"
+                "conflicting environment variable is shadowed by corresponding command-line flag \
+                 (either unset environment variable or disable flag): {variable}"
             )));
         }
         values::check(setting.kind, &value).map_err(|reason| {
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_flag_and_its_variable_together_are_refused() {
         let refusal = merged(Some(("name", "a")), &[("ETCD_NAME", "b")]).expect_err("both set the name");
-        assert!(refusal.to_string().contains("conflicting environment variable ETCD_NAME is shadowed"));
+        assert!(refusal.to_string().ends_with("disable flag): ETCD_NAME"));
     }
 
     #[test]

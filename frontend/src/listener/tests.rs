@@ -11,7 +11,6 @@ use proto::etcdserverpb::*;
 use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
-use super::socket::Reuse;
 use super::*;
 use crate::grpc::Services;
 use crate::grpc::method::MethodId;

@@ -1,0 +1,24 @@
+//! What a person reads when the store has started.
+
+use frontend::Summary;
+use frontend::config::Storage;
+use frontend::version::{OWN, Version};
+
+pub(crate) fn text(summary: &Summary, storage: &Storage, version: &Version) -> String {
+    let revision = summary.revision.0;
+    let data = match (storage, summary.is_new) {
+        (Storage::Memory, _) => "in memory only: gone when this stops".to_owned(),
+        (Storage::Directory(path), true) => format!("{} (new)", path.display()),
+        (Storage::Directory(path), false) => format!("{} (found at revision {revision})", path.display()),
+    };
+    let mut text =
+        format!("\nMainstem {OWN} is ready. It speaks etcd {}.\n\n  data     {data}\n", version.server());
+    for address in &summary.clients {
+        text += &format!("  clients  http://{address}   also /health and /metrics\n");
+    }
+    if let Some(address) = summary.clients.first() {
+        let etcdctl = format!("etcdctl --endpoints={address}");
+        text += &format!("\n  try      {etcdctl} put greeting hello\n           {etcdctl} get greeting\n");
+    }
+    text + "  stop     Ctrl-C\n\n"
+}

@@ -1,0 +1,63 @@
+//! Why a node could not start, told to whoever started it: what happened, why, and what to do next.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+/// Each is one sentence for a person.
+#[derive(Debug)]
+pub enum StartError {
+    Listen {
+        url: String,
+        error: std::io::Error,
+    },
+    Directory {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    /// The file that names the node is damaged.
+    Identity {
+        path: PathBuf,
+    },
+    Journal(journal::Error),
+    Threads(std::io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartError::Listen { url, error } => match error.kind() {
+                ErrorKind::AddrInUse => write!(
+                    f,
+                    "cannot listen on {url}: another program uses that port; stop it, or choose another address"
+                ),
+                ErrorKind::AddrNotAvailable => {
+                    write!(f, "cannot listen on {url}: this machine does not have that address")
+                }
+                ErrorKind::PermissionDenied => {
+                    write!(f, "cannot listen on {url}: ports below 1024 need privileges; choose a higher one")
+                }
+                _ => write!(f, "cannot listen on {url}: {error}"),
+            },
+            StartError::Directory { path, error } => write!(
+                f,
+                "cannot use the data directory {}: {error}; check that it is a directory and who may write to it",
+                path.display()
+            ),
+            StartError::Identity { path } => write!(
+                f,
+                "{} is damaged: restore it from a backup of the data directory, its ids are told there",
+                path.display()
+            ),
+            StartError::Journal(error) => write!(f, "the journal cannot start: {error}"),
+            StartError::Threads(error) => write!(f, "no more threads can be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<journal::Error> for StartError {
+    fn from(error: journal::Error) -> StartError {
+        StartError::Journal(error)
+    }
+}

@@ -1,0 +1,79 @@
+//! The journal's thread: one runtime of its own for the sequencer and Raft, so that no request delays them.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use journal::{Journal, SystemClock};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+
+pub(super) struct JournalThread {
+    handle: Journal,
+    /// Dropping it closes as well.
+    close: oneshot::Sender<()>,
+    stopped: CancellationToken,
+    thread: JoinHandle<()>,
+}
+
+impl JournalThread {
+    pub(super) async fn start(config: journal::Config) -> Result<JournalThread, StartError> {
+        let (started, starts) = oneshot::channel();
+        let (close, closes) = oneshot::channel();
+        let stopped = CancellationToken::new();
+        let tell = stopped.clone().drop_guard();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(StartError::Threads)?;
+        let run = move || {
+            runtime.block_on(run(config, started, closes));
+            drop(tell);
+        };
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
+        let thread = thread.map_err(StartError::Threads)?;
+        let handle = starts.await.unwrap_or(Err(journal::Error::Closed))?;
+        Ok(JournalThread { handle, close, stopped, thread })
+    }
+
+    pub(super) fn handle(&self) -> Journal {
+        self.handle.clone()
+    }
+
+    /// Resolves when the thread has ended.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.stopped.clone().cancelled_owned()
+    }
+
+    /// Closes it, and waits until everything is on disk.
+    pub(super) async fn close(self) {
+        // An error means that it has stopped already.
+        let _ = self.close.send(());
+        self.stopped.cancelled().await;
+        if self.thread.join().is_err() {
+            tracing::error!("the journal's thread has panicked");
+        }
+    }
+}
+
+async fn run(
+    config: journal::Config,
+    started: oneshot::Sender<Result<Journal, journal::Error>>,
+    closes: oneshot::Receiver<()>,
+) {
+    let node = match journal::Node::start(config, Arc::new(SystemClock::default())).await {
+        Ok(node) => node,
+        Err(error) => {
+            // Whoever started it may have gone.
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    if started.send(Ok(node.handle())).is_err() {
+        return node.close().await;
+    }
+    tokio::select! {
+        _ = closes => {}
+        () = node.stopped() => tracing::error!("the journal has stopped by itself: its disk may have failed"),
+    }
+    node.close().await;
+}

@@ -1,0 +1,63 @@
+//! A whole node, from start to shutdown.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::*;
+
+fn listening() -> Config {
+    let socket = "127.0.0.1:0".parse().expect("an address");
+    Config {
+        listen_client: vec![Address { url: "http://127.0.0.1:0".to_owned(), socket }],
+        ..Config::ephemeral()
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let ask = move || {
+        let mut stream = TcpStream::connect(address).expect("it accepts");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers and closes");
+        text
+    };
+    tokio::task::spawn_blocking(ask).await.expect("nothing panics")
+}
+
+#[tokio::test]
+async fn a_node_that_has_started_is_ready() {
+    let node = Node::start(listening()).await.expect("it starts");
+    let address = node.summary().clients[0];
+    for path in ["/health", "/livez", "/readyz"] {
+        let text = get(address, path).await;
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{path}: {text}");
+    }
+    let metrics = get(address, "/metrics").await;
+    for line in
+        ["etcd_server_has_leader 1", "etcd_server_is_leader 1", "etcd_server_leader_changes_seen_total 1"]
+    {
+        assert!(metrics.lines().any(|found| found == line), "{line}");
+    }
+    node.shutdown().await;
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_before_anything_is_touched() {
+    let first = Node::start(listening()).await.expect("it starts");
+    let socket = first.summary().clients[0];
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let data = scratch.path().join("data");
+    let config = Config {
+        listen_client: vec![Address { url: format!("http://{socket}"), socket }],
+        ..Config::in_directory(&data)
+    };
+    let error = Node::start(config).await.err().expect("the port is taken").to_string();
+    let expected = format!(
+        "cannot listen on http://{socket}: another program uses that port; stop it, or choose another address"
+    );
+    assert_eq!(error, expected);
+    assert!(!data.exists());
+    first.shutdown().await;
+}

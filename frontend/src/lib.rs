@@ -5,6 +5,7 @@
 pub mod answer;
 mod arrange;
 mod barriers;
+pub mod bench;
 mod compare;
 pub mod config;
 pub mod error;

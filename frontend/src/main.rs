@@ -6,6 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use frontend::Node;
+use frontend::bench;
 use frontend::config::{self, Command, Persona, Refusal, Start};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,11 +20,24 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "version") {
         "--version".clone_into(&mut arguments[0]);
     }
+    if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "bench") {
+        return measure(&arguments);
+    }
     match config::read(persona, &arguments, std::env::vars()) {
         Ok(Command::Help) => print(&config::usage(persona)),
         Ok(Command::Version(version)) => print(&version.lines()),
         Ok(Command::Start(start)) => run(persona, *start),
         Err(refusal) => refuse(persona, &refusal),
+    }
+}
+
+fn measure(arguments: &[String]) -> ExitCode {
+    match bench::run(&bench::Arguments::read(arguments), &mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("mainstem: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

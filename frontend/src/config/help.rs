@@ -16,6 +16,9 @@ pub fn usage(persona: Persona) -> String {
         "Usage:\n\n  {program} [flags]\n    Start the store, all of it in one process.\n\n  {program} --version\n    \
          Show the version.\n"
     );
+    if persona == Persona::Mainstem {
+        text += "\n  mainstem bench --help\n    Put a load on any store that speaks etcd's API, and measure.\n";
+    }
     for (owner, title) in [(Owner::Mainstem, "Mainstem's own"), (Owner::Etcd, "As in etcd")] {
         write!(text, "\n{title}:\n").expect("a string takes whatever is written to it");
         for setting in SETTINGS.iter().filter(|one| one.owner == owner && one.effect == Effect::Honoured) {

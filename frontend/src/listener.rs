@@ -21,12 +21,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub(crate) use self::connection::Settings;
 use self::connection::{Accepted, Dispatch};
 pub(crate) use self::socket::{Reuse, Socket, bind};
-use crate::grpc::Grpc;
+use crate::grpc::{Grpc, Services};
 use crate::http::Http;
+use crate::metrics::rpc::RpcCounters;
 
 /// Connections on their way to a thread. When full, accepting waits, and the kernel holds the next ones.
 const HANDOVER_MAX: usize = 256;
@@ -55,7 +57,10 @@ pub(crate) struct Frontends {
 
 /// What one thread serves with.
 pub(crate) struct Tools {
-    pub(crate) grpc: Grpc,
+    /// Made on the thread's own runtime, where the tasks that they start then live.
+    pub(crate) services: Box<dyn FnOnce() -> Services + Send>,
+    pub(crate) counters: Arc<RpcCounters>,
+    pub(crate) message_bytes_max: usize,
     pub(crate) http: Arc<Http>,
 }
 
@@ -77,9 +82,8 @@ impl Frontends {
         let mut sockets = Some((sockets, seats.clone()));
         for (number, ((tools, arrives), seat)) in tools.into_iter().zip(arrivals).zip(seats).enumerate() {
             let (drained, is_drained) = oneshot::channel();
-            let dispatch = Dispatch::new(tools);
             let thread = Thread {
-                dispatch,
+                tools,
                 arrives,
                 connections: seat.connections,
                 settings: settings.clone(),
@@ -120,7 +124,7 @@ impl Drop for Frontends {
 
 /// One thread and its runtime.
 struct Thread {
-    dispatch: Dispatch,
+    tools: Tools,
     arrives: mpsc::Receiver<Accepted>,
     connections: Arc<AtomicUsize>,
     settings: Settings,
@@ -131,36 +135,30 @@ struct Thread {
 const DRAIN: Duration = Duration::from_secs(5);
 
 impl Thread {
-    fn run(mut self, accepts: Option<(Vec<Socket>, Vec<Seat>)>) {
+    fn run(self, accepts: Option<(Vec<Socket>, Vec<Seat>)>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the system has file descriptors left for a runtime");
         runtime.block_on(async move {
             if let Some((sockets, seats)) = accepts {
                 accept::spawn(sockets, &seats, &self.stops);
             }
-            let tasks = tokio_util::task::TaskTracker::new();
-            let builder = connection::builder(&self.settings);
-            while let Some(accepted) = self.next().await {
-                let served = connection::serve(
-                    accepted,
-                    self.dispatch.clone(),
-                    builder.clone(),
-                    self.stops.clone(),
-                    self.connections.clone(),
-                );
-                tasks.spawn(served);
-            }
-            tasks.close();
-            if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
-                tracing::warn!(open = tasks.len(), "connections were cut off: they did not end in time");
-            }
+            self.serve().await;
         });
     }
 
-    async fn next(&mut self) -> Option<Accepted> {
-        tokio::select! {
-            () = self.stops.cancelled() => None,
-            accepted = self.arrives.recv() => accepted,
+    async fn serve(self) {
+        let Thread { tools, mut arrives, connections, settings, stops } = self;
+        let Tools { services, counters, message_bytes_max, http } = tools;
+        let grpc = Grpc::new(services(), counters, message_bytes_max, stops.clone());
+        let (dispatch, builder) = (Dispatch::new(grpc, http), connection::builder(&settings));
+        let tasks = TaskTracker::new();
+        while let Some(Some(accepted)) = stops.run_until_cancelled(arrives.recv()).await {
+            let (dispatch, builder) = (dispatch.clone(), builder.clone());
+            tasks.spawn(connection::serve(accepted, dispatch, builder, stops.clone(), connections.clone()));
+        }
+        tasks.close();
+        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+            tracing::warn!(open = tasks.len(), "connections were cut off: they did not end in time");
         }
     }
 }

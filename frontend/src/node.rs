@@ -21,7 +21,7 @@ pub use self::error::StartError;
 use self::identity::Identity;
 use self::journal_thread::JournalThread;
 use crate::config::{Address, Config, Storage};
-use crate::grpc::{BoxFuture, Grpc, Services};
+use crate::grpc::{BoxFuture, Services};
 use crate::http::{HealthCounters, Http, Vitals};
 use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
 use crate::metrics::Metrics;
@@ -144,7 +144,9 @@ fn serve(
     let http = Arc::new(http(config, journal, &counters));
     let message_bytes_max = config.limits.request_bytes_max + GRPC_OVERHEAD_BYTES;
     let tools = counters.into_iter().map(|counters| Tools {
-        grpc: Grpc::new(Services::default(), counters, message_bytes_max, stops.clone()),
+        services: Box::new(Services::default),
+        counters,
+        message_bytes_max,
         http: http.clone(),
     });
     let settings = Settings {

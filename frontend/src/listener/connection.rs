@@ -14,7 +14,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{Serves, Tools};
+use super::Serves;
 use crate::grpc::{Body, Call, Grpc};
 use crate::http::Http;
 
@@ -101,8 +101,8 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(tools: Tools) -> Dispatch {
-        Dispatch { grpc: Arc::new(tools.grpc), http: tools.http }
+    pub(super) fn new(grpc: Grpc, http: Arc<Http>) -> Dispatch {
+        Dispatch { grpc: Arc::new(grpc), http }
     }
 
     fn call(&self, request: Request<Incoming>, serves: Serves) -> Call {

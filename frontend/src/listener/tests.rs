@@ -12,11 +12,10 @@ use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
 use super::*;
-use crate::grpc::Services;
 use crate::grpc::method::MethodId;
 use crate::http::{HealthCounters, Names, Origins, Vitals};
 use crate::metrics::Metrics;
-use crate::metrics::rpc::{self, RpcCounters};
+use crate::metrics::rpc;
 use crate::version::Version;
 
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -82,9 +81,9 @@ fn start(threads: usize) -> Server {
     });
     let counters: Vec<_> = (0..threads).map(|_| RpcCounters::new()).collect();
     let tools = counters.iter().map(|counters| {
-        let services = Services::default().with_kv(Double);
-        let grpc = Grpc::new(services, counters.clone(), MESSAGE_BYTES_MAX, stops.clone());
-        Tools { grpc, http: http.clone() }
+        let services = Box::new(|| Services::default().with_kv(Double));
+        let (counters, message_bytes_max) = (counters.clone(), MESSAGE_BYTES_MAX);
+        Tools { services, counters, message_bytes_max, http: http.clone() }
     });
     let settings =
         Settings { streams_max: None, keepalive_interval: None, keepalive_timeout: Duration::from_secs(20) };

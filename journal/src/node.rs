@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::error::Error;
 use crate::log::Log;
+use crate::metrics::LogMetrics;
 use crate::raft::Cluster;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::Network;
@@ -94,6 +95,12 @@ impl Node {
     #[must_use]
     pub fn handle(&self) -> Journal {
         self.handle.clone()
+    }
+
+    /// What the log counts of its writes.
+    #[must_use]
+    pub fn log_metrics(&self) -> Arc<LogMetrics> {
+        self.log.metrics()
     }
 
     /// Resolves when the node has stopped, because it was closed or because its disk failed.

@@ -5,6 +5,7 @@
 //! already is not counted again but asked for when a page is written.
 
 pub(crate) mod histogram;
+pub(crate) mod log;
 pub(crate) mod page;
 pub(crate) mod process;
 mod quiet;

@@ -69,7 +69,7 @@ impl Node {
         let Identity { cluster, member, is_new } = identity;
         let summary = Summary { cluster, member, is_new, revision, clients };
         let stops = CancellationToken::new();
-        let frontends = serve(&config, sockets, &handle, &stops).map_err(StartError::Threads)?;
+        let frontends = serve(&config, sockets, &journal, &stops).map_err(StartError::Threads)?;
         Ok(Node { frontends, journal, stops, summary })
     }
 
@@ -135,7 +135,7 @@ async fn leads(journal: &Journal) {
 fn serve(
     config: &Config,
     sockets: Vec<Socket>,
-    journal: &Journal,
+    journal: &JournalThread,
     stops: &CancellationToken,
 ) -> std::io::Result<Frontends> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -157,7 +157,8 @@ fn serve(
     Frontends::start(sockets, tools.collect(), &settings, stops)
 }
 
-fn http(config: &Config, journal: &Journal, counters: &[Arc<RpcCounters>]) -> Http {
+fn http(config: &Config, thread: &JournalThread, counters: &[Arc<RpcCounters>]) -> Http {
+    let journal = &thread.handle();
     let probed = journal.clone();
     let read = move |linearizable| -> BoxFuture<Result<(), String>> {
         Box::pin(probe(probed.clone(), linearizable))
@@ -174,7 +175,7 @@ fn http(config: &Config, journal: &Journal, counters: &[Arc<RpcCounters>]) -> Ht
             quota_bytes: config.limits.quota_bytes.unwrap_or_default(),
             leader_changes: count_leaders(journal),
             rpc: counters.to_vec(),
-            sources: Vec::new(),
+            sources: vec![crate::metrics::log::source(thread.log_metrics())],
         },
         origins: config.origins(),
         arguments: std::env::args().collect(),

@@ -17,7 +17,8 @@ pub fn usage(persona: Persona) -> String {
          Show the version.\n"
     );
     if persona == Persona::Mainstem {
-        text += "\n  mainstem bench --help\n    Put a load on any store that speaks etcd's API, and measure.\n";
+        text +=
+            "\n  mainstem bench --help\n    Put a load on any store that speaks etcd's API, and measure.\n";
     }
     for (owner, title) in [(Owner::Mainstem, "Mainstem's own"), (Owner::Etcd, "As in etcd")] {
         write!(text, "\n{title}:\n").expect("a string takes whatever is written to it");

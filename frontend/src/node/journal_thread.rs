@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use journal::{Journal, SystemClock};
+use journal::{Journal, LogMetrics, SystemClock};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,7 @@ use super::StartError;
 
 pub(super) struct JournalThread {
     handle: Journal,
+    log: Arc<LogMetrics>,
     /// Dropping it closes as well.
     close: oneshot::Sender<()>,
     stopped: CancellationToken,
@@ -31,12 +32,17 @@ impl JournalThread {
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
         let thread = thread.map_err(StartError::Threads)?;
-        let handle = starts.await.unwrap_or(Err(journal::Error::Closed))?;
-        Ok(JournalThread { handle, close, stopped, thread })
+        let (handle, log) = starts.await.unwrap_or(Err(journal::Error::Closed))?;
+        Ok(JournalThread { handle, log, close, stopped, thread })
     }
 
     pub(super) fn handle(&self) -> Journal {
         self.handle.clone()
+    }
+
+    /// What its log counts.
+    pub(super) fn log_metrics(&self) -> Arc<LogMetrics> {
+        self.log.clone()
     }
 
     /// Resolves when the thread has ended.
@@ -57,7 +63,7 @@ impl JournalThread {
 
 async fn run(
     config: journal::Config,
-    started: oneshot::Sender<Result<Journal, journal::Error>>,
+    started: oneshot::Sender<Result<(Journal, Arc<LogMetrics>), journal::Error>>,
     closes: oneshot::Receiver<()>,
 ) {
     let node = match journal::Node::start(config, Arc::new(SystemClock::default())).await {
@@ -68,7 +74,7 @@ async fn run(
             return;
         }
     };
-    if started.send(Ok(node.handle())).is_err() {
+    if started.send(Ok((node.handle(), node.log_metrics()))).is_err() {
         return node.close().await;
     }
     tokio::select! {

@@ -117,11 +117,9 @@ pub struct Config {
     pub election_timeout: Duration,
     /// Journal positions between snapshots.
     pub snapshot_positions: u64,
-    /// Whether the disk is waited for.
-    pub fsync: bool,
     pub auto_compaction: AutoCompaction,
     pub progress_interval: Duration,
-    pub warn_apply: Duration,
+    /// Calls that take longer are logged.
     pub warn_call: Duration,
     pub cors: String,
     pub host_whitelist: String,

@@ -15,6 +15,7 @@ mod unary;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
@@ -127,6 +128,8 @@ pub(crate) struct Grpc {
     services: Services,
     counters: Arc<RpcCounters>,
     message_bytes_max: usize,
+    /// Unary calls that take longer are logged.
+    slow: Duration,
     stops: CancellationToken,
 }
 
@@ -135,9 +138,10 @@ impl Grpc {
         services: Services,
         counters: Arc<RpcCounters>,
         message_bytes_max: usize,
+        slow: Duration,
         stops: CancellationToken,
     ) -> Grpc {
-        Grpc { services, counters, message_bytes_max, stops }
+        Grpc { services, counters, message_bytes_max, slow, stops }
     }
 
     pub(crate) fn call(&self, request: Request<Incoming>) -> Call {
@@ -146,8 +150,10 @@ impl Grpc {
         let Some(service) = self.services.find(method.method().service()) else {
             return Call::refused(absent(method.method().service()));
         };
-        let guard = Guard::begin(self.counters.clone(), method);
-        let timeout = timeout(request.headers());
+        let guard = Guard::begin(self.counters.clone(), method, self.slow);
+        // A stream's deadline is kept by its client, which resets it.
+        let is_unary = method.method().kind == Kind::Unary;
+        let timeout = timeout(request.headers()).filter(|_| is_unary);
         let context =
             Context { method, counters: self.counters.clone(), message_bytes_max: self.message_bytes_max };
         Call::new(service.call(context, request), guard, timeout, self.stops.clone())
@@ -174,24 +180,19 @@ fn absent(service: &str) -> Status {
 }
 
 /// The deadline that a client set, as a duration from now.
-fn timeout(headers: &HeaderMap) -> Option<std::time::Duration> {
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (amount, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = amount.parse().ok()?;
     Some(match unit {
-        "H" => std::time::Duration::from_secs(amount.saturating_mul(3600)),
-        "M" => std::time::Duration::from_secs(amount.saturating_mul(60)),
-        "S" => std::time::Duration::from_secs(amount),
-        "m" => std::time::Duration::from_millis(amount),
-        "u" => std::time::Duration::from_micros(amount),
-        "n" => std::time::Duration::from_nanos(amount),
+        "H" => Duration::from_secs(amount.saturating_mul(3600)),
+        "M" => Duration::from_secs(amount.saturating_mul(60)),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
         _ => return None,
     })
-}
-
-/// Whether a deadline ends a call by itself. A stream's is kept by its client, which resets it.
-fn has_deadline(method: MethodId) -> bool {
-    method.method().kind == Kind::Unary
 }
 
 #[cfg(test)]
@@ -214,16 +215,16 @@ mod tests {
 
     #[test]
     fn a_deadline_has_a_unit() {
-        let check = |text: &'static str, expected: Option<std::time::Duration>| {
+        let check = |text: &'static str, expected: Option<Duration>| {
             let headers = HeaderMap::from_iter([(
                 http::HeaderName::from_static("grpc-timeout"),
                 http::HeaderValue::from_static(text),
             )]);
             assert_eq!(timeout(&headers), expected, "{text}");
         };
-        check("5S", Some(std::time::Duration::from_secs(5)));
-        check("100m", Some(std::time::Duration::from_millis(100)));
-        check("99999999H", Some(std::time::Duration::from_secs(99_999_999 * 3600)));
+        check("5S", Some(Duration::from_secs(5)));
+        check("100m", Some(Duration::from_millis(100)));
+        check("99999999H", Some(Duration::from_secs(99_999_999 * 3600)));
         check("5", None);
         check("", None);
         check("5x", None);

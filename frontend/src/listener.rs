@@ -149,7 +149,7 @@ impl Thread {
     async fn serve(self) {
         let Thread { tools, mut arrives, connections, settings, stops } = self;
         let Tools { services, counters, message_bytes_max, http } = tools;
-        let grpc = Grpc::new(services(), counters, message_bytes_max, stops.clone());
+        let grpc = Grpc::new(services(), counters, message_bytes_max, settings.slow_call, stops.clone());
         let (dispatch, builder) = (Dispatch::new(grpc, http), connection::builder(&settings));
         let tasks = TaskTracker::new();
         while let Some(Some(accepted)) = stops.run_until_cancelled(arrives.recv()).await {

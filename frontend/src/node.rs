@@ -153,6 +153,7 @@ fn serve(
         streams_max: config.limits.streams_max,
         keepalive_interval: config.keep_alive.interval,
         keepalive_timeout: config.keep_alive.timeout,
+        slow_call: config.warn_call,
     };
     Frontends::start(sockets, tools.collect(), &settings, stops)
 }

@@ -93,12 +93,12 @@ mod tests {
     #[test]
     fn values_may_be_numbers_and_times_are_nanoseconds() {
         let settings = parse(
-            "name: one\nmax-txn-ops: 256\nunsafe-no-fsync: true\nauto-compaction-retention: \"1\"\n\
+            "name: one\nmax-txn-ops: 256\nsocket-reuse-port: true\nauto-compaction-retention: \"1\"\n\
              watch-progress-notify-interval: 5000000000\ngrpc-keepalive-interval: 10m\nlog-outputs: [stderr, a.log]\n",
         );
         let settings = settings.expect("it is well formed");
         assert_eq!((settings.text("name"), settings.count("max-txn-ops")), ("one", 256));
-        assert!(settings.flag("unsafe-no-fsync"));
+        assert!(settings.flag("socket-reuse-port"));
         assert_eq!(settings.duration("watch-progress-notify-interval"), Duration::from_secs(5));
         assert_eq!(settings.duration("grpc-keepalive-interval"), Duration::from_secs(600));
         assert_eq!(settings.text("log-outputs"), "stderr,a.log");

@@ -76,8 +76,8 @@ mod tests {
 
     #[test]
     fn a_switch_takes_a_value_only_after_an_equals_sign() {
-        assert!(parsed("--unsafe-no-fsync --name x").expect("it is well formed").flag("unsafe-no-fsync"));
-        assert!(!parsed("-unsafe-no-fsync=false").expect("it is well formed").flag("unsafe-no-fsync"));
+        assert!(parsed("--socket-reuse-port --name x").expect("it is well formed").flag("socket-reuse-port"));
+        assert!(!parsed("-socket-reuse-port=false").expect("it is well formed").flag("socket-reuse-port"));
     }
 
     #[test]

@@ -142,12 +142,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("heartbeat-interval", Count, "100", "Milliseconds between the leader's heartbeats."),
     honoured("election-timeout", Count, "1000", "Milliseconds without heartbeat before another leads."),
     honoured("snapshot-count", Count, "10000", "Journal positions between snapshots, at least."),
-    honoured(
-        "unsafe-no-fsync",
-        Bool,
-        "false",
-        "Do not wait for the disk. Loses acknowledged data when the machine fails.",
-    ),
     honoured("socket-reuse-port", Bool, "false", "Share the port with other processes."),
     honoured("auto-compaction-mode", Text, "periodic", "periodic or revision."),
     honoured(
@@ -162,7 +156,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         "10m",
         "How often idle watches that ask for it are told.",
     ),
-    honoured("warning-apply-duration", Duration, "100ms", "Requests that take longer are logged."),
     honoured("warning-unary-request-duration", Duration, "300ms", "Calls that take longer are logged."),
     honoured("cors", Text, "*", "Origins whose pages may ask, separated by commas."),
     honoured("host-whitelist", Text, "*", "Names that this server may be called by, separated by commas."),
@@ -206,6 +199,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("wal-dir", Text, "", "the journal lives in the data directory; make that a mount of the fast disk"),
     later("enable-log-rotation", Bool, "false", "log to stderr and let the service manager rotate"),
     // Without a meaning here.
+    idle("unsafe-no-fsync", Bool),
+    idle("warning-apply-duration", Duration),
     idle("auth-token-ttl", Count),
     idle("bcrypt-cost", Count),
     idle("self-signed-cert-validity", Count),

@@ -105,7 +105,7 @@ mod tests {
     fn under_way(timeout: Option<Duration>) -> (Call, std::sync::Arc<RpcCounters>, MethodId) {
         let put = MethodId::of("/etcdserverpb.KV/Put").expect("it is in the table");
         let counters = RpcCounters::new();
-        let guard = Guard::begin(counters.clone(), put);
+        let guard = Guard::begin(counters.clone(), put, Duration::MAX);
         let call = Call::new(Box::pin(std::future::pending()), guard, timeout, CancellationToken::new());
         (call, counters, put)
     }

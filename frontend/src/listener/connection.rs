@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     /// A client that is silent for so long is asked whether it is there. `None`: never.
     pub(crate) keepalive_interval: Option<Duration>,
     pub(crate) keepalive_timeout: Duration,
+    /// Unary calls that take longer are logged.
+    pub(crate) slow_call: Duration,
 }
 
 /// A connection on its way to its thread.

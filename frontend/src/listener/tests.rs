@@ -85,8 +85,12 @@ fn start(threads: usize) -> Server {
         let (counters, message_bytes_max) = (counters.clone(), MESSAGE_BYTES_MAX);
         Tools { services, counters, message_bytes_max, http: http.clone() }
     });
-    let settings =
-        Settings { streams_max: None, keepalive_interval: None, keepalive_timeout: Duration::from_secs(20) };
+    let settings = Settings {
+        streams_max: None,
+        keepalive_interval: None,
+        keepalive_timeout: Duration::from_secs(20),
+        slow_call: Duration::MAX,
+    };
     let any_port = "127.0.0.1:0".parse().expect("an address");
     let socket = bind(any_port, Serves::Everything, Reuse::default()).expect("there is a free port");
     let address = socket.listener.local_addr().expect("it is bound");

@@ -10,6 +10,9 @@
 //! nothing that this node had proposed before is still on its way (I5), until anything says that leadership may
 //! be lost. Whatever waits then learns that nobody knows.
 
+mod leases;
+mod questions;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +27,12 @@ use crate::error::Error;
 use crate::raft::state_machine::{Machine, Progress};
 use crate::raft::{Cluster, Landing, Leadership};
 use crate::record::LeaseId;
-use crate::sequencer::{Answer, KeepAlive, Limits, Sequencer};
+use crate::sequencer::{Answer, Limits, Sequencer};
 use crate::state::Applied;
-use crate::verdict::{Barrier, Verdict};
+use crate::verdict::Verdict;
 
 /// Commands applied before the batches they make are proposed.
 const COMMANDS_AT_ONCE: usize = 1_024;
-
-/// How soon to look again for leases that have ended while nobody takes them.
-const NOBODY_TAKES: Duration = Duration::from_secs(1);
 
 /// Whom a verdict goes to.
 pub(crate) enum Waiter {
@@ -163,8 +163,6 @@ impl SequencerTask {
         !(self.give_up.is_some() && self.commands.is_empty() && self.on_their_way == 0)
     }
 
-    // --- leadership ---
-
     fn look_who_leads(&mut self) {
         self.leadership = self.cluster.leadership();
         self.machine.status().send_if_modified(|status| {
@@ -202,8 +200,6 @@ impl SequencerTask {
             self.refuse(question, Error::NotLeader { hint: self.leadership.leader });
         }
     }
-
-    // --- appends ---
 
     fn take_commands(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
@@ -274,134 +270,6 @@ impl SequencerTask {
                 self.ask(Question::KeepAlive(lease, reply));
             }
             (Waiter::KeepAlive(_, reply), _) => drop(reply.send(Err(Error::NotLeader { hint }))),
-        }
-    }
-
-    // --- questions that only a confirmed leader may answer ---
-
-    fn ask(&mut self, question: Question) {
-        let hint = self.leadership.leader;
-        match &self.sequencer {
-            None => self.refuse(question, Error::NotLeader { hint }),
-            Some(sequencer) if self.cluster.leadership().alone_in(sequencer.term()) => self.answer(question),
-            Some(_) => self.confirmation.ask(question),
-        }
-    }
-
-    fn confirm(&mut self) {
-        if let Some(sequencer) = &self.sequencer {
-            self.confirmation.begin(sequencer.term(), || self.cluster.confirm());
-        }
-    }
-
-    fn confirmed(&mut self, confirmed: Result<(), Error>) {
-        let (term, questions) = self.confirmation.end();
-        // Who leads a term now has led it all the time, so also when it was confirmed.
-        let still = self.cluster.leadership().leads_in(term)
-            && self.sequencer.as_ref().is_some_and(|sequencer| sequencer.term() == term);
-        let refusal = match confirmed {
-            Ok(()) if still => None,
-            Ok(()) => Some(Error::NotLeader { hint: self.leadership.leader }),
-            Err(error) => Some(error),
-        };
-        for question in questions {
-            match &refusal {
-                None => self.answer(question),
-                Some(error) => self.refuse(question, error.clone()),
-            }
-        }
-    }
-
-    fn answer(&mut self, question: Question) {
-        let now = self.clock.now();
-        let sequencer = self.sequencer.as_mut().expect("only a leader answers");
-        match question {
-            Question::Barrier(reply) => {
-                let barrier = self.machine.read(|state| Barrier {
-                    lsn: state.applied(),
-                    revision: state.revision(),
-                    term: state.term(),
-                });
-                drop(reply.send(Ok(barrier)));
-            }
-            Question::Fate(origin, reply) => {
-                let fate = self.machine.read(|state| sequencer.fate(origin, state));
-                drop(reply.send(Ok(fate)));
-            }
-            Question::Refused(waiter, verdict) => self.tell(waiter, verdict),
-            Question::Lease(lease, reply) => drop(reply.send(Ok(sequencer.lease(lease, now)))),
-            Question::Leases(reply) => {
-                let leases = self.machine.read(|state| state.leases().keys().copied().collect());
-                drop(reply.send(Ok(leases)));
-            }
-            Question::KeepAlive(lease, reply) => {
-                match sequencer.keep_alive(lease, Waiter::KeepAlive(lease, reply), now) {
-                    KeepAlive::Renewed(waiter, seconds) => waiter.kept_alive(Some(seconds)),
-                    KeepAlive::NotFound(waiter) => waiter.kept_alive(None),
-                    KeepAlive::Later => {}
-                }
-            }
-        }
-    }
-
-    fn refuse(&mut self, question: Question, error: Error) {
-        match question {
-            Question::Barrier(reply) => drop(reply.send(Err(error))),
-            Question::Fate(_, reply) => drop(reply.send(Err(error))),
-            Question::Refused(waiter, _) => self.tell(waiter, Verdict::NotLeader { hint: None }),
-            Question::Lease(_, reply) => drop(reply.send(Err(error))),
-            Question::Leases(reply) => drop(reply.send(Err(error))),
-            Question::KeepAlive(_, reply) => drop(reply.send(Err(error))),
-        }
-    }
-
-    // --- leases ---
-
-    /// Does what is due, and plans the next time.
-    fn set_alarm(&mut self) {
-        let Some(sequencer) = &mut self.sequencer else {
-            self.alarm = None;
-            return;
-        };
-        let now = self.clock.now();
-        if sequencer.wake_at().is_some_and(|moment| moment <= now) {
-            sequencer.tick(now);
-            hand_out(sequencer, &mut self.takers, now);
-        }
-        let Some(moment) = sequencer.wake_at() else {
-            self.alarm = None;
-            return;
-        };
-        let moment = if moment <= now { now + NOBODY_TAKES } else { moment };
-        if self.alarm.as_ref().is_none_or(|(set, _)| moment < *set) {
-            self.alarm = Some((moment, self.clock.until(moment)));
-        }
-    }
-}
-
-/// Hands leases that have ended to one who waits for them.
-fn hand_out(
-    sequencer: &mut Sequencer<Waiter>,
-    takers: &mut VecDeque<oneshot::Sender<Vec<Expired>>>,
-    now: Duration,
-) {
-    takers.retain(|taker| !taker.is_closed());
-    if takers.is_empty() {
-        return;
-    }
-    let expired = sequencer.expired(now);
-    if !expired.is_empty() {
-        let taker = takers.pop_front().expect("looked at just before");
-        // Who gives up at this very moment loses nothing: what is not revoked is handed out again.
-        drop(taker.send(expired));
-    }
-}
-
-impl Waiter {
-    fn kept_alive(self, seconds: Option<i64>) {
-        match self {
-            Waiter::KeepAlive(_, reply) => drop(reply.send(Ok(seconds))),
-            Waiter::Append(_) => unreachable!("a keep-alive is not an append"),
         }
     }
 }

@@ -4,7 +4,8 @@ mod three;
 mod world;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::client::Expired;
+use crate::clock::{ManualClock, SystemClock};
 use crate::log_device::sim::{Faults, Sim};
 use crate::lsn::Lsn;
 use crate::origin::Origin;
@@ -12,6 +13,7 @@ use crate::record::{Append, LeaseId, SysOp, Write};
 use crate::revision::Revision;
 use crate::verdict::Verdict;
 use bytes::Bytes;
+use std::time::Duration;
 use world::{history, requests};
 
 fn put(seq: u64, key: &str) -> Append {
@@ -93,7 +95,7 @@ async fn who_votes_alone_waits_for_no_election() {
         let clock = Arc::new(SystemClock::default());
         let node = on_sim(&disk, &snapshots, clock.clone()).await;
         leads(&node.handle()).await;
-        assert!(clock.now() < std::time::Duration::from_millis(50), "after {:?}", clock.now());
+        assert!(clock.now() < Duration::from_millis(50), "after {:?}", clock.now());
         node.close().await;
     }
 }
@@ -162,4 +164,32 @@ async fn behind_snapshots_the_disk_is_given_back_and_a_restart_goes_on() {
         drop(node);
         disk = disk.restart(Faults::default());
     }
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_is_frozen_and_handed_to_who_waits() {
+    let clock = ManualClock::default();
+    let config = Config::single(7, 1, Storage::Memory);
+    let node = Node::start(config, Arc::new(clock.clone())).await.unwrap();
+    let journal = node.handle();
+    leads(&journal).await;
+    let lease = LeaseId(5);
+    let sysop = Some(SysOp::LeaseGrant { lease, ttl_seconds: 10 });
+    let granted = journal.append(Append { writes: Vec::new(), sysop, ..put(1, "") }).await;
+    let Verdict::Committed { term, .. } = granted else { panic!("{granted:?}") };
+    let waits = tokio::spawn({
+        let journal = journal.clone();
+        async move { journal.expired().await }
+    });
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(journal.keep_alive(lease).await, Ok(Some(10)));
+    clock.advance(Duration::from_secs(9));
+    let left = journal.lease(lease).await.unwrap().unwrap();
+    assert_eq!((left.granted_seconds, left.remaining_seconds), (10, 1));
+    assert!(!waits.is_finished());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(waits.await.unwrap(), Ok(vec![Expired { lease, term }]));
+    assert_eq!(journal.keep_alive(lease).await, Ok(None), "it is frozen");
+    assert_eq!(journal.leases().await, Ok(vec![lease]), "until its revocation is journaled");
+    node.close().await;
 }

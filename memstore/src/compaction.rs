@@ -1,0 +1,97 @@
+//! Forgetting old versions: at once for readers, bit by bit in memory.
+//!
+//!              swept          next        target = compacted, or lower while a read is under way there
+//!     ───────────┼──────────────┼────────────┼──────────────►  revisions
+//!      freed      being freed                 kept
+//!
+//! Reads below the compacted revision are refused from the moment it is applied. What they could have seen is
+//! freed in steps: each looks at a few changes in the order of the history and forgets what those have
+//! superseded. So no step is long, whatever was written since the last compaction.
+
+use journal::Revision;
+
+use crate::error::Error;
+use crate::history::{Entry, Position};
+use crate::store::Store;
+
+/// Versions of one key forgotten for each change looked at. More than one, to catch up with a key whose
+/// versions are many; and every change is looked at, so none is left in the end.
+const VERSIONS_MAX: usize = 16;
+
+#[derive(Default)]
+pub(crate) struct Compaction {
+    compacted: Revision,
+    /// Memory is free up to here.
+    swept: Revision,
+    running: Option<Sweep>,
+}
+
+#[derive(Clone, Copy)]
+struct Sweep {
+    target: Revision,
+    next: Position,
+}
+
+impl Compaction {
+    /// Of a store that was restored: what it holds is all there is to keep.
+    pub(crate) fn swept(compacted: Revision) -> Compaction {
+        Compaction { compacted, swept: compacted, running: None }
+    }
+
+    /// Reads below are refused.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// Refuses reads below `at` from now on.
+    pub(crate) fn compact(&mut self, at: Revision) {
+        self.compacted = self.compacted.max(at);
+    }
+
+    /// Whether `at` may be read.
+    pub(crate) fn check(&self, at: Revision) -> Result<(), Error> {
+        if at < self.compacted { Err(Error::Compacted { compacted: self.compacted }) } else { Ok(()) }
+    }
+
+    /// Whether a read that began at `at` when that was allowed can still go on.
+    pub(crate) fn check_pinned(&self, at: Revision) -> Result<(), Error> {
+        let target = self.running.map_or(self.swept, |sweep| sweep.target);
+        if at < target { Err(Error::Compacted { compacted: self.compacted }) } else { Ok(()) }
+    }
+
+    /// What to sweep now, without touching what a read at `floor` sees.
+    fn sweep(&self, floor: Option<Revision>) -> Option<Sweep> {
+        let target = floor.map_or(self.compacted, |floor| floor.min(self.compacted));
+        // From `swept` itself: deletions exactly there were left standing.
+        let sweep = Sweep { target, next: (self.swept, 0) };
+        self.running.or((self.swept < target).then_some(sweep))
+    }
+}
+
+impl Store {
+    /// Looks at `budget` changes and forgets what they have superseded, except what a read at `floor` still
+    /// sees. Answers whether there is more to do, now or once that read is over.
+    pub(crate) fn compact_step(&mut self, floor: Option<Revision>, budget: usize) -> bool {
+        if let Some(sweep) = self.compaction.sweep(floor) {
+            let changes = self.history.from(sweep.next).take_while(|entry| entry.revision <= sweep.target);
+            let changes: Vec<Entry> = changes.take(budget).collect();
+            for change in &changes {
+                self.prune(change.slot, sweep.target, VERSIONS_MAX);
+            }
+            self.went_on(sweep, changes.last().filter(|_| changes.len() == budget));
+        }
+        self.compaction.swept < self.compaction.compacted
+    }
+
+    fn went_on(&mut self, sweep: Sweep, last: Option<&Entry>) {
+        match last.map(Entry::position) {
+            Some((revision, sub)) => {
+                self.compaction.running = Some(Sweep { next: (revision, sub + 1), ..sweep });
+            }
+            None => {
+                self.compaction.swept = sweep.target;
+                self.compaction.running = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One partition: a range of keys, their store, and the lock around it.
+//!
+//!     follower ── apply(batch) ──► write lock ┐
+//!     keeper ──── compact_step ──► write lock ├── Store
+//!     anyone ──── read ──────────► read lock  ┘
+//!
+//! A batch is applied under one lock, so nobody ever sees a part of a record. Nobody holds the lock for longer
+//! than a batch, a chunk of 512 keys or a step of a compaction takes.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use journal::{Batch, KeyRange, LeaseId, Revision, SysOp};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use crate::error::Error;
+use crate::event::Change;
+use crate::hash_kv::Hashed;
+use crate::history::{Happened, Position};
+use crate::key_value::{KeyValue, Version};
+use crate::partition_id::PartitionRange;
+use crate::query::{Answer, At, Query};
+use crate::reading::{Reading, revision};
+use crate::stats::PartitionStats;
+use crate::store::{Store, Stored};
+
+pub(crate) struct Partition {
+    range: PartitionRange,
+    store: RwLock<Store>,
+    /// Revisions that reads under way still need, and how many of them. Locked after the store, if both are.
+    pins: Mutex<BTreeMap<Revision, usize>>,
+}
+
+/// Keeps a compaction from what can be seen at a revision.
+pub(crate) struct Pin<'a> {
+    partition: &'a Partition,
+    revision: Revision,
+}
+
+impl Partition {
+    /// A partition that nothing was written to.
+    pub(crate) fn new(range: PartitionRange) -> Partition {
+        Partition { range, store: RwLock::new(Store::new()), pins: Mutex::default() }
+    }
+
+    /// A partition as a snapshot has it: at `revision`, compacted at `compacted`, with the versions that `next`
+    /// yields in the order of (revision, sub).
+    ///
+    /// # Errors
+    /// `Corrupt` where the versions do not fit that description; whatever `next` answers.
+    pub(crate) fn restore(
+        range: PartitionRange,
+        compacted: Revision,
+        revision: Revision,
+        mut next: impl FnMut() -> Result<Option<Version>, Error>,
+    ) -> Result<Partition, Error> {
+        let mut store = Store::at(revision, compacted);
+        let mut last = None;
+        while let Some(version) = next()? {
+            let position = version.position();
+            if last >= Some(position) || revision < position.0 || !range.contains(&version.kv.key) {
+                return Err(Error::Corrupt("a snapshot holds a version that does not belong there".into()));
+            }
+            last = Some(position);
+            store.insert(&version);
+        }
+        Ok(Partition { range, store: RwLock::new(store), pins: Mutex::default() })
+    }
+
+    /// Becomes what `other` is, which is a partition of the same range: this one had fallen too far behind.
+    pub(crate) fn replace(&self, other: Partition) {
+        assert_eq!(self.range, other.range, "a partition keeps its range");
+        let before = std::mem::replace(&mut *self.store.write(), other.store.into_inner());
+        // Freed when nobody waits for the lock any more.
+        drop(before);
+    }
+
+    pub(crate) fn range(&self) -> &PartitionRange {
+        &self.range
+    }
+
+    /// Makes happen what of the batch concerns this partition, and tells of each change in order. Everyone else
+    /// sees all of it or nothing.
+    pub(crate) fn apply(&self, batch: &Batch, changed: &mut dyn FnMut(Change)) {
+        let mut store = self.store.write();
+        for (revision, record) in batch.revisions() {
+            for (sub, write) in (0..).zip(&record.writes) {
+                if self.range.contains(write.key()) {
+                    store.apply((revision, sub), write).into_iter().for_each(&mut *changed);
+                }
+            }
+            if let Some(SysOp::Compact { revision }) = record.sysop {
+                store.compaction.compact(revision);
+            }
+        }
+        assert!(store.revision <= batch.last_revision(), "batches are applied in order");
+        store.revision = batch.last_revision();
+    }
+
+    /// Frees a part of what is compacted, by looking at `budget` changes. Answers whether there is more to do.
+    pub(crate) fn compact_step(&self, budget: usize) -> bool {
+        let mut store = self.store.write();
+        let floor = self.pins.lock().keys().next().copied();
+        store.compact_step(floor, budget)
+    }
+
+    /// The last revision applied.
+    pub(crate) fn revision(&self) -> Revision {
+        self.store().revision
+    }
+
+    /// Reads below are refused.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.store().compaction.compacted()
+    }
+
+    /// Reads a range at once. `Memstore::range` does so with room for others between the steps.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision` and `WrongPartition`.
+    pub(crate) fn range_at_once(&self, query: &Query) -> Result<Answer, Error> {
+        let mut reading = Reading::new(query);
+        loop {
+            if let Some(answer) = reading.step(self)? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Reads some keys, and answers the revision at which that was, and the last one applied.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision` and `WrongPartition`.
+    pub(crate) fn get_many(
+        &self,
+        keys: &[Bytes],
+        at: At,
+    ) -> Result<(Revision, Vec<Option<KeyValue>>), Error> {
+        if !keys.iter().all(|key| self.range.contains(key)) {
+            return Err(Error::WrongPartition);
+        }
+        let store = self.store();
+        let at = revision(&store, at)?;
+        Ok((at, keys.iter().map(|key| store.get(key, at).map(Stored::key_value)).collect()))
+    }
+
+    /// The keys attached to `lease` now, sorted, and the revision at which that is so.
+    pub(crate) fn lease_keys(&self, lease: LeaseId) -> (Revision, Vec<Bytes>) {
+        let (revision, mut keys) = {
+            let store = self.store();
+            (store.revision, store.lease_keys(lease))
+        };
+        keys.sort_unstable();
+        (revision, keys)
+    }
+
+    /// What happened to `keys` in the revisions from `from` to `upto`. Looks at whole revisions, and at no
+    /// further one after `budget` changes.
+    ///
+    /// # Errors
+    /// `Compacted` where `from` is below the compacted revision; that revision itself is still there.
+    pub(crate) fn history(
+        &self,
+        from: Revision,
+        upto: Revision,
+        keys: &KeyRange,
+        budget: usize,
+    ) -> Result<Happened, Error> {
+        let store = self.store();
+        store.compaction.check(from)?;
+        Ok(store.happened(from, upto, keys, budget))
+    }
+
+    /// The versions behind `after` up to the revision `upto` that a compaction leaves, whether or not the others
+    /// are already freed; `max` of them at most, in the order of (revision, sub).
+    pub(crate) fn versions(&self, upto: Revision, after: Position, max: usize) -> Vec<Version> {
+        let store = self.store();
+        store.versions(upto, after).take(max).map(|(_, version)| version.to_version()).collect()
+    }
+
+    /// The versions that HashKV looks at when this store is compacted at `compacted`.
+    ///
+    /// # Errors
+    /// `Compacted` where it is compacted further than that, `FutureRevision` where it is not yet at `upto`.
+    pub(crate) fn hashed(
+        &self,
+        upto: Revision,
+        compacted: Revision,
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Hashed>, Error> {
+        let store = self.store();
+        store.compaction.check(compacted)?;
+        revision(&store, At::Revision(upto))?;
+        let hashed = |(chain, version)| Hashed::new(chain, version, upto, compacted);
+        Ok(store.versions(upto, after).filter_map(hashed).take(max).collect())
+    }
+
+    pub(crate) fn stats(&self) -> PartitionStats {
+        self.store().stats()
+    }
+
+    pub(crate) fn store(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read()
+    }
+
+    /// To be called with the store locked, after `revision` was found to be readable.
+    pub(crate) fn pin(&self, revision: Revision) -> Pin<'_> {
+        *self.pins.lock().entry(revision).or_default() += 1;
+        Pin { partition: self, revision }
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        let mut pins = self.partition.pins.lock();
+        let count = pins.get_mut(&self.revision).expect("a pin is counted until it is dropped");
+        *count -= 1;
+        if *count == 0 {
+            pins.remove(&self.revision);
+        }
+    }
+}

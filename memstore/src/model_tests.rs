@@ -109,7 +109,7 @@ impl World {
         for partition in &self.partitions {
             let mut after = (Revision::ZERO, 0);
             loop {
-                let part = partition.versions(self.model.revision, after, max);
+                let part = partition.versions(self.model.revision, partition.compacted(), after, max);
                 let Some(last) = part.last() else { break };
                 after = last.position();
                 all.extend(part);
@@ -151,8 +151,9 @@ impl World {
 
     fn restored(&self) -> Vec<Partition> {
         let restore = |partition: &Partition| {
-            let mut versions =
-                partition.versions(self.model.revision, (Revision::ZERO, 0), usize::MAX).into_iter();
+            let mut versions = partition
+                .versions(self.model.revision, partition.compacted(), (Revision::ZERO, 0), usize::MAX)
+                .into_iter();
             let (compacted, revision) = (partition.compacted(), partition.revision());
             Partition::restore(partition.range().clone(), compacted, revision, || Ok(versions.next()))
                 .unwrap()

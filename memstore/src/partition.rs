@@ -171,11 +171,18 @@ impl Partition {
         Ok(store.happened(from, upto, keys, budget))
     }
 
-    /// The versions behind `after` up to the revision `upto` that a compaction leaves, whether or not the others
-    /// are already freed; `max` of them at most, in the order of (revision, sub).
-    pub(crate) fn versions(&self, upto: Revision, after: Position, max: usize) -> Vec<Version> {
+    /// The versions behind `after` up to the revision `upto` that a compaction at `compacted` leaves, whether or
+    /// not the others are already freed; `max` of them at most, in the order of (revision, sub). What a later
+    /// compaction supersedes is among them for as long as it is not freed.
+    pub(crate) fn versions(
+        &self,
+        upto: Revision,
+        compacted: Revision,
+        after: Position,
+        max: usize,
+    ) -> Vec<Version> {
         let store = self.store();
-        store.versions(upto, after).take(max).map(|(_, version)| version.to_version()).collect()
+        store.versions(upto, compacted, after).take(max).map(|(_, version)| version.to_version()).collect()
     }
 
     /// The versions that HashKV looks at when this store is compacted at `compacted`.
@@ -193,7 +200,7 @@ impl Partition {
         store.compaction.check(compacted)?;
         revision(&store, At::Revision(upto))?;
         let hashed = |(chain, version)| Hashed::new(chain, version, upto, compacted);
-        Ok(store.versions(upto, after).filter_map(hashed).take(max).collect())
+        Ok(store.versions(upto, store.compaction.compacted(), after).filter_map(hashed).take(max).collect())
     }
 
     pub(crate) fn stats(&self) -> PartitionStats {

@@ -207,17 +207,18 @@ impl Store {
         Some(Change { revision, sub, kind, kv: version.key_value(), prev: before.map(Stored::key_value) })
     }
 
-    /// The versions behind `after` up to the revision `upto` that survive the compaction, in order.
+    /// The versions behind `after` up to the revision `upto` that survive a compaction at `compacted`, in order.
     pub(crate) fn versions(
         &self,
         upto: Revision,
+        compacted: Revision,
         (revision, sub): Position,
     ) -> impl Iterator<Item = (&Chain, &Stored)> {
         let entries = self.history.from((revision, sub + 1)).take_while(move |entry| entry.revision <= upto);
-        entries.filter_map(|entry| {
+        entries.filter_map(move |entry| {
             let chain = self.chain(entry.slot);
             let (version, _) = chain.find(entry.position()).expect("the history names what is kept");
-            chain.survives(entry.position(), self.compaction.compacted()).then_some((chain, version))
+            chain.survives(entry.position(), compacted).then_some((chain, version))
         })
     }
 

@@ -9,6 +9,8 @@ mod options;
 mod pace;
 mod report;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod watcher;
 mod worker;

@@ -21,6 +21,7 @@ mod set_hash;
 mod snapshot;
 mod stats;
 mod store;
+mod watch;
 
 pub use error::Error;
 pub use event::{Change, Event, EventKind};
@@ -30,3 +31,4 @@ pub use key_value::{KeyValue, Version};
 pub use partition_id::{PartitionId, PartitionRange};
 pub use query::{Answer, At, Bounds, Projection, Query};
 pub use stats::{PartitionStats, Stats};
+pub use watch::{Update, WatchLimits, WatchSpec, WatchStream, WatcherKey};

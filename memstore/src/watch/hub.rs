@@ -1,0 +1,175 @@
+//! What the follower tells, and to whom: one hub for each partition.
+//!
+//! The hub's lock is taken before a stream's, never the other way round. Nothing is read from the history and
+//! nobody is woken under it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use journal::{KeyRange, Revision};
+use parking_lot::Mutex;
+
+use super::index::Index;
+use super::shared::Shared;
+use super::watcher::Offered;
+use super::{WatchLimits, WatcherKey};
+use crate::event::{Change, Event};
+use crate::partition::Partition;
+
+/// The live watchers of a partition.
+pub(crate) struct Hub {
+    partition: Arc<Partition>,
+    limits: WatchLimits,
+    /// Every event up to and including this revision is in its watchers' buffers, or known to be in history.
+    published: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    index: Index,
+    names: u64,
+    /// Live watchers that want to know when a revision is published: at most one entry for each.
+    asks: BTreeMap<Ask, Arc<Shared>>,
+}
+
+/// Stream and watcher, under the revision that they wait for.
+type Ask = (Revision, usize, WatcherKey);
+
+/// Streams that have something to look at, to be woken when all partitions were told.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    streams: Vec<Arc<Shared>>,
+}
+
+impl Wakes {
+    pub(super) fn push(&mut self, stream: &Arc<Shared>) {
+        self.streams.push(stream.clone());
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.streams.drain(..).for_each(|stream| stream.wake());
+    }
+}
+
+impl Hub {
+    /// The partition has applied everything up to `published`.
+    pub(crate) fn new(partition: Arc<Partition>, published: Revision, limits: WatchLimits) -> Hub {
+        let state = State { index: Index::new(), names: 0, asks: BTreeMap::new() };
+        Hub { partition, limits, published: AtomicU64::new(published.0), state: Mutex::new(state) }
+    }
+
+    pub(crate) fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    pub(crate) fn published(&self) -> Revision {
+        Revision(self.published.load(Ordering::SeqCst))
+    }
+
+    /// Watchers that are live.
+    pub(crate) fn live(&self) -> usize {
+        self.state.lock().index.len()
+    }
+
+    /// Tells the changes that the partition has just applied, in order; it stands at `revision` now.
+    pub(crate) fn publish(&self, changes: &[Change], revision: Revision, wakes: &mut Wakes) {
+        let mut state = self.state.lock();
+        assert!(self.published() <= revision, "revisions are published in order");
+        let touched = state.offer(changes, &self.limits);
+        self.published.store(revision.0, Ordering::SeqCst);
+        for (stream, watcher) in touched {
+            stream.queue(watcher, wakes);
+        }
+        state.answer_asks(revision, wakes);
+    }
+
+    /// The partition was replaced by one that stands at `revision`, without its changes being told: every
+    /// watcher reads them from its history.
+    pub(crate) fn skip_to(&self, revision: Revision, wakes: &mut Wakes) {
+        let mut state = self.state.lock();
+        let untold = self.published().next();
+        self.published.store(revision.0, Ordering::SeqCst);
+        for target in state.index.drain() {
+            target.stream.catch_up(target.watcher, untold.max(target.from), wakes);
+        }
+        state.answer_asks(revision, wakes);
+    }
+
+    /// Makes a watcher live if nothing from `next` on is published yet.
+    pub(super) fn join(&self, stream: &Arc<Shared>, watcher: WatcherKey, next: Revision) {
+        let mut state = self.state.lock();
+        if self.published() < next {
+            state.names += 1;
+            let name = state.names;
+            if let Some(target) = stream.go_live(watcher, name, next) {
+                state.index.insert(name, target);
+            }
+        }
+    }
+
+    pub(super) fn leave(&self, name: u64, keys: &KeyRange) {
+        self.state.lock().index.remove(name, keys);
+    }
+
+    /// Queues the watcher once `revision` is published. False where it is already.
+    pub(super) fn ask(&self, stream: &Arc<Shared>, watcher: WatcherKey, revision: Revision) -> bool {
+        let mut state = self.state.lock();
+        if revision <= self.published() {
+            return false;
+        }
+        state.asks.insert(ask(stream, watcher, revision), stream.clone());
+        true
+    }
+
+    pub(super) fn unask(&self, stream: &Arc<Shared>, watcher: WatcherKey, revision: Revision) {
+        self.state.lock().asks.remove(&ask(stream, watcher, revision));
+    }
+
+    pub(super) fn limits(&self) -> &WatchLimits {
+        &self.limits
+    }
+}
+
+impl State {
+    /// Offers each change to whoever wants it. Answers those who have something to look at.
+    fn offer(&mut self, changes: &[Change], limits: &WatchLimits) -> Vec<(Arc<Shared>, WatcherKey)> {
+        let mut touched = Vec::new();
+        let mut slow = Vec::new();
+        if self.index.len() == 0 {
+            return touched;
+        }
+        for change in changes {
+            let mut event = None;
+            self.index.wanting(change, |name, target| {
+                // Made for the first who wants it; most changes are wanted by nobody.
+                let event: &Arc<Event> = event.get_or_insert_with(|| change.clone().into());
+                let (offered, first) = target.stream.offer(target.watcher, event, limits);
+                if first {
+                    touched.push((target.stream.clone(), target.watcher));
+                }
+                if offered == Offered::Overflowed {
+                    slow.push((name, target.spec.keys.clone()));
+                }
+            });
+        }
+        for (name, keys) in slow {
+            self.index.remove(name, &keys);
+        }
+        touched
+    }
+
+    fn answer_asks(&mut self, published: Revision, wakes: &mut Wakes) {
+        while let Some(first) = self.asks.first_entry() {
+            let (revision, _, watcher) = *first.key();
+            if published < revision {
+                return;
+            }
+            first.remove().queue(watcher, wakes);
+        }
+    }
+}
+
+fn ask(stream: &Arc<Shared>, watcher: WatcherKey, revision: Revision) -> Ask {
+    (revision, Arc::as_ptr(stream).addr(), watcher)
+}

@@ -1,0 +1,199 @@
+//! One watcher: its buffer, and whether it is live.
+//!
+//!     told                  published               applied
+//!     ──┬──────────────────────┬───────────────────────┬──►  revisions
+//!       │ in the buffer: handed│ in the buffer, but its│
+//!       │ out by the next take │ revision may be half  │
+//!
+//! A hub fills the buffer event by event and then publishes the revision. So what is taken stops at what is
+//! published, and nobody sees half a revision.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use journal::Revision;
+
+use super::{WatchLimits, WatchSpec};
+use crate::event::Event;
+
+/// A watcher's state. Its stream's lock guards it.
+pub(super) struct Watcher {
+    pub(super) spec: WatchSpec,
+    phase: Phase,
+    /// Bounded by `WatchLimits`: when full, the watcher falls back to catching up.
+    buffer: VecDeque<Arc<Event>>,
+    buffered_bytes: usize,
+    /// It stands in its stream's queue of those to be looked at.
+    pub(super) queued: bool,
+    /// The hub has put something in and will queue it.
+    pub(super) touched: bool,
+    /// Someone wants to know when everything up to here was told.
+    pub(super) asked: Option<Revision>,
+}
+
+/// Where its events come from. `target` is its place in the hub's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    CatchingUp { next: Revision },
+    Live { target: u64 },
+}
+
+/// What became of an event that the hub offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    Kept,
+    /// The buffer is full: the watcher catches up from this revision on.
+    Overflowed,
+    /// It is not live.
+    Declined,
+}
+
+/// What a watcher hands out.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) events: Vec<Arc<Event>>,
+    pub(super) upto: Revision,
+}
+
+impl Watcher {
+    pub(super) fn new(spec: WatchSpec) -> Watcher {
+        let phase = Phase::CatchingUp { next: spec.from };
+        Watcher {
+            spec,
+            phase,
+            buffer: VecDeque::new(),
+            buffered_bytes: 0,
+            queued: false,
+            touched: false,
+            asked: None,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn go_live(&mut self, target: u64) {
+        assert!(self.buffer.is_empty(), "what was in the buffer comes before history");
+        self.phase = Phase::Live { target };
+    }
+
+    pub(super) fn catch_up(&mut self, next: Revision) {
+        self.phase = Phase::CatchingUp { next };
+    }
+
+    /// Takes an event in if there is room.
+    pub(super) fn offer(&mut self, event: &Arc<Event>, limits: &WatchLimits) -> Offered {
+        let Phase::Live { .. } = self.phase else { return Offered::Declined };
+        let bytes = self.buffered_bytes + event.weight();
+        if self.buffer.len() >= limits.events || bytes > limits.bytes {
+            self.overflow(event.revision);
+            return Offered::Overflowed;
+        }
+        self.buffered_bytes = bytes;
+        self.buffer.push_back(event.clone());
+        Offered::Kept
+    }
+
+    /// Takes out what is buffered up to `published`. `None` where there is nothing.
+    pub(super) fn take(&mut self, published: Revision) -> Option<Taken> {
+        let whole = self.buffer.partition_point(|event| event.revision <= published);
+        if whole == 0 {
+            return None;
+        }
+        let events: Vec<_> = self.buffer.drain(..whole).collect();
+        self.buffered_bytes -= events.iter().map(|event| event.weight()).sum::<usize>();
+        if self.buffer.is_empty() {
+            // An idle watcher holds nothing.
+            self.buffer = VecDeque::new();
+        }
+        Some(Taken { events, upto: self.told(published) })
+    }
+
+    /// Everything up to here was taken, given that the hub has published up to `published`.
+    pub(super) fn told(&self, published: Revision) -> Revision {
+        let waiting = self.buffer.front().map(|event| event.revision);
+        let unread = match self.phase {
+            Phase::CatchingUp { next } => Some(next),
+            Phase::Live { .. } => None,
+        };
+        let first = [waiting, unread].into_iter().flatten().min();
+        first.map_or(published, |first| published.min(Revision(first.0.saturating_sub(1))))
+    }
+
+    /// Whether the history is what comes next.
+    pub(super) fn behind(&self) -> Option<Revision> {
+        match self.phase {
+            Phase::CatchingUp { next } if self.buffer.is_empty() => Some(next),
+            Phase::CatchingUp { .. } | Phase::Live { .. } => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// From `revision` on the history answers: of that revision nothing stays in the buffer.
+    fn overflow(&mut self, revision: Revision) {
+        while self.buffer.back().is_some_and(|event| event.revision == revision) {
+            let event = self.buffer.pop_back().expect("it was just looked at");
+            self.buffered_bytes -= event.weight();
+        }
+        self.phase = Phase::CatchingUp { next: revision };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use journal::KeyRange;
+
+    use super::*;
+    use crate::event::{Change, EventKind};
+    use crate::key_value::KeyValue;
+    use crate::partition_id::PartitionId;
+
+    fn event(revision: u64, sub: u32) -> Arc<Event> {
+        let revision = Revision(revision);
+        let kv = KeyValue::deleted(Bytes::from_static(b"k"), revision);
+        Change { revision, sub, kind: EventKind::Delete, kv, prev: None }.into()
+    }
+
+    fn live() -> Watcher {
+        let (partition, keys, from) = (PartitionId(0), KeyRange::all(), Revision(2));
+        let spec = WatchSpec { partition, keys, from, prev_kv: false, puts: true, deletes: true };
+        let mut watcher = Watcher::new(spec);
+        watcher.go_live(1);
+        watcher
+    }
+
+    #[test]
+    fn a_revision_that_is_being_told_is_not_taken() {
+        let (mut watcher, limits) = (live(), WatchLimits::default());
+        for event in [event(4, 0), event(5, 0)] {
+            assert_eq!(watcher.offer(&event, &limits), Offered::Kept);
+        }
+        assert_eq!(watcher.told(Revision(4)), Revision(3));
+        let taken = watcher.take(Revision(4)).expect("revision 4 is whole");
+        assert_eq!((taken.events.len(), taken.upto), (1, Revision(4)));
+        assert!(watcher.take(Revision(4)).is_none(), "5 is not");
+        assert_eq!(watcher.told(Revision(4)), Revision(4));
+        watcher.offer(&event(5, 1), &limits);
+        let taken = watcher.take(Revision(5)).expect("revision 5 is whole now");
+        assert_eq!((taken.events.len(), taken.upto), (2, Revision(5)));
+    }
+
+    #[test]
+    fn what_overflows_is_not_told() {
+        let (mut watcher, limits) = (live(), WatchLimits { events: 2, ..WatchLimits::default() });
+        watcher.offer(&event(4, 0), &limits);
+        watcher.offer(&event(5, 0), &limits);
+        assert_eq!(watcher.offer(&event(5, 1), &limits), Offered::Overflowed);
+        assert_eq!(watcher.offer(&event(6, 0), &limits), Offered::Declined);
+        assert_eq!(watcher.behind(), None, "the buffer comes first");
+        let taken = watcher.take(Revision(6)).expect("revision 4 is whole");
+        assert_eq!((taken.events.len(), taken.upto), (1, Revision(4)));
+        assert_eq!(watcher.behind(), Some(Revision(5)));
+    }
+}

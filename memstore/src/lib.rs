@@ -4,31 +4,38 @@ mod compaction;
 mod counting;
 mod error;
 mod event;
+mod follower;
 mod frontier;
 mod hash_kv;
 mod history;
+mod keeper;
 mod key_value;
 mod lease_index;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod model_tests;
+mod node;
 mod partition;
 mod partition_id;
 mod query;
 mod reading;
+mod replica;
 mod set_hash;
 mod snapshot;
 mod stats;
 mod store;
 mod watch;
+mod work;
 
 pub use error::Error;
 pub use event::{Change, Event, EventKind};
 pub use frontier::Applied;
 pub use hash_kv::{HashKv, Hashed};
 pub use key_value::{KeyValue, Version};
+pub use node::{Config, Node};
 pub use partition_id::{PartitionId, PartitionRange};
 pub use query::{Answer, At, Bounds, Projection, Query};
 pub use stats::{PartitionStats, Stats};
 pub use watch::{Update, WatchLimits, WatchSpec, WatchStream, WatcherKey};
+pub use work::SnapshotDue;

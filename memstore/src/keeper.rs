@@ -1,0 +1,271 @@
+//! The task that works behind the follower: it frees what is compacted, and takes snapshots.
+//!
+//!     compact in steps ──► note where everyone stands ──► write the set aside ──► name it ──► mark the older one
+//!
+//! It does one thing after the other. So a snapshot sees no compaction half-done, and none frees what it
+//! has yet to write. Reads below the compacted revision are refused at once; only the memory comes later.
+//!
+//! The newest two sets are kept, and the journal is told of the *older*: if the newest is damaged one day, the
+//! older one and the journal still hold everything.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use journal::{Append, Clock, Journal, Lsn, Origin, Revision, SysOp, Verdict};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::error::Error;
+use crate::replica::Replica;
+use crate::snapshot::{Folder, Header, Sink, Summary};
+use crate::work::{SnapshotDue, Work};
+
+/// Versions looked at in one step of a compaction: a write waits for at most one step.
+const STEP_VERSIONS: usize = 1_024;
+/// Versions copied at once for a snapshot, under the partition's read lock.
+const CHUNK_VERSIONS: usize = 512;
+/// How long the journal may take to store a mark. The next snapshot brings the next one.
+const MARK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where snapshots go and who is told of them.
+pub(crate) struct Snapshots {
+    pub(crate) folder: Arc<Folder>,
+    pub(crate) journal: Marker,
+    pub(crate) cluster: u64,
+    pub(crate) due: SnapshotDue,
+}
+
+/// Who stores marks.
+pub(crate) enum Marker {
+    Journal {
+        journal: Journal,
+        clock: Arc<dyn Clock>,
+        process: u64,
+        seq: Arc<AtomicU64>,
+    },
+    #[cfg(test)]
+    Fed(Arc<crate::node::fed::FedJournal>),
+}
+
+/// The keeper of all partitions of this process.
+pub(crate) struct Keeper {
+    replicas: Arc<[Replica]>,
+    work: Arc<Work>,
+    /// `None` where nothing shall outlive the process.
+    snapshots: Option<Snapshots>,
+    /// What this process wrote, by position. At most the sets that are kept.
+    written: BTreeMap<Lsn, Vec<(Header, Summary)>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(replicas: Arc<[Replica]>, work: Arc<Work>, snapshots: Option<Snapshots>) -> Keeper {
+        Keeper { replicas, work, snapshots, written: BTreeMap::new() }
+    }
+
+    /// Works until it is cancelled. A snapshot that has begun is finished first.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Keeper {
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return self,
+                () = self.work.pending() => {}
+            }
+            if self.work.take_compaction() {
+                self.compact().await;
+            }
+            if self.snapshots.as_ref().is_some_and(|snapshots| self.work.is_due(&snapshots.due)) {
+                self.snapshot().await;
+            }
+        }
+    }
+
+    /// Takes a last snapshot, so that the next start is short. The follower has stopped.
+    pub(crate) async fn close(mut self) {
+        if self.work.any() {
+            self.snapshot().await;
+        }
+    }
+
+    /// Frees everything that is compacted, with room for others in between.
+    async fn compact(&self) {
+        loop {
+            let step = |more, replica: &Replica| replica.partition.compact_step(STEP_VERSIONS) || more;
+            if !self.replicas.iter().fold(false, step) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Takes a snapshot of every partition at the position where they stand. Without one the journal merely
+    /// grows, so a failure is logged and tried again when the next is due.
+    async fn snapshot(&mut self) {
+        if self.snapshots.is_none() {
+            return;
+        }
+        self.compact().await;
+        // Nothing else runs between the last step and here: no compaction is half-done, and all stand together.
+        let headers = self.headers();
+        self.work.begin_anew();
+        let lsn = headers.first().expect("there is at least one partition").lsn;
+        match self.write(headers).await {
+            Ok(written) => {
+                let versions: u64 = written.iter().map(|(_, summary)| summary.versions).sum();
+                info!(position = lsn.0, versions, "a snapshot was written");
+                self.written.insert(lsn, written);
+                self.mark_older().await;
+            }
+            Err(error) => error!(position = lsn.0, %error, "a snapshot failed, the journal is not trimmed"),
+        }
+    }
+
+    /// What the snapshots will be of.
+    fn headers(&self) -> Vec<Header> {
+        let snapshots = self.snapshots.as_ref().expect("it was just looked at");
+        let header = |replica: &Replica| {
+            let applied = replica.frontier.applied();
+            let (compacted, range) = (replica.partition.compacted(), replica.partition.range().clone());
+            let cluster = snapshots.cluster;
+            Header { cluster, lsn: applied.lsn, revision: applied.revision, compacted, range }
+        };
+        let headers: Vec<_> = self.replicas.iter().map(header).collect();
+        let of = |header: &Header| (header.lsn, header.revision, header.compacted);
+        assert!(headers.iter().all(|header| of(header) == of(&headers[0])), "all partitions stand together");
+        headers
+    }
+
+    async fn write(&self, headers: Vec<Header>) -> Result<Vec<(Header, Summary)>, Error> {
+        let snapshots = self.snapshots.as_ref().expect("it was just looked at");
+        let (folder, replicas) = (snapshots.folder.clone(), self.replicas.clone());
+        let writing = tokio::task::spawn_blocking(move || {
+            folder.write(&headers, |header, sink| fill(&replicas, header, sink))
+        });
+        writing.await.map_err(|error| Error::Io(error.to_string()))?
+    }
+
+    /// Forgets what is no longer kept, and tells the journal from where on it is needed.
+    async fn mark_older(&mut self) {
+        let snapshots = self.snapshots.as_ref().expect("it was just looked at");
+        let older = match older(&snapshots.folder, &mut self.written) {
+            Ok(Some(older)) => older,
+            Ok(None) => return,
+            Err(error) => {
+                warn!(%error, "the older snapshot cannot be counted on, the journal is not trimmed");
+                return;
+            }
+        };
+        for (header, summary) in older {
+            snapshots.journal.mark(mark(header, *summary)).await;
+        }
+    }
+}
+
+/// What the older of the two sets holds, read back where this process did not write it.
+fn older<'a>(
+    folder: &Folder,
+    written: &'a mut BTreeMap<Lsn, Vec<(Header, Summary)>>,
+) -> Result<Option<&'a Vec<(Header, Summary)>>, Error> {
+    let Some(lsn) = folder.keep_newest()? else { return Ok(None) };
+    written.retain(|other, _| lsn <= *other);
+    Ok(Some(match written.entry(lsn) {
+        Entry::Occupied(written) => written.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(folder.verify(lsn)?),
+    }))
+}
+
+fn fill(replicas: &[Replica], header: &Header, sink: &mut Sink<'_>) -> Result<(), Error> {
+    let place = usize::try_from(header.range.id.0).expect("it is a place in memory");
+    let partition = &replicas[place].partition;
+    let mut after = (Revision::ZERO, 0);
+    loop {
+        let versions = partition.versions(header.revision, header.compacted, after, CHUNK_VERSIONS);
+        let Some(last) = versions.last() else { return Ok(()) };
+        after = last.position();
+        versions.iter().try_for_each(&mut *sink)?;
+    }
+}
+
+fn mark(header: &Header, summary: Summary) -> SysOp {
+    SysOp::SnapshotMark {
+        start: header.range.start.clone(),
+        end: header.range.end.clone().unwrap_or_default(),
+        lsn: header.lsn,
+        revision: header.revision,
+        set_hash: summary.set_hash,
+    }
+}
+
+impl Marker {
+    /// Stores a mark, or leaves it at that: the next snapshot brings one that says more.
+    async fn mark(&self, mark: SysOp) {
+        match self {
+            Marker::Journal { journal, clock, process, seq } => {
+                let seq = seq.fetch_add(1, Ordering::Relaxed) + 1;
+                let origin = Origin { frontend: *process, seq, attempt: 0 };
+                let append =
+                    Append { origin, reads: vec![], writes: vec![], sysop: Some(mark), reserve: false };
+                let patience = clock.until(clock.now() + MARK_PATIENCE);
+                tokio::select! {
+                    verdict = journal.append(append) => match verdict {
+                        Verdict::Committed { .. } => debug!("the journal knows of the snapshot"),
+                        verdict => warn!(?verdict, "the journal did not take the mark of a snapshot"),
+                    },
+                    () = patience => warn!("the journal did not answer to the mark of a snapshot"),
+                }
+            }
+            #[cfg(test)]
+            Marker::Fed(journal) => journal.mark(mark),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use journal::{Batch, LeaseId, Record, Write};
+
+    use super::*;
+    use crate::frontier::Applied;
+    use crate::key_value::Version;
+    use crate::partition::Partition;
+    use crate::partition_id::PartitionRange;
+    use crate::watch::WatchLimits;
+
+    fn apply(replica: &Replica, base_revision: u64, sysop: Option<SysOp>) {
+        let (key, value) = (Bytes::from("key"), Bytes::new());
+        let put = Write::Put { key, value, lease: LeaseId::NONE };
+        let writes = if sysop.is_none() { vec![put] } else { Vec::new() };
+        let records = vec![Record { origin: Origin::default(), writes, sysop }];
+        let batch = Batch { term: 1, base_revision: Revision(base_revision), wall_clock_ms: 0, records };
+        replica.partition.apply(&batch, &mut |_| ());
+    }
+
+    fn written(replica: &Replica, header: &Header) -> Vec<Version> {
+        let mut versions = Vec::new();
+        let collect = &mut |version: &Version| {
+            versions.push(version.clone());
+            Ok(())
+        };
+        fill(std::slice::from_ref(replica), header, collect).expect("memory is fine");
+        versions
+    }
+
+    /// Otherwise the key would begin anew when the journal behind the snapshot is applied again.
+    #[test]
+    fn a_compaction_that_comes_later_takes_nothing_from_a_snapshot() {
+        let range = PartitionRange::split(&[]).remove(0);
+        let applied = Applied { lsn: Lsn(2), revision: Revision(3) };
+        let replica = Replica::new(Partition::new(range.clone()), applied, WatchLimits::default());
+        (2..4).for_each(|revision| apply(&replica, revision, None));
+        let compacted = replica.partition.compacted();
+        let header = Header { cluster: 1, lsn: applied.lsn, revision: applied.revision, compacted, range };
+        let before = written(&replica, &header);
+        assert_eq!(before.len(), 2);
+        apply(&replica, 4, None);
+        apply(&replica, 5, Some(SysOp::Compact { revision: Revision(4) }));
+        assert_eq!(written(&replica, &header), before);
+    }
+}

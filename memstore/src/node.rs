@@ -1,0 +1,143 @@
+//! A memstore: every partition of one process, kept up with the journal.
+//!
+//!     start ──► newest usable snapshots ──► tail behind them ──► … ──► close: a last snapshot
+//!
+//! It runs on a thread of its own, named "memstore": the follower and the keeper take turns there. Readers and
+//! watchers work on the threads of whoever asks.
+
+#[cfg(test)]
+pub(crate) mod fed;
+mod restart;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use journal::{Clock, Journal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use self::restart::{Start, load};
+use self::run::{Feed, Run};
+use crate::error::Error;
+use crate::partition_id::PartitionRange;
+use crate::replica::Replica;
+use crate::snapshot::Folder;
+use crate::watch::{WatchLimits, WatchStream};
+use crate::work::SnapshotDue;
+
+/// What a memstore is told at its start.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where to cut the keys into partitions. They may be others than at the last start.
+    pub split_keys: Vec<Bytes>,
+    /// Where snapshots go. `None` for a store that ends with its process.
+    pub snapshot_dir: Option<PathBuf>,
+    pub snapshot_due: SnapshotDue,
+    pub watch: WatchLimits,
+    /// Names this process to the journal. Random at each start.
+    pub process: u64,
+}
+
+/// A running memstore.
+pub struct Node {
+    replicas: Arc<[Replica]>,
+    cancel: CancellationToken,
+    /// Cancelled once nothing is applied any more.
+    closed: CancellationToken,
+    outcome: oneshot::Receiver<Result<(), Error>>,
+}
+
+impl Node {
+    /// Reads the newest snapshots, which may take seconds, and begins to follow the journal behind them.
+    /// It stops when `cancel` is cancelled, or the journal closes.
+    ///
+    /// # Errors
+    /// `Io` and `Corrupt` where neither a snapshot nor the journal alone leads back to the state.
+    pub fn start(
+        config: Config,
+        journal: Journal,
+        clock: Arc<dyn Clock>,
+        cancel: CancellationToken,
+    ) -> Result<Node, Error> {
+        let status = journal.status();
+        let (cluster, first) = (status.borrow().cluster, status.borrow().first);
+        let feed = Feed::Journal { journal, clock, process: config.process, seq: Arc::default() };
+        Node::follow(config, feed, cluster, first, cancel)
+    }
+
+    pub(crate) fn follow(
+        config: Config,
+        feed: Feed,
+        cluster: u64,
+        first: journal::Lsn,
+        cancel: CancellationToken,
+    ) -> Result<Node, Error> {
+        let ranges = PartitionRange::split(&config.split_keys);
+        let open = |path: &PathBuf| Folder::open(path, cluster).map(Arc::new);
+        let folder = config.snapshot_dir.as_ref().map(open).transpose()?;
+        let Start { applied, partitions } = load(folder.as_deref(), &ranges, first)?;
+        let replica = |partition| Replica::new(partition, applied, config.watch);
+        let replicas: Arc<[Replica]> = partitions.into_iter().map(replica).collect();
+        let closed = CancellationToken::new();
+        let run = Run {
+            replicas: replicas.clone(),
+            feed,
+            folder,
+            cluster,
+            due: config.snapshot_due,
+            cancel: cancel.clone(),
+            closed: closed.clone(),
+        };
+        let outcome = spawn(run)?;
+        Ok(Node { replicas, cancel, closed, outcome })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn replicas(&self) -> &[Replica] {
+        &self.replicas
+    }
+
+    /// A stream for one client, to watch with.
+    #[must_use]
+    pub fn watch(&self) -> WatchStream {
+        WatchStream::new(
+            self.replicas.iter().map(|replica| replica.hub.clone()).collect(),
+            self.closed.clone(),
+        )
+    }
+
+    /// Waits until it has stopped, for whichever reason.
+    pub async fn stopped(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Stops: watches end, waiting reads are refused, and a last snapshot makes the next start short. The
+    /// journal has to be there until this returns.
+    ///
+    /// # Errors
+    /// What had stopped it before.
+    pub async fn close(self) -> Result<(), Error> {
+        self.cancel.cancel();
+        self.outcome.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+fn spawn(run: Run) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+    let (tell, outcome) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| Error::Io(error.to_string()))?;
+    std::thread::Builder::new()
+        .name("memstore".into())
+        .spawn(move || {
+            // Whoever started it may have left without waiting.
+            let _ = tell.send(runtime.block_on(run.run()));
+        })
+        .map_err(|error| Error::Io(error.to_string()))?;
+    Ok(outcome)
+}

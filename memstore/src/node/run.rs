@@ -1,0 +1,152 @@
+//! What runs on a memstore's thread, from its start to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use journal::{Clock, Journal, Lsn};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::restart::{Start, load};
+use crate::error::Error;
+use crate::follower::{Follower, Source};
+use crate::keeper::{Keeper, Marker, Snapshots};
+use crate::replica::Replica;
+use crate::snapshot::Folder;
+use crate::watch::Wakes;
+use crate::work::{SnapshotDue, Work};
+
+/// The journal as a memstore needs it.
+pub(crate) enum Feed {
+    Journal {
+        journal: Journal,
+        clock: Arc<dyn Clock>,
+        /// Names this process to the journal.
+        process: u64,
+        /// Counts what it appends.
+        seq: Arc<AtomicU64>,
+    },
+    #[cfg(test)]
+    Fed(Arc<super::fed::FedJournal>),
+}
+
+/// Everything that a memstore's thread holds.
+pub(crate) struct Run {
+    pub(crate) replicas: Arc<[Replica]>,
+    pub(crate) feed: Feed,
+    pub(crate) folder: Option<Arc<Folder>>,
+    pub(crate) cluster: u64,
+    pub(crate) due: SnapshotDue,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) closed: CancellationToken,
+}
+
+/// Why the follower stopped.
+enum Stopped {
+    Asked,
+    Trimmed { first: Lsn },
+    Failed(Error),
+}
+
+impl Run {
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        // Also when something panics: nobody shall wait for what will never come.
+        let closing = Closing { replicas: self.replicas.clone(), closed: self.closed.clone() };
+        loop {
+            let (stopped, keeper) = self.follow().await;
+            match stopped {
+                Stopped::Asked => {
+                    drop(closing);
+                    keeper.close().await;
+                    return Ok(());
+                }
+                Stopped::Trimmed { first } => self.start_again(first).inspect_err(stops)?,
+                Stopped::Failed(error) => {
+                    stops(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Follows the journal for as long as that goes. The keeper is idle when this returns.
+    async fn follow(&self) -> (Stopped, Keeper) {
+        let work = Arc::new(Work::default());
+        let keeper = Keeper::new(self.replicas.clone(), work.clone(), self.snapshots());
+        let idle = CancellationToken::new();
+        let keeper = tokio::spawn(keeper.run(idle.clone()));
+        let from = self.replicas[0].frontier.applied().lsn.next();
+        let source = self.feed.open(from);
+        let follower = Follower::new(source, self.replicas.clone(), work, self.due);
+        let stopped = match follower.run(self.cancel.clone()).await {
+            Ok(()) => Stopped::Asked,
+            Err(journal::Error::Trimmed { first }) => Stopped::Trimmed { first },
+            Err(journal::Error::Corrupt(reason)) => Stopped::Failed(Error::Corrupt(reason)),
+            Err(journal::Error::Io(reason)) => Stopped::Failed(Error::Io(reason)),
+            Err(_) => Stopped::Failed(Error::Closed),
+        };
+        idle.cancel();
+        (stopped, keeper.await.expect("the keeper does not panic, and nobody aborts it"))
+    }
+
+    /// What comes next is trimmed: goes on from a newer snapshot. Watchers read on from its history.
+    fn start_again(&self, first: Lsn) -> Result<(), Error> {
+        warn!(
+            first = first.0,
+            "the journal was trimmed before it was applied, starting again from a snapshot"
+        );
+        let ranges: Vec<_> = self.replicas.iter().map(|replica| replica.partition.range().clone()).collect();
+        let Start { applied, partitions } = load(self.folder.as_deref(), &ranges, first)?;
+        let mut wakes = Wakes::default();
+        for (replica, partition) in self.replicas.iter().zip(partitions) {
+            replica.partition.replace(partition);
+            replica.hub.skip_to(applied.revision, &mut wakes);
+        }
+        self.replicas.iter().for_each(|replica| replica.frontier.advance(applied));
+        wakes.wake();
+        Ok(())
+    }
+
+    fn snapshots(&self) -> Option<Snapshots> {
+        let folder = self.folder.clone()?;
+        Some(Snapshots { folder, journal: self.feed.marker(), cluster: self.cluster, due: self.due })
+    }
+}
+
+fn stops(error: &Error) {
+    error!(%error, "the memstore stops");
+}
+
+impl Feed {
+    fn open(&self, from: Lsn) -> Source {
+        match self {
+            Feed::Journal { journal, .. } => Source::Journal(journal.tail(from)),
+            #[cfg(test)]
+            Feed::Fed(journal) => Source::Fed(journal.tail(from)),
+        }
+    }
+
+    fn marker(&self) -> Marker {
+        match self {
+            Feed::Journal { journal, clock, process, seq } => {
+                let (journal, clock, seq) = (journal.clone(), clock.clone(), seq.clone());
+                Marker::Journal { journal, clock, process: *process, seq }
+            }
+            #[cfg(test)]
+            Feed::Fed(journal) => Marker::Fed(journal.clone()),
+        }
+    }
+}
+
+/// Tells everyone that nothing will be applied any more.
+struct Closing {
+    replicas: Arc<[Replica]>,
+    closed: CancellationToken,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.closed.cancel();
+        self.replicas.iter().for_each(|replica| replica.frontier.close());
+    }
+}

@@ -1,0 +1,24 @@
+//! One partition in this process: its state, who watches it, and how far it is.
+
+use std::sync::Arc;
+
+use crate::frontier::{Applied, Frontier};
+use crate::partition::Partition;
+use crate::watch::{Hub, WatchLimits};
+
+/// A copy of a partition. The follower writes it; everyone else reads, waits and watches.
+#[derive(Clone)]
+pub(crate) struct Replica {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) frontier: Arc<Frontier>,
+}
+
+impl Replica {
+    /// `partition` stands at `applied`.
+    pub(crate) fn new(partition: Partition, applied: Applied, limits: WatchLimits) -> Replica {
+        let partition = Arc::new(partition);
+        let hub = Arc::new(Hub::new(partition.clone(), applied.revision, limits));
+        Replica { partition, hub, frontier: Arc::new(Frontier::new(applied)) }
+    }
+}

@@ -76,6 +76,8 @@ impl Hub {
     pub(crate) fn publish(&self, changes: &[Change], revision: Revision, wakes: &mut Wakes) {
         let mut state = self.state.lock();
         assert!(self.published() <= revision, "revisions are published in order");
+        let ordered = changes.is_sorted_by_key(|change| (change.revision, change.sub));
+        assert!(ordered, "changes are told in the order in which they happened");
         let touched = state.offer(changes, &self.limits);
         self.published.store(revision.0, Ordering::SeqCst);
         for (stream, watcher) in touched {

@@ -20,12 +20,12 @@ use crate::store::{Chain, Stored};
 
 /// A version that may count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hashed {
-    pub version: Version,
+pub(crate) struct Hashed {
+    pub(crate) version: Version,
     /// The key is what this version says when read at the hashed revision.
-    pub visible: bool,
+    pub(crate) visible: bool,
     /// At or below the compacted revision.
-    pub below: bool,
+    pub(crate) below: bool,
 }
 
 impl Hashed {
@@ -53,7 +53,7 @@ impl Hashed {
 }
 
 /// The hash under way. It is fed every version of every partition in the order of (revision, sub).
-pub struct HashKv {
+pub(crate) struct HashKv {
     /// Of what counts if anything is visible.
     strict: u32,
     /// Of what counts if nothing is.
@@ -71,7 +71,7 @@ impl Default for HashKv {
 }
 
 impl HashKv {
-    pub fn feed(&mut self, hashed: &Hashed) {
+    pub(crate) fn feed(&mut self, hashed: &Hashed) {
         self.encode(&hashed.version);
         self.any_visible |= hashed.visible;
         if hashed.visible || !hashed.below {
@@ -82,8 +82,7 @@ impl HashKv {
         }
     }
 
-    #[must_use]
-    pub fn finish(self) -> u32 {
+    pub(crate) fn finish(self) -> u32 {
         if self.any_visible { self.strict } else { self.lenient }
     }
 
@@ -108,6 +107,7 @@ mod tests {
     use journal::{Batch, LeaseId, Origin, Record, SysOp, Write};
 
     use super::*;
+    use crate::hashing::Hashing;
     use crate::partition::Partition;
     use crate::partition_id::PartitionRange;
 
@@ -145,15 +145,13 @@ mod tests {
         }
 
         fn hash(&self, upto: u64) -> u32 {
-            let compacted = self.0[0].compacted();
-            let hashed = |partition: &Partition| {
-                partition.hashed(Revision(upto), compacted, (Revision::ZERO, 0), usize::MAX).unwrap()
-            };
-            let mut all: Vec<_> = self.0.iter().flat_map(hashed).collect();
-            all.sort_by_key(Hashed::position);
-            let mut hash = HashKv::default();
-            all.iter().for_each(|hashed| hash.feed(hashed));
-            hash.finish()
+            let partitions: Vec<_> = self.0.iter().collect();
+            let mut hashing = Hashing::new(Revision(upto), &partitions).unwrap();
+            loop {
+                if let Some(hash) = hashing.step(&partitions).unwrap() {
+                    return hash.hash;
+                }
+            }
         }
 
         /// Whether or not the memory of what is compacted is free makes no difference.

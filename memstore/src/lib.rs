@@ -1,5 +1,6 @@
 //! The state: partitions of the keyspace in memory, built from the journal.
 
+mod client;
 mod compaction;
 mod counting;
 mod error;
@@ -7,6 +8,7 @@ mod event;
 mod follower;
 mod frontier;
 mod hash_kv;
+mod hashing;
 mod history;
 mod keeper;
 mod key_value;
@@ -28,10 +30,11 @@ mod store;
 mod watch;
 mod work;
 
+pub use client::Memstore;
 pub use error::Error;
 pub use event::{Change, Event, EventKind};
 pub use frontier::Applied;
-pub use hash_kv::{HashKv, Hashed};
+pub use hashing::Hash;
 pub use key_value::{KeyValue, Version};
 pub use node::{Config, Node};
 pub use partition_id::{PartitionId, PartitionRange};

@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::restart::{Start, load};
 use self::run::{Feed, Run};
+use crate::client::Memstore;
 use crate::error::Error;
 use crate::partition_id::PartitionRange;
 use crate::replica::Replica;
 use crate::snapshot::Folder;
-use crate::watch::{WatchLimits, WatchStream};
+use crate::watch::WatchLimits;
 use crate::work::SnapshotDue;
 
 /// What a memstore is told at its start.
@@ -101,13 +102,10 @@ impl Node {
         &self.replicas
     }
 
-    /// A stream for one client, to watch with.
+    /// The handle on it.
     #[must_use]
-    pub fn watch(&self) -> WatchStream {
-        WatchStream::new(
-            self.replicas.iter().map(|replica| replica.hub.clone()).collect(),
-            self.closed.clone(),
-        )
+    pub fn handle(&self) -> Memstore {
+        Memstore::new(self.replicas.clone(), self.closed.clone())
     }
 
     /// Waits until it has stopped, for whichever reason.

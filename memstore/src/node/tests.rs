@@ -247,7 +247,7 @@ fn behind_the_trim_it_goes_on_from_a_snapshot_and_no_event_is_lost() {
         // The same records, of which the second journal has got only the first, and not the rest but trimmed.
         let write = |value: u64| vec![(vec![put("a", value)], None)];
         let node = start(config(Some(directory.path()), &[], NEVER), &lagging).expect("it starts");
-        let mut stream = node.watch();
+        let mut stream = node.handle().watch();
         let (partition, keys) = (PartitionId(0), KeyRange::all());
         let spec = WatchSpec { partition, keys, from: Revision(2), prev_kv: true, puts: true, deletes: true };
         stream.add(spec).expect("nothing is compacted");
@@ -289,7 +289,7 @@ fn closing_ends_watches_and_waits() {
     let journal = FedJournal::new();
     block_on(async {
         let node = start(config(None, &[], NEVER), &journal).expect("it starts");
-        let mut stream = node.watch();
+        let mut stream = node.handle().watch();
         let frontier = node.replicas()[0].frontier.clone();
         journal.close();
         assert!(matches!(stream.next().await, Update::Closed));

@@ -27,6 +27,10 @@ pub enum Error {
     LeaseNotFound,
     #[error("the lease exists already")]
     LeaseExists,
+    #[error("the lease's time is longer than any may be")]
+    LeaseTtlTooLarge,
+    #[error("there is no such thing to do with an alarm")]
+    UnknownAlarmAction,
     /// The store is full: delete, compact, or raise the quota.
     #[error("the store is at its quota")]
     NoSpace,

@@ -1,8 +1,14 @@
 //! etcd's services: unpack, call, pack. Whatever is etcd's own (names on the wire, codes, texts, quirks of its
 //! headers) ends here; behind it there are only our own words.
 
+pub(crate) mod cluster;
 pub mod header;
+pub mod kv;
+pub(crate) mod lease;
+pub(crate) mod maintenance;
 mod overlap;
 pub(crate) mod pack;
+mod range_stream;
 mod status;
 pub mod validate;
+pub(crate) mod watch;

@@ -6,29 +6,37 @@
 //! Sockets come first, so that a port that is taken is found out before anything is touched. The journal goes last,
 //! because everything else may still append to it, and what it holds must be durable when the process ends.
 
+mod background;
 mod error;
 mod identity;
 mod journal_thread;
+mod services;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::Journal;
+use journal::{Journal, SystemClock};
 use tokio_util::sync::CancellationToken;
 
+use self::background::Background;
 pub use self::error::StartError;
 use self::identity::Identity;
 use self::journal_thread::JournalThread;
 use crate::config::{Address, Config, Storage};
-use crate::grpc::{BoxFuture, Services};
+use crate::error::Error;
+use crate::etcd::header;
+use crate::grpc::BoxFuture;
 use crate::http::{HealthCounters, Http, Vitals};
 use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
 use crate::metrics::Metrics;
 use crate::metrics::rpc::RpcCounters;
+use crate::store::Store;
 
 /// What gRPC adds to the largest request, as etcd has it.
 const GRPC_OVERHEAD_BYTES: usize = 512 << 10;
+/// etcd's patience with a request, to which two election timeouts come.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a probe waits for the journal.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,7 +44,12 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// start takes longer.
 pub struct Node {
     frontends: Frontends,
+    background: Background,
+    memstore: memstore::Node,
     journal: JournalThread,
+    store: Store,
+    /// Ends the store's own tasks.
+    closing: CancellationToken,
     stops: CancellationToken,
     summary: Summary,
 }
@@ -65,12 +78,28 @@ impl Node {
         let journal = JournalThread::start(journal_config(&config, &identity)).await?;
         let handle = journal.handle();
         leads(&handle).await;
-        let revision = handle.status().borrow().revision;
+        let closing = CancellationToken::new();
+        let memstore = memstore_of(&config, &handle, &closing)?;
+        let patience = REQUEST_TIMEOUT + 2 * config.election_timeout;
+        let store = Store::new(handle.clone(), memstore.handle(), patience, closing.clone());
+        // The state has to be there before the first client asks for it.
+        let at = store.barrier().await.map_err(|_| journal::Error::Closed)?;
+        for partition in store.memstore().partitions() {
+            store.memstore().wait(partition.id, at.lsn).await?;
+        }
         let Identity { cluster, member, is_new } = identity;
-        let summary = Summary { cluster, member, is_new, revision, clients };
+        let summary = Summary { cluster, member, is_new, revision: at.revision, clients };
         let stops = CancellationToken::new();
-        let frontends = serve(&config, sockets, &journal, &stops).map_err(StartError::Threads)?;
-        Ok(Node { frontends, journal, stops, summary })
+        let background = Background::start(&config, &store, member);
+        let frontends =
+            serve(&config, sockets, &journal, &store, &identity, &stops).map_err(StartError::Threads)?;
+        Ok(Node { frontends, background, memstore, journal, store, closing, stops, summary })
+    }
+
+    /// The store as a typed client in this process: no socket, nothing is encoded.
+    #[must_use]
+    pub fn client(&self) -> Store {
+        self.store.clone()
     }
 
     /// What it found and did.
@@ -88,6 +117,12 @@ impl Node {
     pub async fn shutdown(self) {
         self.stops.cancel();
         self.frontends.stop().await;
+        self.background.stop().await;
+        // Its last snapshot is marked in the journal, which therefore closes behind it.
+        if let Err(error) = self.memstore.close().await {
+            tracing::error!(%error, "the memstore did not close cleanly; the next start reads more of the journal");
+        }
+        self.closing.cancel();
         self.journal.close().await;
     }
 }
@@ -126,6 +161,25 @@ fn journal_config(config: &Config, identity: &Identity) -> journal::Config {
     }
 }
 
+fn memstore_of(
+    config: &Config,
+    journal: &Journal,
+    closing: &CancellationToken,
+) -> Result<memstore::Node, memstore::Error> {
+    let snapshot_dir = match (&config.storage, &config.snapshot_dir) {
+        (Storage::Memory, _) => None,
+        (Storage::Directory(_), Some(directory)) => Some(directory.clone()),
+        (Storage::Directory(directory), None) => Some(directory.join("snapshots")),
+    };
+    let told = memstore::Config {
+        split_keys: config.split_keys.clone(),
+        snapshot_dir,
+        process: rand::random(),
+        ..memstore::Config::default()
+    };
+    memstore::Node::start(told, journal.clone(), Arc::new(SystemClock::default()), closing.child_token())
+}
+
 /// Waits until somebody leads: until then every request would be refused.
 async fn leads(journal: &Journal) {
     // An error means that the journal has stopped, which is told elsewhere.
@@ -136,15 +190,18 @@ fn serve(
     config: &Config,
     sockets: Vec<Socket>,
     journal: &JournalThread,
+    store: &Store,
+    identity: &Identity,
     stops: &CancellationToken,
 ) -> std::io::Result<Frontends> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = if config.frontend_threads == 0 { cores } else { config.frontend_threads };
     let counters: Vec<Arc<RpcCounters>> = (0..threads).map(|_| RpcCounters::new()).collect();
-    let http = Arc::new(http(config, journal, &counters));
+    let http = Arc::new(http(config, journal, store, &counters));
+    let identity = header::Identity { cluster_id: identity.cluster, member_id: identity.member };
     let message_bytes_max = config.limits.request_bytes_max + GRPC_OVERHEAD_BYTES;
     let tools = counters.into_iter().map(|counters| Tools {
-        services: Box::new(Services::default),
+        services: services::maker(config, store, identity),
         counters,
         message_bytes_max,
         http: http.clone(),
@@ -158,9 +215,9 @@ fn serve(
     Frontends::start(sockets, tools.collect(), &settings, stops)
 }
 
-fn http(config: &Config, thread: &JournalThread, counters: &[Arc<RpcCounters>]) -> Http {
+fn http(config: &Config, thread: &JournalThread, store: &Store, counters: &[Arc<RpcCounters>]) -> Http {
     let journal = &thread.handle();
-    let probed = journal.clone();
+    let probed = store.clone();
     let read = move |linearizable| -> BoxFuture<Result<(), String>> {
         Box::pin(probe(probed.clone(), linearizable))
     };
@@ -183,16 +240,20 @@ fn http(config: &Config, thread: &JournalThread, counters: &[Arc<RpcCounters>]) 
     }
 }
 
-/// Whether the journal answers. What is stale can always be read.
-async fn probe(journal: Journal, linearizable: bool) -> Result<(), String> {
+/// Whether a read is answered. What is stale can always be read.
+async fn probe(store: Store, linearizable: bool) -> Result<(), String> {
     if !linearizable {
         return Ok(());
     }
-    match tokio::time::timeout(PROBE_TIMEOUT, journal.barrier()).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("etcdserver: request timed out".to_owned()),
-    }
+    let read = async {
+        let at = store.barrier().await?;
+        for partition in store.memstore().partitions() {
+            store.memstore().wait(partition.id, at.lsn).await?;
+        }
+        Ok(())
+    };
+    let timed = tokio::time::timeout(PROBE_TIMEOUT, read).await.unwrap_or(Err(Error::TimedOut));
+    timed.map_err(|error| tonic::Status::from(error).message().to_owned())
 }
 
 /// Counts how often another node began to lead, from the first on.

@@ -3,6 +3,7 @@
 use tonic::{Code, Status};
 
 use crate::error::Error;
+use crate::watch::Refusal;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Status {
@@ -26,6 +27,8 @@ fn status(error: &Error) -> Status {
         }
         Error::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
         Error::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
+        Error::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
+        Error::UnknownAlarmAction => (Code::InvalidArgument, "etcdserver: unknown alarm action"),
         Error::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Error::CorruptCluster => (Code::DataLoss, "etcdserver: corrupt cluster"),
         // Not "resource exhausted": etcd loses this one's code on its way to the wire.
@@ -37,4 +40,13 @@ fn status(error: &Error) -> Status {
         Error::Internal(text) => (Code::Internal, &text[..]),
     };
     Status::new(code, text)
+}
+
+/// Why a watcher was not created.
+pub(super) fn watch_refusal(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::EmptyRange => "mvcc: watcher range is empty",
+        Refusal::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
+        Refusal::NegativeRevision => "etcdserver: mvcc: required revision has been compacted",
+    }
 }

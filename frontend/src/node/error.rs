@@ -19,6 +19,7 @@ pub enum StartError {
         path: PathBuf,
     },
     Journal(journal::Error),
+    Memstore(memstore::Error),
     Threads(std::io::Error),
 }
 
@@ -49,6 +50,7 @@ impl std::fmt::Display for StartError {
                 path.display()
             ),
             StartError::Journal(error) => write!(f, "the journal cannot start: {error}"),
+            StartError::Memstore(error) => write!(f, "the state cannot be read back: {error}"),
             StartError::Threads(error) => write!(f, "no more threads can be started: {error}"),
         }
     }
@@ -59,5 +61,11 @@ impl std::error::Error for StartError {}
 impl From<journal::Error> for StartError {
     fn from(error: journal::Error) -> StartError {
         StartError::Journal(error)
+    }
+}
+
+impl From<memstore::Error> for StartError {
+    fn from(error: memstore::Error) -> StartError {
+        StartError::Memstore(error)
     }
 }

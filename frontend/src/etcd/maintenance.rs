@@ -1,0 +1,214 @@
+//! etcd's Maintenance service: health, alarms, hashes.
+
+use std::pin::Pin;
+
+use journal::{Alarm, Revision, SysOp};
+use memstore::Hash;
+use proto::etcdserverpb as wire;
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::maintenance_server::Maintenance;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::answer::Position;
+use crate::error::Error;
+use crate::etcd::header::Identity;
+use crate::store::Store;
+use crate::version::Version;
+
+/// What comes later says.
+const SNAPSHOT_LATER: &str = "a backup as one file comes with a later release";
+const LEADER_LATER: &str = "moving the leader comes with a later release";
+const DOWNGRADE_LATER: &str = "there is no earlier release to go back to";
+
+/// The service.
+pub(crate) struct MaintenanceService {
+    store: Store,
+    identity: Identity,
+    version: Version,
+    quota_bytes: u64,
+}
+
+impl MaintenanceService {
+    pub(crate) fn new(
+        store: Store,
+        identity: Identity,
+        version: Version,
+        quota_bytes: u64,
+    ) -> MaintenanceService {
+        MaintenanceService { store, identity, version, quota_bytes }
+    }
+
+    fn alarms(&self) -> Vec<wire::AlarmMember> {
+        let status = self.store.journal().status();
+        let alarms = status.borrow().alarms.clone();
+        let alarm = |(member_id, alarm)| wire::AlarmMember { member_id, alarm: to_wire(alarm) as i32 };
+        alarms.into_iter().map(alarm).collect()
+    }
+
+    /// The member that is meant: 0 is this one.
+    fn member(&self, asked: u64) -> u64 {
+        if asked == 0 { self.identity.member_id } else { asked }
+    }
+
+    async fn raise(&self, asked: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
+        let member = self.member(asked);
+        self.store.change(SysOp::AlarmRaise { member, alarm }).await?;
+        Ok(vec![wire::AlarmMember { member_id: member, alarm: to_wire(alarm) as i32 }])
+    }
+
+    /// Clears what is raised, and answers it.
+    async fn clear(&self, asked: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
+        let member = self.member(asked);
+        let raised = self.alarms().into_iter();
+        let cleared: Vec<_> =
+            raised.filter(|one| one.member_id == member && one.alarm == to_wire(alarm) as i32).collect();
+        if !cleared.is_empty() {
+            self.store.change(SysOp::AlarmClear { member, alarm }).await?;
+        }
+        Ok(cleared)
+    }
+
+    async fn hash_at(&self, asked: i64) -> Result<(Hash, Position), Error> {
+        let at = self.store.barrier().await?;
+        let upto = match u64::try_from(asked) {
+            Ok(0) => at.revision,
+            Ok(revision) if at.revision.0 < revision => return Err(Error::FutureRevision),
+            Ok(revision) => Revision(revision),
+            Err(_) => return Err(Error::Compacted),
+        };
+        Ok((self.store.memstore().hash_kv(upto, at.lsn).await?, at))
+    }
+}
+
+fn to_wire(alarm: Alarm) -> wire::AlarmType {
+    match alarm {
+        Alarm::NoSpace => wire::AlarmType::Nospace,
+        Alarm::Corrupt => wire::AlarmType::Corrupt,
+    }
+}
+
+fn from_wire(alarm: i32) -> Option<Alarm> {
+    match wire::AlarmType::try_from(alarm) {
+        Ok(wire::AlarmType::Nospace) => Some(Alarm::NoSpace),
+        Ok(wire::AlarmType::Corrupt) => Some(Alarm::Corrupt),
+        Ok(wire::AlarmType::None) | Err(_) => None,
+    }
+}
+
+#[tonic::async_trait]
+impl Maintenance for MaintenanceService {
+    async fn alarm(
+        &self,
+        request: Request<wire::AlarmRequest>,
+    ) -> Result<Response<wire::AlarmResponse>, Status> {
+        let request = request.into_inner();
+        let alarm = from_wire(request.alarm);
+        let alarms = match (AlarmAction::try_from(request.action), alarm) {
+            (Ok(AlarmAction::Get), _) => {
+                let wanted = |one: &wire::AlarmMember| {
+                    request.alarm == wire::AlarmType::None as i32 || one.alarm == request.alarm
+                };
+                self.alarms().into_iter().filter(wanted).collect()
+            }
+            (Ok(AlarmAction::Activate), Some(alarm)) => self.raise(request.member_id, alarm).await?,
+            (Ok(AlarmAction::Deactivate), Some(alarm)) => self.clear(request.member_id, alarm).await?,
+            // No kind of alarm: none is meant.
+            (Ok(AlarmAction::Activate | AlarmAction::Deactivate), None) => Vec::new(),
+            (Err(_), _) => return Err(Error::UnknownAlarmAction.into()),
+        };
+        let header = Some(self.identity.header(self.store.seen()));
+        Ok(Response::new(wire::AlarmResponse { header, alarms }))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<wire::StatusRequest>,
+    ) -> Result<Response<wire::StatusResponse>, Status> {
+        let (stats, at) = (self.store.memstore().stats().total, self.store.seen());
+        let status = self.store.journal().status();
+        let (applied, leads) = {
+            let status = status.borrow();
+            (status.applied, status.leader.is_some())
+        };
+        let alarm = |one: wire::AlarmMember| {
+            format!("memberID:{} alarm:{} ", one.member_id, one.alarm().as_str_name())
+        };
+        let mut errors: Vec<String> = self.alarms().into_iter().map(alarm).collect();
+        if !leads {
+            errors.insert(0, "etcdserver: no leader".to_owned());
+        }
+        let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        Ok(Response::new(wire::StatusResponse {
+            header: Some(self.identity.header(at)),
+            version: self.version.server().to_owned(),
+            db_size: size(stats.bytes_total),
+            leader: if leads { self.identity.member_id } else { 0 },
+            raft_index: applied.0,
+            raft_term: at.term,
+            raft_applied_index: self.store.memstore().applied(self.store.memstore().partitions()[0].id).lsn.0,
+            errors,
+            db_size_in_use: size(stats.bytes_in_use),
+            is_learner: false,
+            storage_version: self.version.cluster().to_owned(),
+            db_size_quota: size(self.quota_bytes),
+            downgrade_info: Some(wire::DowngradeInfo::default()),
+        }))
+    }
+
+    /// There is no file whose pages could scatter: nothing to do.
+    async fn defragment(
+        &self,
+        _request: Request<wire::DefragmentRequest>,
+    ) -> Result<Response<wire::DefragmentResponse>, Status> {
+        Ok(Response::new(wire::DefragmentResponse { header: None }))
+    }
+
+    async fn hash(
+        &self,
+        _request: Request<wire::HashRequest>,
+    ) -> Result<Response<wire::HashResponse>, Status> {
+        let (Hash { hash, .. }, at) = self.hash_at(0).await?;
+        Ok(Response::new(wire::HashResponse { header: Some(self.identity.header(at)), hash }))
+    }
+
+    async fn hash_kv(
+        &self,
+        request: Request<wire::HashKvRequest>,
+    ) -> Result<Response<wire::HashKvResponse>, Status> {
+        let (Hash { hash, revision, compacted }, at) = self.hash_at(request.into_inner().revision).await?;
+        Ok(Response::new(wire::HashKvResponse {
+            header: Some(self.identity.header(at)),
+            hash,
+            compact_revision: compacted.to_wire(),
+            hash_revision: revision.to_wire(),
+        }))
+    }
+
+    type SnapshotStream = Pin<Box<dyn Stream<Item = Result<wire::SnapshotResponse, Status>> + Send>>;
+
+    async fn snapshot(
+        &self,
+        _request: Request<wire::SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(Error::Unimplemented(SNAPSHOT_LATER).into())
+    }
+
+    /// Where there is one node, it leads: naming it changes nothing, and any other is unknown.
+    async fn move_leader(
+        &self,
+        request: Request<wire::MoveLeaderRequest>,
+    ) -> Result<Response<wire::MoveLeaderResponse>, Status> {
+        if request.into_inner().target_id == self.identity.member_id {
+            return Ok(Response::new(wire::MoveLeaderResponse { header: None }));
+        }
+        Err(Error::Unimplemented(LEADER_LATER).into())
+    }
+
+    async fn downgrade(
+        &self,
+        _request: Request<wire::DowngradeRequest>,
+    ) -> Result<Response<wire::DowngradeResponse>, Status> {
+        Err(Error::Unimplemented(DOWNGRADE_LATER).into())
+    }
+}

@@ -1,0 +1,162 @@
+//! Leases: granting, keeping, looking at and ending them.
+//!
+//!     lessor (journal's leader)  ──expired──►  Reaper  ──keys of the lease──►  memstores
+//!              ▲                                  │
+//!              └───── revoke + deletions ─────────┘   one record, whose footprint is the lease and its keys
+//!
+//! A lease and its keys end at one revision. What is attached or detached in between makes the append
+//! conflict, and the keys are collected again.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use journal::{Append, KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write};
+
+use crate::answer::Answered;
+use crate::error::Error;
+use crate::store::Store;
+use crate::write::Landing;
+
+mod reaper;
+
+pub(crate) use reaper::Reaper;
+
+/// etcd's bound on a TTL, in seconds.
+const TTL_SECONDS_MAX: i64 = 9_000_000_000;
+
+/// Conflicts after which the footprint is held for the next attempt.
+const CONFLICTS_BEFORE_RESERVING: u32 = 3;
+
+/// A lease as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub status: LeaseStatus,
+    /// Sorted; empty unless they were asked for.
+    pub keys: Vec<Bytes>,
+}
+
+/// A lease that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    pub lease: LeaseId,
+    pub ttl_seconds: i64,
+}
+
+impl Store {
+    /// Grants a lease of at least `ttl_seconds_min`. `LeaseId::NONE`: the store chooses the name.
+    ///
+    /// # Errors
+    /// `LeaseExists`, `LeaseTtlTooLarge`, and those of every write.
+    pub async fn grant(
+        &self,
+        lease: LeaseId,
+        ttl_seconds: i64,
+        ttl_seconds_min: i64,
+    ) -> Result<Answered<Granted>, Error> {
+        if ttl_seconds > TTL_SECONDS_MAX {
+            return Err(Error::LeaseTtlTooLarge);
+        }
+        let ttl_seconds = ttl_seconds.max(ttl_seconds_min);
+        self.answer(async {
+            loop {
+                let name = if lease == LeaseId::NONE { random_lease() } else { lease };
+                let grant = SysOp::LeaseGrant { lease: name, ttl_seconds };
+                match self.sysop(grant).await {
+                    Ok(Answered { at, .. }) => {
+                        return Ok(Answered { answer: Granted { lease: name, ttl_seconds }, at });
+                    }
+                    // The store has chosen badly.
+                    Err(Error::LeaseExists) if lease == LeaseId::NONE => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Ends a lease, and its keys at one revision.
+    ///
+    /// # Errors
+    /// `LeaseNotFound`, and those of every write.
+    pub async fn revoke(&self, lease: LeaseId) -> Result<Answered<()>, Error> {
+        self.answer(async {
+            if self.journal().lease(lease).await?.is_none() {
+                return Err(Error::LeaseNotFound);
+            }
+            self.end_lease(lease, None).await
+        })
+        .await
+    }
+
+    /// Starts the lease's time again: its seconds, or `None` where there is no such lease.
+    ///
+    /// # Errors
+    /// `NoLeader` and `Stopped`: it may end.
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<Option<i64>, Error> {
+        Ok(self.journal().keep_alive(lease).await?)
+    }
+
+    /// What is left of a lease; `None` where there is no such lease.
+    ///
+    /// # Errors
+    /// As `keep_alive`, and those of a read.
+    pub async fn lease(&self, lease: LeaseId, with_keys: bool) -> Result<Option<Lease>, Error> {
+        let Some(status) = self.journal().lease(lease).await? else { return Ok(None) };
+        let keys = if with_keys { self.lease_keys(lease).await?.0 } else { BTreeSet::new() };
+        Ok(Some(Lease { status, keys: keys.into_iter().collect() }))
+    }
+
+    /// Every lease there is, in order.
+    ///
+    /// # Errors
+    /// As `keep_alive`.
+    pub async fn leases(&self) -> Result<Vec<LeaseId>, Error> {
+        Ok(self.journal().leases().await?)
+    }
+
+    /// Appends the end of a lease until what it rests on holds still.
+    async fn end_lease(&self, lease: LeaseId, expired_in: Option<u64>) -> Result<Answered<()>, Error> {
+        let mut origin = self.origin();
+        let mut conflicts = 0;
+        loop {
+            let (keys, at) = self.lease_keys(lease).await?;
+            let mut reads = vec![Read::Lease { lease, at }];
+            reads.extend(keys.iter().map(|key| Read::Keys { keys: KeyRange::Single(key.clone()), at }));
+            let writes = keys.into_iter().map(|key| Write::Delete { key }).collect();
+            let sysop = Some(SysOp::LeaseRevoke { lease, expired_in });
+            let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
+            match self.land(Append { origin, reads, writes, sysop, reserve }).await? {
+                Landing::Committed(at) => return Ok(Answered { answer: (), at }),
+                Landing::LeaseNotFound => return Err(Error::LeaseNotFound),
+                // Of a lease that was seen to end in a term that is over: the next leader says when it ends.
+                Landing::Conflict(_) if self.is_over(expired_in) => return Err(Error::LeaseNotFound),
+                // The barrier of the next look waits for what it lost against.
+                Landing::Conflict(_) => conflicts += 1,
+                Landing::Again => {}
+            }
+            origin.attempt += 1;
+        }
+    }
+
+    fn is_over(&self, expired_in: Option<u64>) -> bool {
+        expired_in.is_some_and(|term| self.journal().status().borrow().term != term)
+    }
+
+    /// The keys attached to a lease in all partitions, and the smallest revision at which that was so.
+    async fn lease_keys(&self, lease: LeaseId) -> Result<(BTreeSet<Bytes>, Revision), Error> {
+        let barrier = self.barrier().await?;
+        let mut all = BTreeSet::new();
+        let mut smallest = Revision(u64::MAX);
+        for partition in self.memstore().partitions() {
+            let (at, keys) = self.memstore().lease_keys(partition.id, lease, barrier.lsn).await?;
+            smallest = smallest.min(at);
+            all.extend(keys);
+        }
+        Ok((all, smallest))
+    }
+}
+
+/// Any name but 0, positive as etcd's are.
+fn random_lease() -> LeaseId {
+    LeaseId(rand::random::<i64>() & i64::MAX | 1)
+}

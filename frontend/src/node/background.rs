@@ -1,0 +1,34 @@
+//! What a node does by itself: ends leases, keeps the quota, compacts.
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::auto_compaction;
+use crate::config::Config;
+use crate::leases::Reaper;
+use crate::quota_keeper::QuotaKeeper;
+use crate::store::Store;
+
+/// The tasks, on the runtime that started the node.
+pub(super) struct Background {
+    tasks: JoinSet<()>,
+    closing: CancellationToken,
+}
+
+impl Background {
+    pub(super) fn start(config: &Config, store: &Store, member: u64) -> Background {
+        let closing = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Reaper::new(store.clone()).run(closing.clone()));
+        let keeper = QuotaKeeper { store: store.clone(), bytes_max: config.limits.quota_bytes, member };
+        tasks.spawn(keeper.run(closing.clone()));
+        tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
+        Background { tasks, closing }
+    }
+
+    /// Ends them, and waits until they have.
+    pub(super) async fn stop(mut self) {
+        self.closing.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

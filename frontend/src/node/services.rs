@@ -1,0 +1,72 @@
+//! What a node serves over gRPC: etcd's services over one store, each thread with its own barriers.
+
+use proto::etcdserverpb::Member;
+use proto::etcdserverpb::cluster_server::{self, ClusterServer};
+use proto::etcdserverpb::lease_server::{self, LeaseServer};
+use proto::etcdserverpb::maintenance_server::{self, MaintenanceServer};
+
+use crate::config::Config;
+use crate::etcd::cluster::ClusterService;
+use crate::etcd::header::Identity;
+use crate::etcd::kv::KvService;
+use crate::etcd::lease::LeaseService;
+use crate::etcd::maintenance::MaintenanceService;
+use crate::etcd::validate;
+use crate::etcd::watch::{self, WatchContext, WatchService};
+use crate::grpc::Services;
+use crate::store::Store;
+
+/// A watch response is cut at this size where the client wants fragments: etcd's.
+const FRAGMENT_BYTES: usize = 3 << 19;
+
+/// Makes the services of one frontend thread, on its runtime.
+pub(super) fn maker(
+    config: &Config,
+    store: &Store,
+    identity: Identity,
+) -> Box<dyn FnOnce() -> Services + Send> {
+    let (config, store) = (config.clone(), store.clone());
+    Box::new(move || {
+        let store = store.on_this_runtime();
+        let kv = KvService::new(store.clone(), identity, limits(&config));
+        let watch = WatchService::new(WatchContext {
+            store: store.clone(),
+            identity,
+            fragment_bytes: FRAGMENT_BYTES,
+            progress_interval: config.progress_interval,
+        });
+        let lease = LeaseService::new(store.clone(), identity, config.election_timeout);
+        let quota = config.limits.quota_bytes.unwrap_or_default();
+        let maintenance = MaintenanceService::new(store.clone(), identity, config.version.clone(), quota);
+        let cluster = ClusterService::new(store, identity, member(&config, identity));
+        // What a message may have is checked before it comes here.
+        let any = usize::MAX;
+        Services::default()
+            .with_kv(kv)
+            .with(watch::NAME, watch)
+            .with(lease_server::SERVICE_NAME, LeaseServer::new(lease).max_decoding_message_size(any))
+            .with(
+                maintenance_server::SERVICE_NAME,
+                MaintenanceServer::new(maintenance).max_decoding_message_size(any),
+            )
+            .with(cluster_server::SERVICE_NAME, ClusterServer::new(cluster).max_decoding_message_size(any))
+    })
+}
+
+fn limits(config: &Config) -> validate::Limits {
+    validate::Limits {
+        txn_operations_max: config.limits.txn_operations_max,
+        request_bytes_max: config.limits.request_bytes_max,
+    }
+}
+
+/// This endpoint as a member: clients replace what they know by what the list says.
+fn member(config: &Config, identity: Identity) -> Member {
+    Member {
+        id: identity.member_id,
+        name: config.name.clone(),
+        peer_ur_ls: config.advertise_peer.clone(),
+        client_ur_ls: config.advertise_client.clone(),
+        is_learner: false,
+    }
+}

@@ -1,0 +1,73 @@
+//! Keeping the quota: `--quota-backend-bytes`, and the alarm when there is no room left.
+//!
+//!     used < quota      everything passes
+//!     used >= quota     what grows is refused and the NOSPACE alarm is raised; deletes, compactions, reads pass
+//!     used < quota      the alarm that this keeper raised is cleared by it; one that an operator raised stays
+//!
+//! "Used" is what the memstores account for: every kept version with its key. It is looked at twice a second, so
+//! the quota can be passed by what is written meanwhile.
+
+use std::time::Duration;
+
+use journal::{Alarm, SysOp};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Answered;
+use crate::error::Error;
+use crate::store::Store;
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The task.
+pub(crate) struct QuotaKeeper {
+    pub(crate) store: Store,
+    /// `None`: there is no limit, and only the alarms of others count.
+    pub(crate) bytes_max: Option<u64>,
+    /// This endpoint's member id, which its alarms carry.
+    pub(crate) member: u64,
+}
+
+impl QuotaKeeper {
+    /// Runs until `closing`.
+    pub(crate) async fn run(self, closing: CancellationToken) {
+        let mut status = self.store.journal().status();
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        let mut alarms = Vec::new();
+        // An alarm from before the start is the quota's: nobody is left who could say otherwise.
+        let mut ours = true;
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                // The status moves with every commit; only its alarms matter here.
+                changed = status.wait_for(|status| status.alarms != alarms) => if changed.is_err() { return },
+                _ = looks.tick() => {}
+            }
+            alarms.clone_from(&status.borrow_and_update().alarms);
+            let used = self.store.memstore().stats().total.bytes_total;
+            let over = self.bytes_max.is_some_and(|bytes_max| used >= bytes_max);
+            let raised = |wanted| alarms.iter().any(|(_, alarm)| *alarm == wanted);
+            self.store.quota().show(over || raised(Alarm::NoSpace), raised(Alarm::Corrupt));
+            let on = alarms.contains(&(self.member, Alarm::NoSpace));
+            ours &= on;
+            let (member, alarm) = (self.member, Alarm::NoSpace);
+            if over && !on {
+                ours = true;
+                self.say(self.store.change(SysOp::AlarmRaise { member, alarm }).await, "raised", used);
+            } else if on && ours && !over {
+                self.say(self.store.change(SysOp::AlarmClear { member, alarm }).await, "cleared", used);
+            }
+        }
+    }
+
+    fn say(&self, outcome: Result<Answered<()>, Error>, what: &str, used: u64) {
+        let quota = self.bytes_max.unwrap_or_default();
+        match outcome {
+            Ok(_) => tracing::warn!(
+                used,
+                quota,
+                "the NOSPACE alarm is {what}; room comes from deleting and compacting, or from a larger --quota-backend-bytes"
+            ),
+            Err(error) => tracing::warn!(%error, "the NOSPACE alarm could not be {what}; it is tried again"),
+        }
+    }
+}

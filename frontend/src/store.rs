@@ -1,0 +1,137 @@
+//! The store as its clients see it: typed operations in, typed answers out, whatever is behind.
+//!
+//!     read     barrier ─► partitions ─► arrange
+//!     write    partitions ─► evaluate ─► journal ─► answer       see `write`
+//!
+//! The gRPC services, the embedding API and the tests all come in here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use journal::{Journal, Origin, Revision};
+use memstore::Memstore;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Answered, Position};
+use crate::barriers::Barriers;
+use crate::error::Error;
+use crate::quota::Quota;
+use crate::routes::Routes;
+use crate::seen::Seen;
+
+/// How long journal and memstores are asked again while nobody leads.
+pub(crate) const LEADERLESS_PAUSE: Duration = Duration::from_millis(20);
+
+/// The handle, cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) barriers: Barriers,
+}
+
+pub(crate) struct Shared {
+    pub(crate) journal: Journal,
+    pub(crate) routes: Routes,
+    pub(crate) seen: Seen,
+    pub(crate) quota: Quota,
+    /// Random, so that no two processes ever have the same.
+    frontend: u64,
+    requests: AtomicU64,
+    /// How long a request may take. Behind it, its outcome is unknown.
+    patience: Duration,
+    cancel: CancellationToken,
+}
+
+impl Store {
+    /// A store over a journal and the memstores that follow it. Its barriers are asked for on the current runtime,
+    /// until `cancel`. `patience` is how long a request may take; etcd's is 5 s and two election timeouts.
+    #[must_use]
+    pub fn new(journal: Journal, memstore: Memstore, patience: Duration, cancel: CancellationToken) -> Store {
+        let barriers = Barriers::start(journal.clone(), cancel.clone());
+        let shared = Shared {
+            journal,
+            routes: Routes::new(memstore),
+            seen: Seen::default(),
+            quota: Quota::default(),
+            frontend: rand::random(),
+            requests: AtomicU64::new(1),
+            patience,
+            cancel,
+        };
+        Store { shared: Arc::new(shared), barriers }
+    }
+
+    /// The same store with its barriers asked for on the current runtime: for each thread of a frontend its own.
+    #[must_use]
+    pub fn on_this_runtime(&self) -> Store {
+        let Shared { journal, cancel, .. } = &*self.shared;
+        let barriers = Barriers::start(journal.clone(), cancel.clone());
+        Store { shared: self.shared.clone(), barriers }
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    #[must_use]
+    pub fn memstore(&self) -> &Memstore {
+        self.shared.routes.memstore()
+    }
+
+    #[must_use]
+    pub fn quota(&self) -> &Quota {
+        &self.shared.quota
+    }
+
+    /// The furthest that this endpoint has shown a client or has applied. Whoever is told this from now on is told
+    /// nothing older later.
+    #[must_use]
+    pub(crate) fn seen(&self) -> Position {
+        let partitions = self.memstore().partitions().iter();
+        let applied = partitions.map(|partition| self.memstore().applied(partition.id));
+        let applied = applied.max_by_key(|applied| applied.lsn).unwrap_or_default();
+        let term = self.journal().status().borrow().term;
+        self.shared.seen.show(Position { lsn: applied.lsn, revision: applied.revision, term });
+        Position { lsn: self.shared.seen.lsn(), revision: self.shared.seen.revision(), term }
+    }
+
+    /// Remembers that a client is about to be told of this revision.
+    pub(crate) fn told(&self, revision: Revision) {
+        self.shared.seen.show(Position { revision, ..Position::default() });
+    }
+
+    /// The name of a new request's first attempt.
+    pub(crate) fn origin(&self) -> Origin {
+        let seq = self.shared.requests.fetch_add(1, Relaxed);
+        Origin { frontend: self.shared.frontend, seq, attempt: 1 }
+    }
+
+    /// Proof of how far the journal is. Waits while nobody leads.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn barrier(&self) -> Result<Position, Error> {
+        loop {
+            match self.barriers.barrier().await {
+                Ok(barrier) => return Ok(barrier.into()),
+                Err(journal::Error::NotLeader { .. } | journal::Error::NoQuorum) => {
+                    tokio::time::sleep(LEADERLESS_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives a request its deadline, and remembers what its answer shows.
+    pub(crate) async fn answer<T>(
+        &self,
+        request: impl Future<Output = Result<Answered<T>, Error>>,
+    ) -> Result<Answered<T>, Error> {
+        let answered = tokio::time::timeout(self.shared.patience, request);
+        let answered = answered.await.map_err(|_| Error::TimedOut)??;
+        self.shared.seen.show(answered.at);
+        Ok(answered)
+    }
+}

@@ -1,0 +1,269 @@
+//! One client's watches: what it asks for, what it is told, in etcd's order and words.
+//!
+//! A session is one gRPC Watch stream. It holds no events: each watcher's cursor stands in the memstores,
+//! and a client that does not read stops its own session and nothing else.
+//!
+//!     create ──► Session ──► memstore::WatchStream, one watcher a partition
+//!                  ▲                 │ events up to "told"
+//!                  └──── Merge ◄─────┘      ──► Answer, whole revisions
+
+mod merge;
+mod progress;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use journal::{KeyRange, Revision};
+use memstore::{Event, Update, WatchSpec, WatchStream, WatcherKey};
+
+use crate::store::Store;
+use merge::Merge;
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub struct Create {
+    pub keys: KeyRange,
+    /// The first revision to tell of; `None`: only what is yet to come.
+    pub from: Option<Revision>,
+    pub puts: bool,
+    pub deletes: bool,
+    pub prev_kv: bool,
+    pub progress_notify: bool,
+    /// `None`: the session chooses.
+    pub id: Option<i64>,
+    pub fragment: bool,
+}
+
+/// Why a watcher was not created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    EmptyRange,
+    DuplicateId,
+    /// A start below zero was compacted before the store began.
+    NegativeRevision,
+}
+
+/// What a client is told.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Created {
+        id: i64,
+        revision: Revision,
+    },
+    Refused {
+        reason: Refusal,
+        revision: Revision,
+    },
+    Canceled {
+        id: i64,
+        revision: Revision,
+    },
+    /// It asked for what is gone; the watcher is, too.
+    Compacted {
+        id: i64,
+        compacted: Revision,
+    },
+    Events {
+        id: i64,
+        revision: Revision,
+        events: Vec<Arc<Event>>,
+        prev_kv: bool,
+        fragment: bool,
+    },
+    /// Everything up to `revision` was told: to one watcher, or to every one of the session.
+    Progress {
+        id: Option<i64>,
+        revision: Revision,
+    },
+    /// The store is closing.
+    Closed,
+}
+
+struct Watcher {
+    parts: Vec<WatcherKey>,
+    merge: Merge,
+    from: Revision,
+    prev_kv: bool,
+    fragment: bool,
+    progress_notify: bool,
+    /// Said something since the last round of progress notifications.
+    spoke: bool,
+}
+
+/// The watchers of one stream.
+pub struct Session {
+    store: Store,
+    stream: WatchStream,
+    watchers: BTreeMap<i64, Watcher>,
+    /// Which watcher and which of its parts a memstore's watcher is.
+    owners: HashMap<WatcherKey, (i64, usize)>,
+    next_id: i64,
+    answers: VecDeque<Answer>,
+    /// The client waits to hear that everything up to here was told.
+    progress_wanted: Option<Revision>,
+}
+
+impl Session {
+    #[must_use]
+    pub fn new(store: Store) -> Session {
+        let stream = store.memstore().watch();
+        Session {
+            store,
+            stream,
+            watchers: BTreeMap::new(),
+            owners: HashMap::new(),
+            next_id: 0,
+            answers: VecDeque::new(),
+            progress_wanted: None,
+        }
+    }
+
+    /// Begins to watch. The answer comes out of `next`, as every answer does.
+    pub fn create(&mut self, create: Create) {
+        let revision = self.current();
+        let refusal = if create.keys.is_empty() {
+            Some(Refusal::EmptyRange)
+        } else if create.id.is_some_and(|id| self.watchers.contains_key(&id)) {
+            Some(Refusal::DuplicateId)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.refuse(reason);
+        }
+        let id = create.id.unwrap_or_else(|| self.unused_id());
+        self.answers.push_back(Answer::Created { id, revision });
+        let from = create.from.unwrap_or(revision.next());
+        match self.begin(&create, from) {
+            Ok(parts) => {
+                let merge = Merge::new(parts.len(), from);
+                for (part, key) in parts.iter().enumerate() {
+                    self.owners.insert(*key, (id, part));
+                }
+                let Create { prev_kv, fragment, progress_notify, .. } = create;
+                let watcher = Watcher { parts, merge, from, prev_kv, fragment, progress_notify, spoke: true };
+                self.watchers.insert(id, watcher);
+            }
+            Err(compacted) => self.answers.push_back(Answer::Compacted { id, compacted }),
+        }
+    }
+
+    /// Answers a request that cannot become a watcher.
+    pub fn refuse(&mut self, reason: Refusal) {
+        let revision = self.current();
+        self.answers.push_back(Answer::Refused { reason, revision });
+    }
+
+    /// Ends a watcher. An unknown one is not answered, as in etcd.
+    pub fn cancel(&mut self, id: i64) {
+        if self.drop_watcher(id) {
+            let revision = self.current();
+            self.answers.push_back(Answer::Canceled { id, revision });
+        }
+    }
+
+    /// What happens next. Safe to give up and call again.
+    pub async fn next(&mut self) -> Answer {
+        loop {
+            if let Some(answer) = self.answers.pop_front() {
+                return answer;
+            }
+            let update = self.stream.next().await;
+            self.apply(update);
+        }
+    }
+
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Events { watcher, events, upto } => self.hear(watcher, events, upto),
+            Update::Told { watcher, upto } => self.hear(watcher, Vec::new(), upto),
+            Update::Compacted { watcher, compacted } => {
+                if let Some(&(id, _)) = self.owners.get(&watcher) {
+                    self.drop_watcher(id);
+                    self.answers.push_back(Answer::Compacted { id, compacted });
+                }
+            }
+            Update::Closed => self.answers.push_back(Answer::Closed),
+        }
+        self.answer_progress();
+    }
+
+    /// A partition has told a watcher everything up to `upto`. What is whole now goes to the client; for the
+    /// rest, the partitions that lag are asked to say when they are as far.
+    fn hear(&mut self, key: WatcherKey, events: Vec<Arc<Event>>, upto: Revision) {
+        let Some(&(id, part)) = self.owners.get(&key) else { return };
+        let watcher = self.watchers.get_mut(&id).expect("owners name watchers");
+        watcher.merge.push(part, events, upto);
+        let whole = watcher.merge.take();
+        if let Some(held) = watcher.merge.held_upto() {
+            watcher.ask(&mut self.stream, held);
+        }
+        let Some(last) = whole.last() else { return };
+        watcher.spoke = true;
+        let (revision, prev_kv, fragment) = (last.revision, watcher.prev_kv, watcher.fragment);
+        self.store.told(revision);
+        self.answers.push_back(Answer::Events { id, revision, events: whole, prev_kv, fragment });
+    }
+
+    fn begin(&mut self, create: &Create, from: Revision) -> Result<Vec<WatcherKey>, Revision> {
+        let mut parts: Vec<WatcherKey> = Vec::with_capacity(1);
+        for partition in self.store.memstore().clone().partitions() {
+            let Some(keys) = create.keys.clip(&partition.start, partition.end.as_ref()) else { continue };
+            let Create { puts, deletes, prev_kv, .. } = *create;
+            let spec = WatchSpec { partition: partition.id, keys, from, prev_kv, puts, deletes };
+            match self.stream.add(spec) {
+                Ok(key) => parts.push(key),
+                Err(memstore::Error::Compacted { compacted }) => {
+                    parts.iter().for_each(|key| self.stream.remove(*key));
+                    return Err(compacted);
+                }
+                Err(_) => {
+                    self.answers.push_back(Answer::Closed);
+                    return Ok(parts);
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn drop_watcher(&mut self, id: i64) -> bool {
+        let Some(watcher) = self.watchers.remove(&id) else { return false };
+        for key in watcher.parts {
+            self.owners.remove(&key);
+            self.stream.remove(key);
+        }
+        true
+    }
+
+    fn unused_id(&mut self) -> i64 {
+        while self.watchers.contains_key(&self.next_id) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    /// How far this endpoint is: what it has told of, or applied, whichever is further.
+    fn current(&self) -> Revision {
+        self.store.seen().revision
+    }
+}
+
+impl Watcher {
+    /// Asks those of its parts that were not told of everything up to `upto` to say when they were.
+    fn ask(&self, stream: &mut WatchStream, upto: Revision) {
+        for (part, key) in self.parts.iter().enumerate() {
+            if self.merge.told_by(part) < upto {
+                stream.ask(*key, upto);
+            }
+        }
+    }
+}
+
+/// etcd reads an empty key as the least one there can be.
+#[must_use]
+pub fn watched_keys(key: Bytes, range_end: Bytes) -> KeyRange {
+    let key = if key.is_empty() { Bytes::from_static(&[0]) } else { key };
+    KeyRange::from_wire(key, range_end)
+}

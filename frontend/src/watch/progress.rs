@@ -1,0 +1,46 @@
+//! Telling a client how far it was told, also while nothing happens.
+//!
+//! A progress answer of revision R promises that every event up to R was sent, over all partitions: a
+//! Kubernetes API server holds its consistent reads until it hears that, ten times a second.
+
+use super::{Answer, Session};
+
+impl Session {
+    /// Asks for one answer as soon as everything this endpoint knows of was told to every watcher.
+    /// Without watchers, or with one that waits for the future, there is no answer, as in etcd.
+    pub fn want_progress(&mut self) {
+        let current = self.current();
+        if self.watchers.values().any(|watcher| watcher.from > current.next()) {
+            return;
+        }
+        self.progress_wanted = Some(current);
+        for watcher in self.watchers.values() {
+            watcher.ask(&mut self.stream, current);
+        }
+        self.answer_progress();
+    }
+
+    /// The regular notification of those watchers that asked for it and were silent since the last round.
+    pub fn notify_progress(&mut self) {
+        let mut notices = Vec::new();
+        for (id, watcher) in &mut self.watchers {
+            let silent = !std::mem::take(&mut watcher.spoke);
+            let told = watcher.parts.iter().map(|key| self.stream.told(*key)).min().unwrap_or_default();
+            let caught_up = told >= watcher.from && watcher.merge.held_upto().is_none();
+            if watcher.progress_notify && silent && caught_up {
+                notices.push(Answer::Progress { id: Some(*id), revision: told });
+            }
+        }
+        self.answers.extend(notices);
+    }
+
+    pub(super) fn answer_progress(&mut self) {
+        let Some(wanted) = self.progress_wanted else { return };
+        let told = self.watchers.values().map(|watcher| watcher.merge.told()).min();
+        // The last watcher may have gone in between; nobody is left to be told then.
+        if told.is_none_or(|told| told >= wanted) {
+            self.progress_wanted = None;
+            self.answers.extend(told.map(|revision| Answer::Progress { id: None, revision }));
+        }
+    }
+}

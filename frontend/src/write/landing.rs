@@ -1,0 +1,85 @@
+//! What became of an append: certain, whatever happened on its way.
+//!
+//! An append whose verdict was lost may have happened. A leader that is confirmed after the question knows, and
+//! nothing is tried again, and nobody is answered, before it has said so.
+
+use std::time::Duration;
+
+use journal::{Append, Fate, Journal, Origin, Revision, Verdict};
+
+use crate::answer::Position;
+use crate::error::Error;
+use crate::store::LEADERLESS_PAUSE;
+
+/// Between two questions for something that is still on its way.
+pub(super) const PENDING_PAUSE: Duration = Duration::from_millis(5);
+/// What an append lost against is waited for this long before it is read again as it is.
+pub(super) const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+
+/// What became of it. Only `Committed` changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Landing {
+    Committed(Position),
+    /// Something that was read has changed: evaluate again once this revision is applied.
+    Conflict(Revision),
+    LeaseNotFound,
+    /// It did not happen and never will: evaluate again.
+    Again,
+}
+
+impl Landing {
+    pub(super) async fn of(journal: &Journal, origin: Origin, append: Append) -> Result<Landing, Error> {
+        match journal.append(append).await {
+            Verdict::Committed { lsn, revision, term, attempt } => {
+                committed(origin, attempt, Position { lsn, revision, term })
+            }
+            Verdict::Conflict { wait } | Verdict::TooOld { wait } => Ok(Landing::Conflict(wait)),
+            Verdict::LeaseNotFound(_) => Ok(Landing::LeaseNotFound),
+            Verdict::LeaseExists(_) => Err(Error::LeaseExists),
+            Verdict::Compacted { .. } => Err(Error::Compacted),
+            Verdict::FutureRevision { .. } => Err(Error::FutureRevision),
+            Verdict::Overloaded { .. } => Err(Error::Overloaded),
+            Verdict::TooLarge { .. } => Err(Error::RequestTooLarge),
+            Verdict::NotLeader { .. } => {
+                tokio::time::sleep(LEADERLESS_PAUSE).await;
+                Ok(Landing::Again)
+            }
+            Verdict::Unknown => fate(journal, origin).await,
+        }
+    }
+}
+
+/// Asks until somebody knows. The request's deadline ends it.
+async fn fate(journal: &Journal, origin: Origin) -> Result<Landing, Error> {
+    loop {
+        match journal.fate(origin).await {
+            Ok(Fate::Committed { lsn, revision, term, attempt }) => {
+                return committed(origin, attempt, Position { lsn, revision, term });
+            }
+            Ok(Fate::Pending) => tokio::time::sleep(PENDING_PAUSE).await,
+            Ok(Fate::Never) => return Ok(Landing::Again),
+            Ok(Fate::Expired) => return Err(Error::TimedOut),
+            Err(error) => ride_out(error).await?,
+        }
+    }
+}
+
+/// Waits a little where waiting helps.
+pub(super) async fn ride_out(error: journal::Error) -> Result<(), Error> {
+    match error {
+        journal::Error::NotLeader { .. } | journal::Error::NoQuorum => {
+            tokio::time::sleep(LEADERLESS_PAUSE).await;
+            Ok(())
+        }
+        error => Err(error.into()),
+    }
+}
+
+/// Only the last attempt can have happened, since none is made before the fate of the one before is known.
+fn committed(origin: Origin, attempt: u32, at: Position) -> Result<Landing, Error> {
+    if attempt == origin.attempt {
+        return Ok(Landing::Committed(at));
+    }
+    tracing::error!(?origin, attempt, "an earlier attempt of a request happened after a later one was made");
+    Err(Error::Internal("the outcome of an earlier attempt is not known any more".to_owned()))
+}

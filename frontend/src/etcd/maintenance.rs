@@ -81,6 +81,11 @@ impl MaintenanceService {
     }
 }
 
+/// etcd's store was never compacted at -1.
+fn compact_revision(compacted: Revision) -> i64 {
+    if compacted == Revision::ZERO { -1 } else { compacted.to_wire() }
+}
+
 fn to_wire(alarm: Alarm) -> wire::AlarmType {
     match alarm {
         Alarm::NoSpace => wire::AlarmType::Nospace,
@@ -180,7 +185,7 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(wire::HashKvResponse {
             header: Some(self.identity.header(at)),
             hash,
-            compact_revision: compacted.to_wire(),
+            compact_revision: compact_revision(compacted),
             hash_revision: revision.to_wire(),
         }))
     }

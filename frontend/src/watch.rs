@@ -199,9 +199,12 @@ impl Session {
         if let Some(held) = watcher.merge.held_upto() {
             watcher.ask(&mut self.stream, held);
         }
-        let Some(last) = whole.last() else { return };
+        if whole.is_empty() {
+            return;
+        }
         watcher.spoke = true;
-        let (revision, prev_kv, fragment) = (last.revision, watcher.prev_kv, watcher.fragment);
+        // Not the last event's: who catches up learns how far that brought it, as from etcd.
+        let (revision, prev_kv, fragment) = (watcher.merge.told(), watcher.prev_kv, watcher.fragment);
         self.store.told(revision);
         self.answers.push_back(Answer::Events { id, revision, events: whole, prev_kv, fragment });
     }

@@ -62,7 +62,7 @@ impl Partition {
                 return Err(Error::Corrupt("a snapshot holds a version that does not belong there".into()));
             }
             last = Some(position);
-            store.insert(&version);
+            store.restore(&version);
         }
         Ok(Partition { range, store: RwLock::new(store), pins: Mutex::default() })
     }
@@ -105,6 +105,7 @@ impl Partition {
     }
 
     /// The last revision applied.
+    #[cfg(test)]
     pub(crate) fn revision(&self) -> Revision {
         self.store().revision
     }

@@ -22,7 +22,7 @@ use journal::{KeyRange, LeaseId, Revision, Write};
 use crate::compaction::Compaction;
 use crate::event::{Change, EventKind};
 use crate::history::{Entry, Happened, History, Life, Position};
-use crate::key_value::{KeyValue, Version};
+use crate::key_value::Version;
 use crate::lease_index::LeaseIndex;
 use crate::stats::PartitionStats;
 pub(crate) use chain::{Chain, Stored};
@@ -55,35 +55,44 @@ impl Store {
     }
 
     /// Makes a write happen. `None` for a deletion of what is not there.
-    pub(crate) fn apply(&mut self, (revision, sub): Position, write: &Write) -> Option<Change> {
-        let prev = self.get(write.key(), Revision(u64::MAX)).map(Stored::key_value);
-        let (kind, kv) = match write {
+    pub(crate) fn apply(&mut self, position: Position, write: &Write) -> Option<Change> {
+        let slot = self.points.get(&self.slab, write.key());
+        let before = slot.map(|slot| self.slab.get(slot).head()).filter(|head| !head.is_deleted());
+        let (kind, stored) = match write {
             Write::Put { key, value, lease } => {
-                (EventKind::Put, put(key, value, *lease, revision, prev.as_ref()))
+                (EventKind::Put, Stored::put(key, value, *lease, position, before))
             }
-            Write::Delete { .. } if prev.is_none() => return None,
-            Write::Delete { key } => (EventKind::Delete, KeyValue::deleted(key.clone(), revision)),
+            Write::Delete { key } => {
+                before?;
+                (EventKind::Delete, Stored::deleted(key, position))
+            }
         };
-        let kv = self.insert(&Version { sub, kv });
+        let (kv, prev) = (stored.key_value(), before.map(Stored::key_value));
+        self.insert(slot, stored);
+        let (revision, sub) = position;
         Some(Change { revision, sub, kind, kv, prev })
     }
 
-    /// Adds a version and answers it as the store shares it. They come in the order of (revision, sub).
-    pub(crate) fn insert(&mut self, version: &Version) -> KeyValue {
-        let stored = Stored::new(version);
-        let kv = stored.key_value();
+    /// Adds a version out of a snapshot. They come in the order of (revision, sub).
+    pub(crate) fn restore(&mut self, version: &Version) {
+        let slot = self.points.get(&self.slab, &version.kv.key);
+        self.insert(slot, Stored::restored(version));
+    }
+
+    /// Adds a version to the key at `slot`, or of a new key.
+    fn insert(&mut self, slot: Option<Slot>, stored: Stored) {
+        let (position, deleted) = (stored.position(), stored.is_deleted());
         self.bytes += stored.weight();
-        let (slot, was_alive) = match self.points.get(&self.slab, &kv.key) {
+        let (slot, was_alive) = match slot {
             Some(slot) => (slot, self.push(slot, stored)),
             None => (self.add(stored), false),
         };
-        let life = match (was_alive, kv.is_deleted()) {
+        let life = match (was_alive, deleted) {
             (false, false) => Life::Born,
             (true, true) => Life::Died,
             (true, false) | (false, true) => Life::Lives,
         };
-        self.history.push(Entry::new(version.position(), life, slot));
-        kv
+        self.history.push(Entry::new(position, life, slot));
     }
 
     /// Adds a version to a key that is known. Answers whether it was alive before.
@@ -128,24 +137,26 @@ impl Store {
         budget: usize,
         mut visit: impl FnMut(&Stored) -> ControlFlow<()>,
     ) -> Option<Bytes> {
-        let mut looked = 0;
-        let mut last = None;
+        let mut group = Vec::with_capacity(GROUP);
+        let (mut looked, mut last, mut stopped) = (0, None, false);
         self.order.walk(&self.slab, lower, |slot| {
             let chain = self.slab.get(slot);
             if !keys.contains(chain.key()) {
                 return ControlFlow::Break(());
             }
-            if let Some(version) = chain.alive(at) {
-                visit(version)?;
-            }
+            group.extend(chain.alive(at));
             looked += 1;
-            if looked < budget {
-                return ControlFlow::Continue(());
+            if looked == budget {
+                last = Some(chain.head().key_bytes());
+                return ControlFlow::Break(());
             }
-            last = Some(chain.head().key_bytes());
-            ControlFlow::Break(())
+            if group.len() == GROUP {
+                stopped = group.drain(..).try_for_each(&mut visit).is_break();
+            }
+            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        last
+        stopped = stopped || group.drain(..).try_for_each(visit).is_break();
+        last.filter(|_| !stopped)
     }
 
     /// How many keys of the range there are now.
@@ -257,16 +268,9 @@ impl Store {
     }
 }
 
+/// Keys found before they are visited. Sharing a version's bytes is an atomic operation, and a processor looks no
+/// further while it waits for the memory of one; so the memory of some is asked for before the first is shared.
+const GROUP: usize = 32;
+
 /// About what a key needs beside its versions: its entries in `points` and `order`.
 const KEY_BYTES: usize = 24;
-
-fn put(key: &Bytes, value: &Bytes, lease: LeaseId, revision: Revision, prev: Option<&KeyValue>) -> KeyValue {
-    KeyValue {
-        key: key.clone(),
-        value: value.clone(),
-        create_revision: prev.map_or(revision, |prev| prev.create_revision),
-        mod_revision: revision,
-        version: prev.map_or(1, |prev| prev.version + 1),
-        lease,
-    }
-}

@@ -326,11 +326,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use bytes::Bytes;
-    use journal::Revision;
+    use journal::{LeaseId, Revision};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key_value::{KeyValue, Version};
     use crate::store::{Chain, Stored};
 
     /// The tree beside a map that knows the same.
@@ -345,8 +344,11 @@ mod tests {
     impl Both {
         fn version(&mut self, key: &Bytes, alive: bool) -> Stored {
             self.revision += 1;
-            let deleted = KeyValue::deleted(key.clone(), Revision(self.revision));
-            Stored::new(&Version { sub: 0, kv: KeyValue { version: alive.into(), ..deleted } })
+            let position = (Revision(self.revision), 0);
+            match alive {
+                true => Stored::put(key, b"", LeaseId::NONE, position, None),
+                false => Stored::deleted(key, position),
+            }
         }
 
         fn put(&mut self, key: &Bytes, alive: bool) {

@@ -115,10 +115,11 @@ impl Partition {
         self.store().compaction.compacted()
     }
 
-    /// Reads a range at once. `Memstore::range` does so with room for others between the steps.
+    /// Reads a range at once, for tests. `Memstore::range` does so with room for others between the steps.
     ///
     /// # Errors
     /// `Compacted`, `FutureRevision` and `WrongPartition`.
+    #[cfg(test)]
     pub(crate) fn range_at_once(&self, query: &Query) -> Result<Answer, Error> {
         let mut reading = Reading::new(query);
         loop {

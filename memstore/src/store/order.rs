@@ -420,6 +420,22 @@ mod tests {
         assert!(matches!(&both.order.root.node, Node::Leaf(entries) if entries.is_empty()));
     }
 
+    /// Two inner nodes are joined after the right one has lost its first leaf and taken in a key below the next.
+    #[test]
+    fn joined_nodes_find_keys_below_their_old_bounds() {
+        let mut both = Both::default();
+        let key = |number: usize| -> Bytes { format!("{number:08}").into() };
+        let left = LEAF_MAX * INNER_MAX;
+        (0..left + LEAF_MAX * 40).for_each(|number| both.put(&key(number * 10), true));
+        (left..left + LEAF_MAX).for_each(|number| both.remove(&key(number * 10)));
+        both.put(&key(left * 10 + 5), true);
+        (LEAF_MAX * 10..left).for_each(|number| both.remove(&key(number * 10)));
+        (left + LEAF_MAX * 14..left + LEAF_MAX * 40).for_each(|number| both.remove(&key(number * 10)));
+        both.check();
+        both.put(&key(left * 10 + 5), false);
+        both.check();
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 

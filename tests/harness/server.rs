@@ -128,7 +128,8 @@ impl Server {
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
                 // etcd ends by the signal, ours with 0.
-                return if status.success() || status.code().is_none() {
+                let by_signal = status.code().is_none() && !matches!(self.kind, Kind::Mainstem { .. });
+                return if status.success() || by_signal {
                     Ok(())
                 } else {
                     bail!("{:?} ended with {status}:\n{}", self.kind, self.log_end())

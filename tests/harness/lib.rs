@@ -2,5 +2,6 @@
 
 pub mod clients;
 pub mod model;
+pub mod program;
 pub mod server;
 pub mod tools;

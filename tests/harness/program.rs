@@ -1,0 +1,89 @@
+//! Our program as a shell starts it: its arguments, its limits, what it says and how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::tools;
+
+/// How a program ended that was not able to start.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// `None`: by a signal.
+    pub code: Option<i32>,
+    pub output: String,
+    pub complaint: String,
+}
+
+impl Refusal {
+    /// The one line for a person: what happened, why, and what to do about it.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.complaint.lines().rfind(|line| line.starts_with("mainstem: ")).unwrap_or_default()
+    }
+}
+
+/// Our program with these arguments and variables. It is asked about nothing: it should end by itself.
+///
+/// # Errors
+/// When it could not be started, or serves instead of ending; then it is killed.
+pub fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Refusal> {
+    let mut command = Command::new(tools::mainstem()?);
+    command.args(arguments).envs(variables.iter().copied());
+    end_of(command)
+}
+
+/// As `refused`, and no file may become larger than so many KiB: the disk is full there.
+///
+/// # Errors
+/// As `refused`.
+pub fn refused_on_a_full_disk(kib: u64, arguments: &[&str]) -> Result<Refusal> {
+    end_of(limited(kib, arguments)?)
+}
+
+/// A command under a limit of the size of files. A shell sets it, so that this process needs no `unsafe`.
+///
+/// # Errors
+/// When our program is not built.
+pub fn limited(kib: u64, arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new("bash");
+    // Without the signal's default, which is to die of it, the write fails as on a full disk.
+    let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script]).arg(tools::mainstem()?).args(arguments);
+    Ok(command)
+}
+
+/// Only the arguments that every start on `data` and `port` has.
+#[must_use]
+pub fn arguments(data: &Path, port: u16) -> Vec<String> {
+    let url = format!("http://127.0.0.1:{port}");
+    let data = data.display().to_string();
+    ["--data-dir", &data, "--listen-client-urls", &url, "--advertise-client-urls", &url]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn end_of(mut command: Command) -> Result<Refusal> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("it starts")?;
+    let mut errors = child.stderr.take().expect("it is piped");
+    let errors = std::thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let mut output = String::new();
+    for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
+        let line = line?;
+        output += &line;
+        output.push('\n');
+        // The banner: it serves.
+        if line.contains("is ready") {
+            child.kill()?;
+        }
+    }
+    let code = child.wait()?.code();
+    let complaint = errors.join().expect("reading does not panic")?;
+    Ok(Refusal { code, output, complaint })
+}

@@ -1,0 +1,341 @@
+//! A node that is told or sent nonsense: it says in one sentence what is wrong and what to do, or answers with
+//! etcd's error, and nothing that it had acknowledged is lost.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::clients::Clients;
+use harness::program::{Refusal, arguments, refused, refused_on_a_full_disk};
+use harness::server::{Kind, Server, free_port};
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::watch_request::RequestUnion;
+use proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
+    RangeRequest, WatchCreateRequest, WatchRequest,
+};
+use tonic::{Code, Status};
+
+const MAINSTEM: Kind = Kind::Mainstem { partitions: 1 };
+
+async fn put(server: &Server, key: &str, value: Vec<u8>) -> Result<(), Status> {
+    let mut kv = Clients::new(&server.endpoint()).expect("an endpoint is a URL").kv;
+    let request = PutRequest { key: key.to_owned().into(), value: value.into(), ..PutRequest::default() };
+    kv.put(request).await.map(|_| ())
+}
+
+async fn get(server: &Server, key: &str) -> Result<Option<Vec<u8>>> {
+    let mut kv = Clients::new(&server.endpoint())?.kv;
+    let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
+    let answer = kv.range(request).await?.into_inner();
+    Ok(answer.kvs.first().map(|kv| kv.value.to_vec()))
+}
+
+async fn has_kept(server: &Server) -> Result<()> {
+    ensure!(get(server, "kept").await?.as_deref() == Some(b"yes"), "an acknowledged key is lost");
+    Ok(())
+}
+
+async fn with_a_key() -> Result<Server> {
+    let server = Server::start(MAINSTEM)?;
+    put(&server, "kept", b"yes".to_vec()).await?;
+    Ok(server)
+}
+
+/// The sentence has all of these, and the program ended as one that was refused.
+fn says(refusal: &Refusal, parts: &[&str]) -> Result<()> {
+    ensure!(refusal.code == Some(1), "{refusal:?}");
+    for part in parts {
+        ensure!(refusal.sentence().contains(part), "{part:?} is not in {:?}", refusal.sentence());
+    }
+    Ok(())
+}
+
+fn refused_at(data: &Path) -> Result<Refusal> {
+    let arguments = arguments(data, free_port()?);
+    refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])
+}
+
+#[test]
+fn a_command_line_that_cannot_be_meant_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data").display().to_string();
+    let check = |more: &[&str], variables: &[(&str, &str)], code: i32, part: &str| {
+        let refusal = refused(&[&["--data-dir", &data], more].concat(), variables)?;
+        ensure!(refusal.code == Some(code) && refusal.complaint.contains(part), "{more:?}: {refusal:?}");
+        ensure!(!Path::new(&data).exists(), "{more:?}: nothing is touched");
+        Ok(())
+    };
+    check(&["--no-such-flag"], &[], 2, "flag provided but not defined: -no-such-flag")?;
+    check(&["--quota-backend-bytes=much"], &[], 2, "invalid value \"much\" for flag -quota-backend-bytes")?;
+    check(&["--name=a"], &[("ETCD_NAME", "b")], 1, "ETCD_NAME")?;
+    check(&["leftover"], &[], 1, "\"leftover\" is not a valid flag")?;
+    let listen = "--listen-client-urls=http://127.0.0.1:1";
+    check(&[listen], &[], 1, "--advertise-client-urls is required when --listen-client-urls is set")?;
+    check(&["--cert-file=x"], &[], 1, "TLS comes in a later release; until then put a TLS proxy in front")?;
+    check(&["--log-level=loud"], &[], 1, "unrecognized level: \"loud\"")?;
+    check(&["--config-file=/proc/nowhere"], &[], 1, "/proc/nowhere")
+}
+
+#[tokio::test]
+async fn a_data_directory_in_use_is_refused() -> Result<()> {
+    let server = with_a_key().await?;
+    let refusal = refused_at(&server.data().join("data"))?;
+    says(&refusal, &["the journal cannot start", "data/journal is in use by another process"])?;
+    has_kept(&server).await
+}
+
+#[tokio::test]
+async fn a_data_directory_of_another_cluster_is_refused() -> Result<()> {
+    let (mut server, mut other) = (with_a_key().await?, with_a_key().await?);
+    server.stop()?;
+    other.stop()?;
+    let file = |server: &Server| server.data().join("data/journal/cluster");
+    let own = std::fs::read(file(&server))?;
+    std::fs::copy(file(&other), file(&server))?;
+    says(&refused_at(&server.data().join("data"))?, &["belongs to cluster", "and this is cluster"])?;
+    std::fs::write(file(&server), own)?;
+    server.restart()?;
+    has_kept(&server).await
+}
+
+#[tokio::test]
+async fn a_damaged_identity_is_refused_and_not_replaced() -> Result<()> {
+    let mut server = with_a_key().await?;
+    server.stop()?;
+    let file = server.data().join("data/identity");
+    let own = std::fs::read(&file)?;
+    std::fs::write(&file, "mainstem cluster")?;
+    says(&refused_at(&server.data().join("data"))?, &["identity is damaged", "restore it from a backup"])?;
+    std::fs::write(&file, own)?;
+    server.restart()?;
+    has_kept(&server).await
+}
+
+#[test]
+fn a_data_directory_that_is_none_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("file");
+    std::fs::write(&file, "mine")?;
+    let next = "check that it is a directory and who may write to it";
+    says(&refused_at(&file)?, &["cannot use the data directory", "File exists", next])?;
+    says(&refused_at(&file.join("below"))?, &["cannot use the data directory", "Not a directory", next])?;
+    // Nobody can make a directory there, whatever their privileges.
+    says(&refused_at(Path::new("/proc/nowhere"))?, &["cannot use the data directory /proc/nowhere", next])?;
+    ensure!(std::fs::read(&file)? == b"mine", "what was there is untouched");
+    Ok(())
+}
+
+#[tokio::test]
+async fn on_a_full_disk_it_does_not_start_and_loses_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let fresh = arguments(&folder.path().join("data"), free_port()?);
+    let fresh: Vec<&str> = fresh.iter().map(String::as_str).collect();
+    for _ in 0..2 {
+        let refusal = refused_on_a_full_disk(64, &fresh)?;
+        says(&refusal, &["the journal cannot start", "cannot make room for a journal segment"])?;
+    }
+    let mut server = with_a_key().await?;
+    server.kill()?;
+    // With a journal there it may start or not; it may not harm it.
+    let there = arguments(&server.data().join("data"), free_port()?);
+    refused_on_a_full_disk(64, &there.iter().map(String::as_str).collect::<Vec<_>>())?;
+    server.restart()?;
+    has_kept(&server).await
+}
+
+#[test]
+fn a_port_in_use_is_refused_before_anything_is_touched() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let data = folder.path().join("data");
+    let arguments = arguments(&data, taken.local_addr()?.port());
+    let refusal = refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
+    says(&refusal, &["cannot listen on http://127.0.0.1:", "another program uses that port; stop it"])?;
+    ensure!(!data.exists(), "nothing is touched");
+    Ok(())
+}
+
+#[tokio::test]
+async fn killed_it_starts_again_with_everything() -> Result<()> {
+    let mut server = with_a_key().await?;
+    for round in 0..3 {
+        put(&server, "round", vec![round]).await?;
+        server.kill()?;
+        server.restart()?;
+        ensure!(get(&server, "round").await? == Some(vec![round]), "round {round} is lost");
+    }
+    has_kept(&server).await
+}
+
+#[tokio::test]
+async fn asked_to_stop_it_tells_its_watchers_and_ends_with_zero() -> Result<()> {
+    let mut server = with_a_key().await?;
+    let create = WatchCreateRequest { key: "kept".into(), ..WatchCreateRequest::default() };
+    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
+    let mut answers = Clients::new(&server.endpoint())?.watch.watch(requests).await?.into_inner();
+    ensure!(answers.message().await?.context("an answer")?.created, "the watcher is created");
+    let stopped = tokio::task::spawn_blocking(move || server.stop().map(|()| server));
+    let status = answers.message().await.expect_err("the watch ends");
+    ensure!(
+        (status.code(), status.message()) == (Code::Unavailable, "etcdserver: server stopped"),
+        "{status:?}"
+    );
+    let mut server = stopped.await??;
+    server.restart()?;
+    has_kept(&server).await
+}
+
+/// Whatever comes is read or refused, and the next client is served. etcd's answers to these differ in their
+/// bytes, so only that is asked for.
+#[tokio::test]
+async fn malformed_bytes_harm_nobody() -> Result<()> {
+    let server = with_a_key().await?;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut attempts: Vec<Vec<u8>> = vec![
+        b"GET".to_vec(),
+        b"GET / HTTP/9.9\r\n\r\n".to_vec(),
+        b"GET /health HTTP/1.1\r\nContent-Length: -1\r\n\r\n".to_vec(),
+        b"POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"
+            .to_vec(),
+        [b"GET /".to_vec(), vec![b'a'; 1 << 20]].concat(),
+        [b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec(), vec![b'a'; 1 << 20]].concat(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+        preface[..10].to_vec(),
+        preface.clone(),
+    ];
+    // Frames: a length that never comes, one beyond what is allowed, unknown types, data for no stream,
+    // settings of a wrong size, a window that overflows, headers that are not compressed as they should be.
+    for frame in [
+        &b"\x00\x40\x00\x00\x00\x00\x00\x00\x01half"[..],
+        b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",
+        b"\x00\x00\x01\xee\xff\x00\x00\x00\x01x",
+        b"\x00\x00\x01\x00\x00\x00\x00\x00\x07x",
+        b"\x00\x00\x05\x04\x00\x00\x00\x00\x00abcde",
+        b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\xff\xff\xff",
+        b"\x00\x00\x04\x01\x05\x00\x00\x00\x01\xff\xff\xff\xff",
+        b"\x00\x00\x00\x09\x04\x00\x00\x00\x01",
+    ] {
+        attempts.push([&preface[..], b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", frame].concat());
+    }
+    let mut random = 7_u64;
+    for round in 0..200 {
+        let noise = (0..64 + round * 8).map(|_| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random.to_be_bytes()[0]
+        });
+        let start = if round % 2 == 0 { Vec::new() } else { preface.clone() };
+        attempts.push(start.into_iter().chain(noise).collect());
+    }
+    for attempt in &attempts {
+        send(server.port(), attempt)?;
+    }
+    ensure!(!server.log().contains("panicked"), "{}", server.log());
+    has_kept(&server).await?;
+    put(&server, "kept", b"yes".to_vec()).await?;
+    Ok(())
+}
+
+fn send(port: u16, bytes: &[u8]) -> Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    // It need not read all of it, nor say anything; it has to let go of us.
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    if stream.write_all(bytes).and_then(|()| stream.shutdown(Shutdown::Write)).is_ok() {
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        let kept_waiting = read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        ensure!(
+            !kept_waiting,
+            "it keeps a connection that has ended: {}",
+            bytes[..bytes.len().min(64)].escape_ascii()
+        );
+    }
+    Ok(())
+}
+
+/// What is asked too much, of the future, of the past or of nobody is refused in etcd's words.
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_as_by_etcd() -> Result<()> {
+    let mut told = Vec::new();
+    for kind in [Kind::Etcd36, MAINSTEM] {
+        let server = Server::start(kind)?;
+        told.push(refusals(&server).await?);
+        put(&server, "after", b"it lives".to_vec()).await?;
+    }
+    ensure!(told[0] == told[1], "etcd: {:#?}\nours: {:#?}", told[0], told[1]);
+    Ok(())
+}
+
+async fn refusals(server: &Server) -> Result<Vec<(Code, String)>> {
+    let Clients { mut kv, mut lease, .. } = Clients::new(&server.endpoint())?;
+    for value in 0..5 {
+        put(server, "a", vec![value]).await?;
+    }
+    let at = |revision| RangeRequest { key: "a".into(), revision, ..RangeRequest::default() };
+    let compact = |revision| CompactionRequest { revision, physical: true };
+    kv.compact(compact(4)).await?;
+    let leased = PutRequest { key: "a".into(), lease: 4711, ..PutRequest::default() };
+    let refused = [
+        put(server, "a", vec![0; 1_600_000]).await.err(),
+        put(server, "a", vec![0; 3_000_000]).await.err(),
+        put(server, "", vec![]).await.err(),
+        kv.range(at(3)).await.err(),
+        kv.range(at(7)).await.err(),
+        kv.compact(compact(4)).await.err(),
+        kv.compact(compact(99)).await.err(),
+        kv.put(leased).await.err(),
+        lease.lease_revoke(LeaseRevokeRequest { id: 4711 }).await.err(),
+        lease.lease_grant(LeaseGrantRequest { ttl: 9_000_000_001, id: 0 }).await.err(),
+    ];
+    let statuses = refused.into_iter().map(|status| status.context("it should be refused"));
+    statuses.map(|status| status.map(|status| (status.code(), status.message().to_owned()))).collect()
+}
+
+#[tokio::test]
+async fn a_full_store_says_so_and_lives_on_when_there_is_room() -> Result<()> {
+    let server = Server::start_with(MAINSTEM, &["--quota-backend-bytes=4000000"])?;
+    put(&server, "kept", b"yes".to_vec()).await?;
+    let refusal = fill(&server).await?;
+    ensure!(
+        (refusal.code(), refusal.message())
+            == (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+        "{refusal:?}"
+    );
+    ensure!(alarms(&server).await? == 1, "an alarm tells it");
+    // Reads, deletes and compactions are the way out.
+    has_kept(&server).await?;
+    let mut kv = Clients::new(&server.endpoint())?.kv;
+    let everything = DeleteRangeRequest {
+        key: "fill/".into(),
+        range_end: "fill0".into(),
+        ..DeleteRangeRequest::default()
+    };
+    let revision = kv.delete_range(everything).await?.into_inner().header.context("a header")?.revision;
+    kv.compact(CompactionRequest { revision, physical: true }).await?;
+    // It disarms itself, a little later: there is no event to wait for but the answer.
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while let Err(status) = put(&server, "again", b"yes".to_vec()).await {
+        ensure!(std::time::Instant::now() < deadline, "it stays full: {status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ensure!(alarms(&server).await? == 0, "no alarm is left");
+    has_kept(&server).await
+}
+
+async fn fill(server: &Server) -> Result<Status> {
+    for number in 0..1_000 {
+        if let Err(status) = put(server, &format!("fill/{number}"), vec![7; 100_000]).await {
+            return Ok(status);
+        }
+    }
+    anyhow::bail!("a hundred megabytes went into four")
+}
+
+async fn alarms(server: &Server) -> Result<usize> {
+    let request = AlarmRequest { action: AlarmAction::Get as i32, ..AlarmRequest::default() };
+    let answer = Clients::new(&server.endpoint())?.maintenance.alarm(request).await?;
+    Ok(answer.into_inner().alarms.len())
+}

@@ -1,0 +1,123 @@
+//! etcd's command line, as released with 3.6 and with 3.7: against Mainstem with 1 and with 5 partitions it prints
+//! what it prints against etcd 3.6, the version that Mainstem reports, and ends with the same exit code.
+//!
+//! What may differ is listed in `harness/etcdctl/normal.rs`; how the scripts under `etcdctl/` are read, in
+//! `harness/etcdctl/script.rs`.
+//! `ETCDCTL_KINDS=etcd` sets etcd against itself, which judges the judge. `check perf` writes for a minute, so only
+//! one etcdctl and one Mainstem are asked, and only whether it comes to its end.
+
+use anyhow::{Context, Result, ensure};
+use harness::clients::Clients;
+use harness::etcdctl::{Etcdctl, Outcome, not_as_marked};
+use harness::server::{Kind, Server};
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::{AlarmRequest, AlarmType, MemberListRequest, PutRequest};
+
+fn kinds() -> [Kind; 2] {
+    if std::env::var("ETCDCTL_KINDS").as_deref() == Ok("etcd") {
+        return [Kind::Etcd36; 2];
+    }
+    [Kind::Mainstem { partitions: 1 }, Kind::Mainstem { partitions: 5 }]
+}
+
+/// What a script begins with.
+#[derive(Clone, Copy)]
+enum Store {
+    Empty,
+    /// With a key. The alarm is raised by hand: how much fits until it raises itself is each store's own.
+    Full,
+}
+
+impl Store {
+    async fn start(self, kind: Kind) -> Result<Server> {
+        let server = Server::start(kind)?;
+        if let Store::Full = self {
+            let Clients { mut kv, mut cluster, mut maintenance, .. } = Clients::new(&server.endpoint())?;
+            kv.put(PutRequest { key: "kept".into(), ..PutRequest::default() }).await?;
+            let members = cluster.member_list(MemberListRequest::default()).await?.into_inner();
+            let (action, alarm) = (AlarmAction::Activate as i32, AlarmType::Nospace as i32);
+            let member_id = members.members[0].id;
+            maintenance.alarm(AlarmRequest { action, member_id, alarm }).await?;
+        }
+        Ok(server)
+    }
+}
+
+async fn outcomes(kind: Kind, etcdctl: &str, store: Store, script: &str) -> Result<Vec<Outcome>> {
+    let server = store.start(kind).await?;
+    Etcdctl::new(etcdctl, &server).await?.run(script)
+}
+
+async fn check(store: Store, script: &str) -> Result<()> {
+    let mut differences = String::new();
+    for etcdctl in ["3.6", "3.7"] {
+        let judge = outcomes(Kind::Etcd36, etcdctl, store, script).await.context("etcd")?;
+        let wrong = not_as_marked(&judge);
+        ensure!(wrong.is_empty(), "etcd, with etcdctl {etcdctl}, is not as the script says: {wrong}");
+        for kind in kinds() {
+            let context = || format!("etcdctl {etcdctl}, {kind:?}");
+            let ours = outcomes(kind, etcdctl, store, script).await.with_context(context)?;
+            ensure!(ours.len() == judge.len(), "a script is run to its end");
+            for (ours, etcds) in ours.iter().zip(&judge).filter(|(ours, etcds)| ours != etcds) {
+                differences += &format!("\n{}: {}\netcd: {etcds}\nours: {ours}\n", context(), etcds.command);
+            }
+        }
+    }
+    ensure!(differences.is_empty(), "{differences}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_are_put_got_and_deleted() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/keys.script")).await
+}
+
+#[tokio::test]
+async fn every_flag_of_get_and_every_format() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/get.script")).await
+}
+
+#[tokio::test]
+async fn transactions_are_read_from_standard_input() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/txn.script")).await
+}
+
+#[tokio::test]
+async fn watches_tell_the_past_and_the_present() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/watch.script")).await
+}
+
+#[tokio::test]
+async fn leases_keep_keys() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/lease.script")).await
+}
+
+#[tokio::test]
+async fn compaction_ends_the_past() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/compaction.script")).await
+}
+
+#[tokio::test]
+async fn endpoints_members_and_alarms() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/maintenance.script")).await
+}
+
+#[tokio::test]
+async fn locks_and_elections() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/concurrency.script")).await
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_what_grows() -> Result<()> {
+    check(Store::Full, include_str!("etcdctl/nospace.script")).await
+}
+
+#[tokio::test]
+async fn a_performance_check_comes_to_its_end() -> Result<()> {
+    let [kind, _] = kinds();
+    let server = Server::start(kind)?;
+    let outcomes = Etcdctl::new("3.7", &server).await?.run("check perf --load=s")?;
+    // Whether this machine passes is not the question.
+    ensure!(outcomes[0].output.contains("Throughput"), "{}", outcomes[0]);
+    Ok(())
+}

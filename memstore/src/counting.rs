@@ -19,7 +19,7 @@ const CHANGES: usize = 16_384;
 /// Keys looked at in one step.
 const KEYS: usize = 2_048;
 /// Looking at a key costs about as much as looking at this many changes.
-const CHANGES_PER_KEY: usize = 32;
+const CHANGES_PER_KEY: usize = 4;
 
 /// A count under way. Between its steps the store may go on, as long as `at` stays pinned.
 pub(crate) struct Counting {

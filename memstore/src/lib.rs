@@ -25,8 +25,6 @@ mod reading;
 mod replica;
 mod set_hash;
 mod snapshot;
-#[cfg(test)]
-mod speed;
 mod stats;
 mod store;
 mod watch;

@@ -62,7 +62,7 @@ impl Partition {
                 return Err(Error::Corrupt("a snapshot holds a version that does not belong there".into()));
             }
             last = Some(position);
-            store.restore(&version);
+            store.insert(&version);
         }
         Ok(Partition { range, store: RwLock::new(store), pins: Mutex::default() })
     }
@@ -105,7 +105,6 @@ impl Partition {
     }
 
     /// The last revision applied.
-    #[cfg(test)]
     pub(crate) fn revision(&self) -> Revision {
         self.store().revision
     }
@@ -115,11 +114,10 @@ impl Partition {
         self.store().compaction.compacted()
     }
 
-    /// Reads a range at once, for tests. `Memstore::range` does so with room for others between the steps.
+    /// Reads a range at once. `Memstore::range` does so with room for others between the steps.
     ///
     /// # Errors
     /// `Compacted`, `FutureRevision` and `WrongPartition`.
-    #[cfg(test)]
     pub(crate) fn range_at_once(&self, query: &Query) -> Result<Answer, Error> {
         let mut reading = Reading::new(query);
         loop {

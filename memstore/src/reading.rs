@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use journal::{KeyRange, Revision};
+use journal::Revision;
 
 use crate::counting::Counting;
 use crate::error::Error;
@@ -99,7 +99,8 @@ impl<'a> Reading<'a> {
 
     fn keys(&mut self, store: &Store, at: Revision) -> Option<Bytes> {
         let Reading { query, behind, kvs, seen, more, .. } = self;
-        let visit = |version: &Stored| {
+        let lower = behind.as_deref().map_or(Lower::At(query.keys.start()), Lower::Behind);
+        store.scan(&query.keys, lower, at, CHUNK, |version| {
             *seen += 1;
             if !query.bounds.admit(version.revision, version.create_revision) {
                 return ControlFlow::Continue(());
@@ -110,14 +111,7 @@ impl<'a> Reading<'a> {
             }
             kvs.push(project(version, query.projection));
             ControlFlow::Continue(())
-        };
-        if let KeyRange::Single(key) = &query.keys {
-            // There is nothing behind it, whatever the visit says.
-            let _ = store.get(key, at).map(visit);
-            return None;
-        }
-        let lower = behind.as_deref().map_or(Lower::At(query.keys.start()), Lower::Behind);
-        store.scan(&query.keys, lower, at, CHUNK, visit)
+        })
     }
 }
 
@@ -143,7 +137,7 @@ pub(crate) fn revision(store: &Store, at: At) -> Result<Revision, Error> {
 
 #[cfg(test)]
 mod tests {
-    use journal::{Batch, LeaseId, Origin, Record, SysOp, Write};
+    use journal::{Batch, KeyRange, LeaseId, Origin, Record, SysOp, Write};
 
     use super::*;
     use crate::partition_id::PartitionRange;

@@ -22,7 +22,7 @@ use journal::{KeyRange, LeaseId, Revision, Write};
 use crate::compaction::Compaction;
 use crate::event::{Change, EventKind};
 use crate::history::{Entry, Happened, History, Life, Position};
-use crate::key_value::Version;
+use crate::key_value::{KeyValue, Version};
 use crate::lease_index::LeaseIndex;
 use crate::stats::PartitionStats;
 pub(crate) use chain::{Chain, Stored};
@@ -55,44 +55,44 @@ impl Store {
     }
 
     /// Makes a write happen. `None` for a deletion of what is not there.
-    pub(crate) fn apply(&mut self, position: Position, write: &Write) -> Option<Change> {
-        let slot = self.points.get(&self.slab, write.key());
-        let before = slot.map(|slot| self.slab.get(slot).head()).filter(|head| !head.is_deleted());
-        let (kind, stored) = match write {
+    pub(crate) fn apply(&mut self, (revision, sub): Position, write: &Write) -> Option<Change> {
+        let prev = self.get(write.key(), Revision(u64::MAX)).map(Stored::key_value);
+        let (kind, kv) = match write {
             Write::Put { key, value, lease } => {
-                (EventKind::Put, Stored::put(key, value, *lease, position, before))
+                (EventKind::Put, put(key, value, *lease, revision, prev.as_ref()))
             }
-            Write::Delete { key } => {
-                before?;
-                (EventKind::Delete, Stored::deleted(key, position))
-            }
+            Write::Delete { .. } if prev.is_none() => return None,
+            Write::Delete { key } => (EventKind::Delete, KeyValue::deleted(key.clone(), revision)),
         };
-        let (kv, prev) = (stored.key_value(), before.map(Stored::key_value));
-        self.insert(slot, stored);
-        let (revision, sub) = position;
+        let told =
+            prev.filter(|prev| prev.mod_revision < revision).or_else(|| self.before(write.key(), revision));
+        let prev = told.filter(|_| kv.version != 1);
+        let kv = self.insert(&Version { sub, kv });
         Some(Change { revision, sub, kind, kv, prev })
     }
 
-    /// Adds a version out of a snapshot. They come in the order of (revision, sub).
-    pub(crate) fn restore(&mut self, version: &Version) {
-        let slot = self.points.get(&self.slab, &version.kv.key);
-        self.insert(slot, Stored::restored(version));
+    /// The key as it was before a revision. What a watcher is told to have been before a change is that, and not
+    /// what an earlier write of the same record had made of the key, because etcd tells it so.
+    fn before(&self, key: &Bytes, revision: Revision) -> Option<KeyValue> {
+        self.get(key, Revision(revision.0 - 1)).map(Stored::key_value)
     }
 
-    /// Adds a version to the key at `slot`, or of a new key.
-    fn insert(&mut self, slot: Option<Slot>, stored: Stored) {
-        let (position, deleted) = (stored.position(), stored.is_deleted());
+    /// Adds a version and answers it as the store shares it. They come in the order of (revision, sub).
+    pub(crate) fn insert(&mut self, version: &Version) -> KeyValue {
+        let stored = Stored::new(version);
+        let kv = stored.key_value();
         self.bytes += stored.weight();
-        let (slot, was_alive) = match slot {
+        let (slot, was_alive) = match self.points.get(&self.slab, &kv.key) {
             Some(slot) => (slot, self.push(slot, stored)),
             None => (self.add(stored), false),
         };
-        let life = match (was_alive, deleted) {
+        let life = match (was_alive, kv.is_deleted()) {
             (false, false) => Life::Born,
             (true, true) => Life::Died,
             (true, false) | (false, true) => Life::Lives,
         };
-        self.history.push(Entry::new(position, life, slot));
+        self.history.push(Entry::new(version.position(), life, slot));
+        kv
     }
 
     /// Adds a version to a key that is known. Answers whether it was alive before.
@@ -137,26 +137,24 @@ impl Store {
         budget: usize,
         mut visit: impl FnMut(&Stored) -> ControlFlow<()>,
     ) -> Option<Bytes> {
-        let mut group = Vec::with_capacity(GROUP);
-        let (mut looked, mut last, mut stopped) = (0, None, false);
+        let mut looked = 0;
+        let mut last = None;
         self.order.walk(&self.slab, lower, |slot| {
             let chain = self.slab.get(slot);
             if !keys.contains(chain.key()) {
                 return ControlFlow::Break(());
             }
-            group.extend(chain.alive(at));
+            if let Some(version) = chain.alive(at) {
+                visit(version)?;
+            }
             looked += 1;
-            if looked == budget {
-                last = Some(chain.head().key_bytes());
-                return ControlFlow::Break(());
+            if looked < budget {
+                return ControlFlow::Continue(());
             }
-            if group.len() == GROUP {
-                stopped = group.drain(..).try_for_each(&mut visit).is_break();
-            }
-            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            last = Some(chain.head().key_bytes());
+            ControlFlow::Break(())
         });
-        stopped = stopped || group.drain(..).try_for_each(visit).is_break();
-        last.filter(|_| !stopped)
+        last
     }
 
     /// How many keys of the range there are now.
@@ -210,12 +208,15 @@ impl Store {
         if !chain.survives(position, compacted) {
             return None;
         }
-        let (version, before) = chain.find(position).expect("the history names what is kept");
+        let version = chain.find(position).expect("the history names what is kept");
+        let kv = version.key_value();
+        let before = chain.newest(Revision(position.0.0 - 1));
         // What was before the compacted revision is forgotten, whether or not its memory is already free.
-        let before = before.filter(|before| !before.is_deleted() && compacted < position.0);
+        let told = compacted < position.0 && kv.version != 1;
+        let before = before.filter(|before| told && !before.is_deleted());
         let kind = if version.is_deleted() { EventKind::Delete } else { EventKind::Put };
         let (revision, sub) = position;
-        Some(Change { revision, sub, kind, kv: version.key_value(), prev: before.map(Stored::key_value) })
+        Some(Change { revision, sub, kind, kv, prev: before.map(Stored::key_value) })
     }
 
     /// The versions behind `after` up to the revision `upto` that survive a compaction at `compacted`, in order.
@@ -228,7 +229,7 @@ impl Store {
         let entries = self.history.from((revision, sub + 1)).take_while(move |entry| entry.revision <= upto);
         entries.filter_map(move |entry| {
             let chain = self.chain(entry.slot);
-            let (version, _) = chain.find(entry.position()).expect("the history names what is kept");
+            let version = chain.find(entry.position()).expect("the history names what is kept");
             chain.survives(entry.position(), compacted).then_some((chain, version))
         })
     }
@@ -268,9 +269,16 @@ impl Store {
     }
 }
 
-/// Keys found before they are visited. Sharing a version's bytes is an atomic operation, and a processor looks no
-/// further while it waits for the memory of one; so the memory of some is asked for before the first is shared.
-const GROUP: usize = 32;
-
 /// About what a key needs beside its versions: its entries in `points` and `order`.
 const KEY_BYTES: usize = 24;
+
+fn put(key: &Bytes, value: &Bytes, lease: LeaseId, revision: Revision, prev: Option<&KeyValue>) -> KeyValue {
+    KeyValue {
+        key: key.clone(),
+        value: value.clone(),
+        create_revision: prev.map_or(revision, |prev| prev.create_revision),
+        mod_revision: revision,
+        version: prev.map_or(1, |prev| prev.version + 1),
+        lease,
+    }
+}

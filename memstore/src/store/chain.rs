@@ -28,40 +28,16 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// A copy of what is written. Whoever gives it keeps nothing of the store's, and the store nothing of his.
-    pub(crate) fn put(
-        key: &[u8],
-        value: &[u8],
-        lease: LeaseId,
-        position: Position,
-        prev: Option<&Stored>,
-    ) -> Stored {
-        let create_revision = prev.map_or(position.0, |prev| prev.create_revision);
-        let version = prev.map_or(1, |prev| prev.version + 1);
-        Stored { create_revision, version, lease, ..Stored::deleted_with(key, value, position) }
-    }
-
-    pub(crate) fn deleted(key: &[u8], position: Position) -> Stored {
-        Stored::deleted_with(key, &[], position)
-    }
-
-    /// As a snapshot has it.
-    pub(crate) fn restored(version: &Version) -> Stored {
-        let KeyValue { key, value, create_revision, version: number, lease, .. } = &version.kv;
-        let (create_revision, version_number, lease) = (*create_revision, *number, *lease);
-        let stored = Stored::deleted_with(key, value, version.position());
-        Stored { create_revision, version: version_number, lease, ..stored }
-    }
-
-    fn deleted_with(key: &[u8], value: &[u8], (revision, sub): Position) -> Stored {
+    pub(crate) fn new(version: &Version) -> Stored {
+        let Version { sub, kv } = version;
         Stored {
-            bytes: pack(key, value),
-            revision,
-            create_revision: Revision::ZERO,
-            version: 0,
-            lease: LeaseId::NONE,
-            key_length: u32::try_from(key.len()).expect("a record is smaller than 4 GiB"),
-            sub,
+            bytes: pack(&kv.key, &kv.value),
+            revision: kv.mod_revision,
+            create_revision: kv.create_revision,
+            version: kv.version,
+            lease: kv.lease,
+            key_length: u32::try_from(kv.key.len()).expect("a record is smaller than 4 GiB"),
+            sub: *sub,
         }
     }
 
@@ -166,14 +142,13 @@ impl Chain {
         self.newest(at).filter(|version| !version.is_deleted())
     }
 
-    /// The version made at `position`, and the one before it.
-    pub(crate) fn find(&self, position: Position) -> Option<(&Stored, Option<&Stored>)> {
+    /// The version made at `position`.
+    pub(crate) fn find(&self, position: Position) -> Option<&Stored> {
         if self.head.position() == position {
-            return Some((&self.head, self.older().and_then(VecDeque::back)));
+            return Some(&self.head);
         }
         let older = self.older()?;
-        let place = older.binary_search_by_key(&position, Stored::position).ok()?;
-        Some((&older[place], place.checked_sub(1).map(|before| &older[before])))
+        Some(&older[older.binary_search_by_key(&position, Stored::position).ok()?])
     }
 
     /// Whether a compaction at `at` leaves the version made at `position`: of those up to `at` only the newest,
@@ -219,9 +194,10 @@ mod tests {
     use super::*;
 
     fn chain(changes: &[(u64, bool)]) -> Chain {
-        let version = |&(revision, put): &(u64, bool)| match put {
-            true => Stored::put(b"k", b"v", LeaseId::NONE, (Revision(revision), 0), None),
-            false => Stored::deleted(b"k", (Revision(revision), 0)),
+        let version = |&(revision, put): &(u64, bool)| {
+            let kv =
+                KeyValue { version: u64::from(put), ..KeyValue::deleted("k".into(), Revision(revision)) };
+            Stored::new(&Version { sub: 0, kv })
         };
         let mut chain = Chain::new(version(&changes[0]));
         changes[1..].iter().for_each(|change| chain.push(version(change)));

@@ -326,10 +326,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use bytes::Bytes;
-    use journal::{LeaseId, Revision};
+    use journal::Revision;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::key_value::{KeyValue, Version};
     use crate::store::{Chain, Stored};
 
     /// The tree beside a map that knows the same.
@@ -344,11 +345,8 @@ mod tests {
     impl Both {
         fn version(&mut self, key: &Bytes, alive: bool) -> Stored {
             self.revision += 1;
-            let position = (Revision(self.revision), 0);
-            match alive {
-                true => Stored::put(key, b"", LeaseId::NONE, position, None),
-                false => Stored::deleted(key, position),
-            }
+            let deleted = KeyValue::deleted(key.clone(), Revision(self.revision));
+            Stored::new(&Version { sub: 0, kv: KeyValue { version: alive.into(), ..deleted } })
         }
 
         fn put(&mut self, key: &Bytes, alive: bool) {
@@ -418,22 +416,6 @@ mod tests {
             }
         }
         assert!(matches!(&both.order.root.node, Node::Leaf(entries) if entries.is_empty()));
-    }
-
-    /// Two inner nodes are joined after the right one has lost its first leaf and taken in a key below the next.
-    #[test]
-    fn joined_nodes_find_keys_below_their_old_bounds() {
-        let mut both = Both::default();
-        let key = |number: usize| -> Bytes { format!("{number:08}").into() };
-        let left = LEAF_MAX * INNER_MAX;
-        (0..left + LEAF_MAX * 40).for_each(|number| both.put(&key(number * 10), true));
-        (left..left + LEAF_MAX).for_each(|number| both.remove(&key(number * 10)));
-        both.put(&key(left * 10 + 5), true);
-        (LEAF_MAX * 10..left).for_each(|number| both.remove(&key(number * 10)));
-        (left + LEAF_MAX * 14..left + LEAF_MAX * 40).for_each(|number| both.remove(&key(number * 10)));
-        both.check();
-        both.put(&key(left * 10 + 5), false);
-        both.check();
     }
 
     proptest! {

@@ -95,11 +95,11 @@ fn check(plan: &Plan, found: &[Found], ranges: &[Result<Found, Error>]) -> Resul
             Step::Range { source: Source::Range(index), .. } => ranges[*index].as_ref().err().cloned(),
             Step::Range { source: Source::Compacted, .. } => Some(Error::Compacted),
             Step::Put { put, look } => {
-                if put.lease != LeaseId::NONE {
+                let missing = put.needs_key() && look.is_some_and(|look| found[look].kvs.is_empty());
+                if put.lease != LeaseId::NONE && (plan.stands_alone || !missing) {
                     leases.push(put.lease);
                 }
-                let missing = look.is_some_and(|look| found[look].kvs.is_empty());
-                (put.needs_key() && missing).then_some(Error::KeyNotFound)
+                missing.then_some(Error::KeyNotFound)
             }
             Step::Range { .. } | Step::DeleteRange { .. } | Step::Txn { .. } => None,
         };

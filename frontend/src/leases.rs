@@ -127,7 +127,7 @@ impl Store {
             let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
             match self.land(Append { origin, reads, writes, sysop, reserve }).await? {
                 Landing::Committed(at) => return Ok(Answered { answer: (), at }),
-                Landing::LeaseNotFound => return Err(Error::LeaseNotFound),
+                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
                 // Of a lease that was seen to end in a term that is over: the next leader says when it ends.
                 Landing::Conflict(_) if self.is_over(expired_in) => return Err(Error::LeaseNotFound),
                 // The barrier of the next look waits for what it lost against.

@@ -58,7 +58,7 @@ impl Store {
                     let answer = PutAnswer { revision: at.revision, prev_kv: None };
                     return Ok(Answered { answer, at });
                 }
-                Landing::LeaseNotFound => return Err(Error::LeaseNotFound),
+                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
                 Landing::Again | Landing::Conflict(_) => origin.attempt += 1,
             }
         }
@@ -139,8 +139,6 @@ impl Store {
                     continue;
                 }
             };
-            let named = |lease| job.names(lease);
-            let kept = outcome.writes.iter().any(|write| put_lease(write).is_some_and(|lease| !named(lease)));
             let Outcome { writes, footprint, answers } = outcome;
             let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
             let append = Append { origin, reads: footprint, writes, sysop: None, reserve };
@@ -153,8 +151,10 @@ impl Store {
                     self.catch_up(&plan, wait).await?;
                 }
                 // A lease that the key had is ending and takes the key with it: then there is something new to read.
-                Landing::LeaseNotFound if kept => tokio::time::sleep(landing::PENDING_PAUSE).await,
-                Landing::LeaseNotFound => return Err(Error::LeaseNotFound),
+                Landing::LeaseNotFound(lease) if !job.names(lease) => {
+                    tokio::time::sleep(landing::PENDING_PAUSE).await;
+                }
+                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
                 Landing::Again => {}
             }
             origin.attempt += 1;
@@ -269,7 +269,7 @@ impl Store {
             let append = Append { origin, reads: Vec::new(), writes: Vec::new(), sysop, reserve: false };
             match self.land(append).await? {
                 Landing::Committed(at) => return Ok(Answered { answer: (), at }),
-                Landing::LeaseNotFound => return Err(Error::LeaseNotFound),
+                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
                 Landing::Again | Landing::Conflict(_) => origin.attempt += 1,
             }
         }
@@ -290,12 +290,5 @@ impl Job<'_> {
             Job::DeleteRange(_) => false,
             Job::Txn(txn) => txn.names(lease),
         }
-    }
-}
-
-fn put_lease(write: &Write) -> Option<LeaseId> {
-    match write {
-        Write::Put { lease, .. } if *lease != LeaseId::NONE => Some(*lease),
-        Write::Put { .. } | Write::Delete { .. } => None,
     }
 }

@@ -141,6 +141,7 @@ impl Model {
 
     pub fn put(&mut self, request: &PutRequest) -> Result<PutResponse, Status> {
         check_put(request)?;
+        self.check_lease_of(request)?;
         self.check_put_of(self.now(), request)?;
         let mut work = Work::of(self);
         let response = work.put(request)?;
@@ -149,12 +150,17 @@ impl Model {
     }
 
     fn check_put_of(&self, start: &Keys, request: &PutRequest) -> Result<(), Status> {
-        if request.lease != 0 && !self.leases.contains(&request.lease) {
-            return refuse(Code::NotFound, "requested lease not found");
-        }
         let keeps = request.ignore_value || request.ignore_lease;
         if keeps && !start.contains_key(&request.key[..]) {
             return refuse(Code::InvalidArgument, "key not found");
+        }
+        self.check_lease_of(request)
+    }
+
+    /// etcd 3.6 looks at it before the key where the put stands alone, and behind it in a transaction.
+    fn check_lease_of(&self, request: &PutRequest) -> Result<(), Status> {
+        if request.lease != 0 && !self.leases.contains(&request.lease) {
+            return refuse(Code::NotFound, "requested lease not found");
         }
         Ok(())
     }

@@ -31,6 +31,8 @@ pub(crate) struct Plan<'a> {
     /// Whether some operation looks after another has written.
     pub(super) reads_own_writes: bool,
     written: Vec<KeyRange>,
+    /// etcd looks at a put's lease before its key where the put stands alone, and behind it in a transaction.
+    pub(super) stands_alone: bool,
 }
 
 /// One operation.
@@ -100,13 +102,14 @@ impl<'a> Plan<'a> {
             writes_about: 0,
             reads_own_writes: false,
             written: Vec::new(),
+            stands_alone: false,
         }
     }
 
     /// A put on its own.
     #[must_use]
     pub(crate) fn of_put(put: &'a Put) -> Plan<'a> {
-        let mut plan = Plan::new();
+        let mut plan = Plan { stands_alone: true, ..Plan::new() };
         plan.put(put);
         plan
     }

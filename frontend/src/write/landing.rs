@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use journal::{Append, Fate, Journal, Origin, Revision, Verdict};
+use journal::{Append, Fate, Journal, LeaseId, Origin, Revision, Verdict};
 
 use crate::answer::Position;
 use crate::error::Error;
@@ -22,7 +22,7 @@ pub(crate) enum Landing {
     Committed(Position),
     /// Something that was read has changed: evaluate again once this revision is applied.
     Conflict(Revision),
-    LeaseNotFound,
+    LeaseNotFound(LeaseId),
     /// It did not happen and never will: evaluate again.
     Again,
 }
@@ -34,7 +34,7 @@ impl Landing {
                 committed(origin, attempt, Position { lsn, revision, term })
             }
             Verdict::Conflict { wait } | Verdict::TooOld { wait } => Ok(Landing::Conflict(wait)),
-            Verdict::LeaseNotFound(_) => Ok(Landing::LeaseNotFound),
+            Verdict::LeaseNotFound(lease) => Ok(Landing::LeaseNotFound(lease)),
             Verdict::LeaseExists(_) => Err(Error::LeaseExists),
             Verdict::Compacted { .. } => Err(Error::Compacted),
             Verdict::FutureRevision { .. } => Err(Error::FutureRevision),

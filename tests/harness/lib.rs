@@ -1,7 +1,9 @@
 //! What the suites stand on: servers as processes, clients of the raw protocol, models and judges.
 
 pub mod clients;
+pub mod compat;
 pub mod etcdctl;
+pub mod kubernetes;
 pub mod model;
 pub mod program;
 pub mod server;

@@ -1,0 +1,376 @@
+//! Requests that chance would not find: borders, oddities, refusals. In order; later ones stand on earlier ones.
+
+use bytes::Bytes;
+use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, Compare, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest,
+    LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, RequestOp,
+    TxnRequest, request_op,
+};
+
+use super::request::Request;
+
+fn put(key: &'static str, value: &'static str) -> PutRequest {
+    PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() }
+}
+
+fn get(key: &'static str, range_end: &'static str) -> RangeRequest {
+    RangeRequest { key: key.into(), range_end: range_end.into(), ..RangeRequest::default() }
+}
+
+fn delete(key: &'static str, range_end: &'static str) -> DeleteRangeRequest {
+    DeleteRangeRequest { key: key.into(), range_end: range_end.into(), prev_kv: true }
+}
+
+fn op(request: request_op::Request) -> RequestOp {
+    RequestOp { request: Some(request) }
+}
+
+fn op_put(key: &'static str, value: &'static str) -> RequestOp {
+    op(request_op::Request::RequestPut(put(key, value)))
+}
+
+fn op_get(key: &'static str, range_end: &'static str) -> RequestOp {
+    op(request_op::Request::RequestRange(get(key, range_end)))
+}
+
+fn op_delete(key: &'static str, range_end: &'static str) -> RequestOp {
+    op(request_op::Request::RequestDeleteRange(delete(key, range_end)))
+}
+
+fn op_txn(txn: TxnRequest) -> RequestOp {
+    op(request_op::Request::RequestTxn(txn))
+}
+
+fn txn(compare: Vec<Compare>, success: Vec<RequestOp>, failure: Vec<RequestOp>) -> TxnRequest {
+    TxnRequest { compare, success, failure }
+}
+
+fn compare(key: &'static str, target: CompareTarget, result: CompareResult, union: TargetUnion) -> Compare {
+    Compare {
+        key: key.into(),
+        target: target as i32,
+        result: result as i32,
+        target_union: Some(union),
+        range_end: Bytes::new(),
+    }
+}
+
+fn version(key: &'static str, result: CompareResult, version: i64) -> Compare {
+    compare(key, CompareTarget::Version, result, TargetUnion::Version(version))
+}
+
+fn puts(count: usize, from: usize) -> Vec<RequestOp> {
+    let put = |number| PutRequest { key: format!("many/{number}").into(), ..PutRequest::default() };
+    (from..from + count).map(|number| op(request_op::Request::RequestPut(put(number)))).collect()
+}
+
+/// All of them.
+#[must_use]
+pub fn corpus() -> Vec<Request> {
+    [keys_and_ranges(), puts_and_deletes(), transactions(), nested(), limits(), leases(), compactions()]
+        .concat()
+}
+
+fn keys_and_ranges() -> Vec<Request> {
+    let mut requests: Vec<Request> =
+        ["b", "a", "c", "k3", "m", "m\u{0}", "z", "/registry/l/1", "/registry/k"]
+            .map(|key| Request::Put(put(key, "value")))
+            .into();
+    let ranges = [
+        ("a", ""),
+        ("a", "c"),
+        ("a", "b\u{0}"),
+        ("b", "b"),
+        ("c", "a"),
+        ("a", "\u{0}"),
+        ("\u{0}", "\u{0}"),
+        ("", ""),
+        ("", "b"),
+        ("", "\u{0}"),
+        ("zz", "\u{0}"),
+        ("m", "m\u{0}\u{0}"),
+        ("/registry/", "/registry0"),
+    ];
+    for (key, end) in ranges {
+        let range = get(key, end);
+        requests.push(Request::Range(range.clone()));
+        for limit in [-1, 1, 2, 100] {
+            requests.push(Request::Range(RangeRequest { limit, ..range.clone() }));
+        }
+        for revision in [-1, 1, 2, 5, 1_000_000] {
+            requests.push(Request::Range(RangeRequest { revision, limit: 2, ..range.clone() }));
+        }
+        requests.push(Request::Range(RangeRequest { count_only: true, limit: 1, ..range.clone() }));
+        requests.push(Request::Range(RangeRequest { count_only: true, keys_only: true, ..range.clone() }));
+        requests.push(Request::Range(RangeRequest { keys_only: true, serializable: true, ..range.clone() }));
+        for sort_order in 0..=3 {
+            for sort_target in [0, 2, 3, 5, -1] {
+                requests.push(Request::Range(RangeRequest {
+                    sort_order,
+                    sort_target,
+                    limit: 3,
+                    ..range.clone()
+                }));
+            }
+        }
+        for bound in [1, 3, 6] {
+            let range = range.clone();
+            requests.push(Request::Range(RangeRequest {
+                min_mod_revision: bound,
+                limit: 2,
+                ..range.clone()
+            }));
+            requests.push(Request::Range(RangeRequest {
+                max_mod_revision: bound,
+                limit: 2,
+                ..range.clone()
+            }));
+            requests.push(Request::Range(RangeRequest {
+                max_create_revision: bound,
+                count_only: true,
+                ..range
+            }));
+        }
+    }
+    requests
+}
+
+fn puts_and_deletes() -> Vec<Request> {
+    vec![
+        Request::Put(put("", "value")),
+        Request::Put(put("empty", "")),
+        Request::Put(PutRequest { prev_kv: true, ..put("a", "again") }),
+        Request::Put(PutRequest { prev_kv: true, ..put("new", "first") }),
+        Request::Put(PutRequest { ignore_value: true, ..put("a", "") }),
+        Request::Put(PutRequest { ignore_value: true, ..put("a", "value") }),
+        Request::Put(PutRequest { ignore_value: true, ..put("nowhere", "") }),
+        Request::Put(PutRequest { ignore_lease: true, ..put("a", "kept lease") }),
+        Request::Put(PutRequest { ignore_lease: true, lease: 9, ..put("a", "value") }),
+        Request::Put(PutRequest { ignore_lease: true, ..put("nowhere", "value") }),
+        Request::Put(PutRequest { ignore_lease: true, ignore_value: true, ..put("a", "") }),
+        Request::Put(PutRequest { lease: 404, ..put("a", "value") }),
+        Request::Put(PutRequest { lease: -404, ..put("a", "value") }),
+        Request::Range(get("a", "")),
+        Request::Delete(delete("", "")),
+        Request::Delete(delete("", "\u{0}")),
+        Request::Delete(delete("nowhere", "")),
+        Request::Delete(delete("c", "a")),
+        Request::Delete(delete("a", "c")),
+        Request::Range(get("a", "c")),
+        Request::Put(put("a", "a new life")),
+        Request::Range(get("a", "")),
+        Request::Delete(delete("m", "\u{0}")),
+    ]
+}
+
+fn transactions() -> Vec<Request> {
+    use CompareResult::{Equal, Greater, Less, NotEqual};
+    let missing_value =
+        |result| compare("nowhere", CompareTarget::Value, result, TargetUnion::Value("".into()));
+    let ranged =
+        |end: &'static str, result, number| Compare { range_end: end.into(), ..version("a", result, number) };
+    let yes = || vec![op_put("t", "yes"), op_get("t", "")];
+    let no = || vec![op_get("t", ""), op_delete("t", "")];
+    let mut txns = vec![
+        txn(vec![], vec![], vec![]),
+        txn(vec![], vec![op_get("a", "\u{0}")], vec![]),
+        txn(vec![version("a", Equal, 1)], yes(), no()),
+        txn(vec![version("nowhere", Equal, 0)], yes(), no()),
+        txn(vec![version("a", Equal, 1), version("a", Greater, 7)], yes(), no()),
+        txn(vec![missing_value(Equal)], yes(), no()),
+        txn(vec![missing_value(NotEqual)], yes(), no()),
+        txn(vec![ranged("z", Greater, 0)], yes(), no()),
+        txn(vec![ranged("a", Equal, 0)], yes(), no()),
+        txn(vec![ranged("\u{0}", Less, 100)], yes(), no()),
+        txn(vec![Compare { result: 9, ..version("a", Equal, 77) }], yes(), no()),
+        txn(vec![Compare { target: 9, ..version("a", Equal, 77) }], yes(), no()),
+        txn(vec![Compare { target_union: None, ..version("nowhere", Equal, 0) }], yes(), no()),
+        txn(
+            vec![Compare { target_union: Some(TargetUnion::Lease(5)), ..version("a", Equal, 0) }],
+            yes(),
+            no(),
+        ),
+        txn(vec![version("", Equal, 0)], yes(), no()),
+        txn(vec![], vec![op_put("x", "1"), op_delete("x", ""), op_get("x", "")], vec![]),
+        txn(vec![], vec![op_delete("x", ""), op_put("x", "1"), op_get("x", "")], vec![]),
+        txn(vec![], vec![op_put("x", "1"), op_put("x", "2")], vec![]),
+        txn(vec![], vec![op_put("x", "1")], vec![op_put("x", "2")]),
+        txn(vec![], vec![], vec![op_put("x", "1"), op_put("x", "2")]),
+        txn(vec![], vec![op_put("x", "1"), op_delete("w", "y")], vec![]),
+        txn(vec![], vec![op_put("x", "1"), op_delete("w", "\u{0}"), op_get("w", "\u{0}")], vec![]),
+        txn(vec![], vec![op_delete("w", "y"), op_delete("x", "z")], vec![]),
+        txn(vec![], vec![op_put("y", "1"), op_get("a", "\u{0}"), op_delete("a", "c")], vec![]),
+        txn(vec![], vec![RequestOp { request: None }], vec![]),
+        txn(vec![], vec![op_put("", "1")], vec![]),
+        txn(vec![], vec![op_get("", "")], vec![op_delete("", "")]),
+        txn(
+            vec![],
+            vec![op(request_op::Request::RequestRange(RangeRequest { revision: 1_000_000, ..get("a", "") }))],
+            vec![],
+        ),
+        txn(
+            vec![],
+            vec![op(request_op::Request::RequestRange(RangeRequest { revision: -1, ..get("a", "") }))],
+            vec![],
+        ),
+        txn(
+            vec![],
+            vec![op(request_op::Request::RequestRange(RangeRequest { revision: 3, ..get("a", "\u{0}") }))],
+            vec![],
+        ),
+        txn(
+            vec![],
+            vec![
+                op_put("q", "1"),
+                op(request_op::Request::RequestRange(RangeRequest { sort_target: 9, ..get("a", "") })),
+            ],
+            vec![],
+        ),
+    ];
+    for prev in [
+        PutRequest { prev_kv: true, ..put("a", "in a txn") },
+        PutRequest { ignore_value: true, ..put("nowhere", "") },
+    ] {
+        txns.push(txn(
+            vec![],
+            vec![op_put("before", "1"), op(request_op::Request::RequestPut(prev))],
+            vec![],
+        ));
+    }
+    let mut requests: Vec<Request> = txns.into_iter().map(Request::Txn).collect();
+    requests.push(Request::Range(get("a", "\u{0}")));
+    requests
+}
+
+fn nested() -> Vec<Request> {
+    use CompareResult::Equal;
+    let inner =
+        |key| txn(vec![version(key, Equal, 0)], vec![op_put("inner", "yes")], vec![op_put("inner", "no")]);
+    let deep =
+        |depth: usize| (0..depth).fold(inner("fresh"), |inner, _| txn(vec![], vec![op_txn(inner)], vec![]));
+    [
+        txn(vec![], vec![op_put("outer", "1"), op_txn(inner("outer"))], vec![]),
+        txn(vec![], vec![op_put("inner", "1"), op_txn(inner("outer"))], vec![]),
+        txn(vec![], vec![op_delete("a", "z"), op_txn(inner("outer"))], vec![]),
+        txn(vec![], vec![op_txn(inner("p")), op_txn(inner("q"))], vec![]),
+        txn(vec![], vec![op_txn(txn(vec![], vec![op_get("a", "z")], vec![]))], vec![]),
+        txn(vec![], vec![op_txn(txn(vec![version("", Equal, 0)], vec![], vec![]))], vec![]),
+        deep(3),
+        deep(10),
+    ]
+    .map(Request::Txn)
+    .into()
+}
+
+fn limits() -> Vec<Request> {
+    let large = |bytes: usize| PutRequest {
+        key: "large".into(),
+        value: vec![b'v'; bytes].into(),
+        ..PutRequest::default()
+    };
+    let inner = |count| op_txn(txn(vec![], puts(count, 1000), vec![]));
+    let outer = |count, within| txn(vec![], [puts(count, 0), vec![inner(within)]].concat(), vec![]);
+    let compares = |count| txn(vec![version("a", CompareResult::Equal, 1); count], vec![], vec![]);
+    vec![
+        Request::Txn(txn(vec![], puts(128, 0), vec![])),
+        Request::Txn(txn(vec![], puts(129, 0), vec![])),
+        Request::Txn(txn(vec![], vec![], puts(129, 0))),
+        Request::Txn(compares(128)),
+        Request::Txn(compares(129)),
+        Request::Txn(outer(63, 64)),
+        Request::Txn(outer(63, 65)),
+        Request::Txn(outer(126, 1)),
+        Request::Txn(outer(127, 1)),
+        Request::Put(large(1_000_000)),
+        Request::Put(large(1_572_700)),
+        Request::Put(large(1_572_864)),
+        Request::Put(large(2_000_000)),
+        Request::Delete(delete("large", "")),
+        Request::Delete(delete("many/", "many0")),
+    ]
+}
+
+fn leases() -> Vec<Request> {
+    let grant = |id, ttl| Request::Grant(LeaseGrantRequest { ttl, id });
+    let ask = |id| Request::TimeToLive(LeaseTimeToLiveRequest { id, keys: true });
+    let revoke = |id| Request::Revoke(LeaseRevokeRequest { id });
+    vec![
+        grant(100, 5_000),
+        grant(100, 5_000),
+        grant(-100, 5_000),
+        grant(101, 9_000_000_000),
+        grant(102, 9_000_000_001),
+        ask(100),
+        ask(404),
+        ask(0),
+        Request::Put(PutRequest { lease: 100, ..put("l2", "v") }),
+        Request::Put(PutRequest { lease: 100, ..put("l1", "v") }),
+        Request::Put(PutRequest { lease: -100, ..put("z1", "v") }),
+        ask(100),
+        Request::Put(PutRequest { lease: -100, ..put("l1", "moved") }),
+        Request::Put(PutRequest { ignore_lease: true, ..put("l2", "kept") }),
+        ask(100),
+        ask(-100),
+        Request::Put(put("z1", "detached")),
+        ask(-100),
+        Request::Delete(delete("l1", "")),
+        Request::Txn(txn(
+            vec![compare("l2", CompareTarget::Lease, CompareResult::Equal, TargetUnion::Lease(100))],
+            vec![op(request_op::Request::RequestPut(PutRequest { lease: 100, ..put("a1", "v") }))],
+            vec![],
+        )),
+        Request::Txn(txn(
+            vec![],
+            vec![
+                op_put("gone?", "v"),
+                op(request_op::Request::RequestPut(PutRequest { lease: 404, ..put("a2", "v") })),
+            ],
+            vec![],
+        )),
+        Request::Range(get("gone?", "")),
+        Request::Leases(LeaseLeasesRequest {}),
+        revoke(404),
+        revoke(0),
+        revoke(100),
+        revoke(100),
+        revoke(-100),
+        revoke(101),
+        Request::Leases(LeaseLeasesRequest {}),
+        Request::Range(get("a", "\u{0}")),
+        Request::Alarm(AlarmRequest::default()),
+    ]
+}
+
+fn compactions() -> Vec<Request> {
+    let compact = |revision, physical| Request::Compact(CompactionRequest { revision, physical });
+    let at = |revision| Request::Range(RangeRequest { revision, ..get("a", "\u{0}") });
+    let hash = |revision| Request::HashKv(HashKvRequest { revision });
+    vec![
+        hash(0),
+        hash(5),
+        hash(1_000_000),
+        compact(1_000_000, false),
+        compact(-1, false),
+        compact(10, true),
+        compact(10, true),
+        compact(9, false),
+        compact(0, false),
+        compact(-1, false),
+        at(9),
+        at(10),
+        at(11),
+        hash(9),
+        hash(10),
+        hash(0),
+        Request::Txn(txn(
+            vec![],
+            vec![op(request_op::Request::RequestRange(RangeRequest { revision: 9, ..get("a", "") }))],
+            vec![],
+        )),
+        compact(40, true),
+        hash(0),
+        hash(45),
+        at(40),
+    ]
+}

@@ -19,8 +19,8 @@ use crate::hash_kv::Hashed;
 use crate::history::{Happened, Position};
 use crate::key_value::{KeyValue, Version};
 use crate::partition_id::PartitionRange;
-use crate::query::{Answer, At, Query};
-use crate::reading::{Reading, revision};
+use crate::query::At;
+use crate::reading::revision;
 use crate::stats::PartitionStats;
 use crate::store::{Store, Stored};
 
@@ -104,27 +104,9 @@ impl Partition {
         store.compact_step(floor, budget)
     }
 
-    /// The last revision applied.
-    pub(crate) fn revision(&self) -> Revision {
-        self.store().revision
-    }
-
     /// Reads below are refused.
     pub(crate) fn compacted(&self) -> Revision {
         self.store().compaction.compacted()
-    }
-
-    /// Reads a range at once. `Memstore::range` does so with room for others between the steps.
-    ///
-    /// # Errors
-    /// `Compacted`, `FutureRevision` and `WrongPartition`.
-    pub(crate) fn range_at_once(&self, query: &Query) -> Result<Answer, Error> {
-        let mut reading = Reading::new(query);
-        loop {
-            if let Some(answer) = reading.step(self)? {
-                return Ok(answer);
-            }
-        }
     }
 
     /// Reads some keys, and answers the revision at which that was, and the last one applied.
@@ -215,6 +197,28 @@ impl Partition {
     pub(crate) fn pin(&self, revision: Revision) -> Pin<'_> {
         *self.pins.lock().entry(revision).or_default() += 1;
         Pin { partition: self, revision }
+    }
+}
+
+/// What tests ask that nobody else does.
+#[cfg(test)]
+impl Partition {
+    /// The last revision applied.
+    pub(crate) fn revision(&self) -> Revision {
+        self.store().revision
+    }
+
+    /// Reads a range at once. `Memstore::range` makes room for others between the steps.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision` and `WrongPartition`.
+    pub(crate) fn range_at_once(&self, query: &crate::query::Query) -> Result<crate::query::Answer, Error> {
+        let mut reading = crate::reading::Reading::new(query);
+        loop {
+            if let Some(answer) = reading.step(self)? {
+                return Ok(answer);
+            }
+        }
     }
 }
 

@@ -11,21 +11,10 @@ const ENDS: [&str; 5] = [".rs", ".md", ".toml", ".proto", "/"];
 /// Projects that we point readers to. The first part of such a path is the name of the project.
 const OTHER_PROJECTS: [&str; 6] = ["redb", "neon", "crucible", "restate", "openraft", "s2"];
 
-/// Named by documents that were written first. What is here may be missing, until nothing of it is.
-pub(crate) const AWAITED: [&str; 7] = [
-    "ARCHITECTURE.md",
-    "docs/format.md",
-    "docs/performance.md",
-    "frontend/examples/embedded.rs",
-    "frontend/src/etcd/status.rs",
-    "segment.rs",
-    "segment/",
-];
-
 pub(crate) fn dangling(document: &str, text: &str, tree: &Tree) -> Vec<String> {
     let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
     let named = in_backticks(text).into_iter().filter(|word| is_path(word, tree)).chain(links(text));
-    let missing = named.filter(|path| !AWAITED.contains(path) && !exists(path, folder, tree));
+    let missing = named.filter(|path| !exists(path, folder, tree));
     missing.map(|path| format!("{document}: there is no `{path}`")).collect()
 }
 

@@ -64,13 +64,3 @@ fn every_path_that_a_document_names_exists() {
     let tree = Tree::read();
     none(tree.documents().flat_map(|(path, text)| documents::dangling(path, text, &tree)).collect());
 }
-
-/// The day this fails, the list goes, and this test with it.
-#[test]
-fn some_awaited_path_is_still_missing() {
-    let tree = Tree::read();
-    assert!(
-        documents::AWAITED.iter().any(|path| !documents::exists(path, "", &tree)),
-        "nothing is awaited any more"
-    );
-}

@@ -3,9 +3,6 @@
 /// We aim at 300. Beyond this a file has a second noun in it.
 const LINES_MAX: usize = 400;
 
-/// Known to be too long: asserted as it is, so that the list shrinks with the files.
-const STILL_LONG: [&str; 1] = ["journal/src/sequencer_task.rs"];
-
 pub(crate) fn lacks_header(path: &str, text: &str) -> Option<String> {
     let header = text.lines().next().is_some_and(|first| first.starts_with("//! "));
     (!header).then(|| format!("{path}: the first line is not a `//!` that says what the file promises"))
@@ -13,13 +10,8 @@ pub(crate) fn lacks_header(path: &str, text: &str) -> Option<String> {
 
 pub(crate) fn is_long(path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
-    match (lines > LINES_MAX, STILL_LONG.contains(&path)) {
-        (true, false) => {
-            Some(format!("{path}: {lines} lines, more than {LINES_MAX}: which two nouns are in it?"))
-        }
-        (false, true) => Some(format!("{path}: it is short enough by now, so take it out of STILL_LONG")),
-        (true, true) | (false, false) => None,
-    }
+    let long = lines > LINES_MAX;
+    long.then(|| format!("{path}: {lines} lines, more than {LINES_MAX}: which two nouns are in it?"))
 }
 
 pub(crate) fn is_mod_file(path: &str) -> Option<String> {
@@ -46,9 +38,6 @@ fn a_header_is_on_the_first_line() {
 fn a_file_may_have_as_many_lines_as_we_said() {
     assert_eq!(is_long("a.rs", &"\n".repeat(LINES_MAX)), None);
     assert!(is_long("a.rs", &"\n".repeat(LINES_MAX + 1)).is_some());
-    for path in STILL_LONG {
-        assert!(is_long(path, "").is_some(), "an exception that is not needed any more is found");
-    }
 }
 
 #[test]

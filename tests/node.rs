@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
-use harness::program::{Refusal, arguments, refused, refused_on_a_full_disk};
+use harness::program::{Refusal, Serving, arguments, refused, refused_on_a_full_disk};
 use harness::server::{Kind, Server, free_port};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::watch_request::RequestUnion;
@@ -21,13 +21,21 @@ use tonic::{Code, Status};
 const MAINSTEM: Kind = Kind::Mainstem { partitions: 1 };
 
 async fn put(server: &Server, key: &str, value: Vec<u8>) -> Result<(), Status> {
-    let mut kv = Clients::new(&server.endpoint()).expect("an endpoint is a URL").kv;
+    put_at(&server.endpoint(), key, value).await
+}
+
+async fn put_at(endpoint: &str, key: &str, value: Vec<u8>) -> Result<(), Status> {
+    let mut kv = Clients::new(endpoint).expect("an endpoint is a URL").kv;
     let request = PutRequest { key: key.to_owned().into(), value: value.into(), ..PutRequest::default() };
     kv.put(request).await.map(|_| ())
 }
 
 async fn get(server: &Server, key: &str) -> Result<Option<Vec<u8>>> {
-    let mut kv = Clients::new(&server.endpoint())?.kv;
+    get_at(&server.endpoint(), key).await
+}
+
+async fn get_at(endpoint: &str, key: &str) -> Result<Option<Vec<u8>>> {
+    let mut kv = Clients::new(endpoint)?.kv;
     let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
     let answer = kv.range(request).await?.into_inner();
     Ok(answer.kvs.first().map(|kv| kv.value.to_vec()))
@@ -144,6 +152,33 @@ async fn on_a_full_disk_it_does_not_start_and_loses_nothing() -> Result<()> {
     refused_on_a_full_disk(64, &there.iter().map(String::as_str).collect::<Vec<_>>())?;
     server.restart()?;
     has_kept(&server).await
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_ends_it_and_loses_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let port = free_port()?;
+    let (arguments, endpoint) =
+        (arguments(&folder.path().join("data"), port), format!("http://127.0.0.1:{port}"));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut serving = Serving::start(&arguments)?;
+    put_at(&endpoint, "kept", b"yes".to_vec()).await?;
+    serving.fill_disk(1 << 20)?;
+    let mut acknowledged = 0;
+    while put_at(&endpoint, &format!("k{acknowledged}"), vec![7; 100_000]).await.is_ok() {
+        acknowledged += 1;
+        ensure!(acknowledged < 1_000, "a hundred megabytes went into one");
+    }
+    let ended = serving.ended()?;
+    ensure!(ended.code == Some(1) && ended.complaint.contains("File too large"), "{ended:?}");
+    // There is room again.
+    let _serving = Serving::start(&arguments)?;
+    ensure!(get_at(&endpoint, "kept").await?.as_deref() == Some(b"yes"), "the first key is lost");
+    for number in 0..acknowledged {
+        let value = get_at(&endpoint, &format!("k{number}")).await?;
+        ensure!(value == Some(vec![7; 100_000]), "k{number} of {acknowledged} is lost");
+    }
+    Ok(())
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::tools;
 
@@ -40,19 +40,63 @@ pub fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Refusal
 /// # Errors
 /// As `refused`.
 pub fn refused_on_a_full_disk(kib: u64, arguments: &[&str]) -> Result<Refusal> {
-    end_of(limited(kib, arguments)?)
+    end_of(limited(&kib.to_string(), arguments)?)
 }
 
 /// A command under a limit of the size of files. A shell sets it, so that this process needs no `unsafe`.
-///
-/// # Errors
-/// When our program is not built.
-pub fn limited(kib: u64, arguments: &[&str]) -> Result<Command> {
+fn limited(kib: &str, arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new("bash");
     // Without the signal's default, which is to die of it, the write fails as on a full disk.
     let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
     command.args(["-c", &script]).arg(tools::mainstem()?).args(arguments);
     Ok(command)
+}
+
+/// Our program, serving on a disk that can be filled. Dropping it kills it.
+pub struct Serving(Child);
+
+impl Serving {
+    /// Returns when it is ready.
+    ///
+    /// # Errors
+    /// When it ends instead; what it said goes to this process's standard error.
+    pub fn start(arguments: &[&str]) -> Result<Serving> {
+        let mut command = limited("unlimited", arguments)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut serving = Serving(command.spawn().context("it starts")?);
+        let lines = BufReader::new(serving.0.stdout.take().expect("it is piped")).lines();
+        let ready = lines.map_while(std::result::Result::ok).any(|line| line.contains("is ready"));
+        ensure!(ready, "it ends instead of serving: {:?}", serving.ended()?);
+        Ok(serving)
+    }
+
+    /// From now on no file may become larger than so many bytes: the disk is full.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn fill_disk(&self, bytes: u64) -> Result<()> {
+        let (process, size) = (self.0.id().to_string(), format!("--fsize={bytes}"));
+        let set = Command::new("prlimit").args(["--pid", &process, &size]).status().context("prlimit")?;
+        ensure!(set.success(), "prlimit: {set}");
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn ended(&mut self) -> Result<Refusal> {
+        let mut complaint = String::new();
+        self.0.stderr.take().context("it has ended before")?.read_to_string(&mut complaint)?;
+        Ok(Refusal { code: self.0.wait()?.code(), output: String::new(), complaint })
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Only the arguments that every start on `data` and `port` has.

@@ -1,7 +1,7 @@
 //! Keeping the quota: `--quota-backend-bytes`, and the alarm when there is no room left.
 //!
 //!     used < quota      everything passes
-//!     used >= quota     what grows is refused and the NOSPACE alarm is raised; deletes, compactions, reads pass
+//!     used >= quota     the NOSPACE alarm is raised, and what grows is refused; deletes, compactions, reads pass
 //!     used < quota      the alarm that this keeper raised is cleared by it; one that an operator raised stays
 //!
 //! "Used" is what the memstores account for: every kept version with its key. It is looked at twice a second, so
@@ -46,7 +46,8 @@ impl QuotaKeeper {
             let used = self.store.memstore().stats().total.bytes_total;
             let over = self.bytes_max.is_some_and(|bytes_max| used >= bytes_max);
             let raised = |wanted| alarms.iter().any(|(_, alarm)| *alarm == wanted);
-            self.store.quota().show(over || raised(Alarm::NoSpace), raised(Alarm::Corrupt));
+            // Not before the alarm is there: whoever is refused finds it in the list, as in etcd.
+            self.store.quota().show(raised(Alarm::NoSpace), raised(Alarm::Corrupt));
             let on = alarms.contains(&(self.member, Alarm::NoSpace));
             ours &= on;
             let (member, alarm) = (self.member, Alarm::NoSpace);

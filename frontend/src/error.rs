@@ -29,6 +29,8 @@ pub enum Error {
     LeaseExists,
     #[error("the lease's time is longer than any may be")]
     LeaseTtlTooLarge,
+    #[error("the member that shall lead cannot")]
+    BadTransferee,
     #[error("there is no such thing to do with an alarm")]
     UnknownAlarmAction,
     /// The store is full: delete, compact, or raise the quota.

@@ -18,7 +18,6 @@ use crate::version::Version;
 
 /// What comes later says.
 const SNAPSHOT_LATER: &str = "a backup as one file comes with a later release";
-const LEADER_LATER: &str = "moving the leader comes with a later release";
 const DOWNGRADE_LATER: &str = "there is no earlier release to go back to";
 
 /// The service.
@@ -199,7 +198,7 @@ impl Maintenance for MaintenanceService {
         Err(Error::Unimplemented(SNAPSHOT_LATER).into())
     }
 
-    /// Where there is one node, it leads: naming it changes nothing, and any other is unknown.
+    /// Where there is one node, it leads: naming it changes nothing, and nobody else can lead.
     async fn move_leader(
         &self,
         request: Request<wire::MoveLeaderRequest>,
@@ -207,7 +206,7 @@ impl Maintenance for MaintenanceService {
         if request.into_inner().target_id == self.identity.member_id {
             return Ok(Response::new(wire::MoveLeaderResponse { header: None }));
         }
-        Err(Error::Unimplemented(LEADER_LATER).into())
+        Err(Error::BadTransferee.into())
     }
 
     async fn downgrade(

@@ -28,6 +28,7 @@ fn status(error: &Error) -> Status {
         Error::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
         Error::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
         Error::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
+        Error::BadTransferee => (Code::FailedPrecondition, "etcdserver: bad leader transferee"),
         Error::UnknownAlarmAction => (Code::InvalidArgument, "etcdserver: unknown alarm action"),
         Error::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Error::CorruptCluster => (Code::DataLoss, "etcdserver: corrupt cluster"),

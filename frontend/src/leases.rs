@@ -14,6 +14,7 @@ use journal::{Append, KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Wri
 
 use crate::answer::Answered;
 use crate::error::Error;
+use crate::quota::Effect;
 use crate::store::Store;
 use crate::write::Landing;
 
@@ -53,6 +54,7 @@ impl Store {
         ttl_seconds: i64,
         ttl_seconds_min: i64,
     ) -> Result<Answered<Granted>, Error> {
+        self.quota().admit(Effect::Grows)?;
         if ttl_seconds > TTL_SECONDS_MAX {
             return Err(Error::LeaseTtlTooLarge);
         }

@@ -16,6 +16,7 @@ use crate::arrange::Fetch;
 use crate::error::Error;
 use crate::evaluate::{Found, Outcome, Plan, Refused, choose, evaluate, looks_of_compares};
 use crate::operation::{Compact, DeleteRange, Put, Range, Txn};
+use crate::quota::Effect;
 use crate::routes::View;
 use crate::store::Store;
 
@@ -36,8 +37,9 @@ enum Job<'a> {
 
 impl Store {
     /// # Errors
-    /// `LeaseNotFound`, `KeyNotFound`; `Overloaded`, `TimedOut`, `Stopped`.
+    /// `LeaseNotFound`, `KeyNotFound`; those of the quota; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn put(&self, put: Put) -> Result<Answered<PutAnswer>, Error> {
+        self.quota().admit(Effect::Grows)?;
         self.answer(self.put_now(put)).await
     }
 
@@ -65,8 +67,9 @@ impl Store {
     }
 
     /// # Errors
-    /// `Overloaded`, `TimedOut`, `Stopped`.
+    /// `CorruptCluster`; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn delete_range(&self, delete: &DeleteRange) -> Result<Answered<DeleteAnswer>, Error> {
+        self.quota().admit(Effect::Changes)?;
         self.answer(async {
             let Answered { answer, at } = self.run(Job::DeleteRange(delete)).await?;
             let OpAnswer::DeleteRange(answer) = answer.only() else {
@@ -78,14 +81,18 @@ impl Store {
     }
 
     /// # Errors
-    /// As those of the operations of the branch that is taken.
+    /// As those of the operations of the branch that is taken, and those of the quota for either branch.
     pub async fn txn(&self, txn: &Txn) -> Result<Answered<TxnAnswer>, Error> {
+        if !txn.is_read_only() {
+            self.quota().admit(if txn.puts() { Effect::Grows } else { Effect::Changes })?;
+        }
         self.answer(self.run(Job::Txn(txn))).await
     }
 
     /// # Errors
-    /// `Compacted`, `FutureRevision`; `Overloaded`, `TimedOut`, `Stopped`.
+    /// `Compacted`, `FutureRevision`; `CorruptCluster`; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn compact(&self, compact: Compact) -> Result<Answered<()>, Error> {
+        self.quota().admit(Effect::Changes)?;
         self.answer(self.compact_now(compact)).await
     }
 

@@ -9,7 +9,6 @@ use crate::etcd::header::Identity;
 use crate::etcd::pack;
 use crate::etcd::range_stream::RangeStream;
 use crate::etcd::validate::{self, Limits};
-use crate::quota::Effect;
 use crate::store::Store;
 
 /// The service: unpack, call, pack.
@@ -51,7 +50,6 @@ impl Kv for KvService {
 
     async fn put(&self, request: Request<wire::PutRequest>) -> Result<Response<wire::PutResponse>, Status> {
         let put = validate::put(request.into_inner(), &self.limits)?;
-        self.store.quota().admit(Effect::Grows)?;
         let Answered { answer, at } = self.store.put(put).await?;
         Ok(Response::new(pack::put(answer, Some(self.identity.header(at)))))
     }
@@ -61,17 +59,12 @@ impl Kv for KvService {
         request: Request<wire::DeleteRangeRequest>,
     ) -> Result<Response<wire::DeleteRangeResponse>, Status> {
         let delete = validate::delete_range(request.into_inner(), &self.limits)?;
-        self.store.quota().admit(Effect::Changes)?;
         let Answered { answer, at } = self.store.delete_range(&delete).await?;
         Ok(Response::new(pack::delete_range(answer, Some(self.identity.header(at)))))
     }
 
     async fn txn(&self, request: Request<wire::TxnRequest>) -> Result<Response<wire::TxnResponse>, Status> {
         let txn = validate::txn(request.into_inner(), &self.limits)?;
-        if !txn.is_read_only() {
-            let effect = if txn.puts() { Effect::Grows } else { Effect::Changes };
-            self.store.quota().admit(effect)?;
-        }
         let Answered { answer, at } = self.store.txn(&txn).await?;
         Ok(Response::new(pack::txn(answer, Some(self.identity.header(at)))))
     }
@@ -81,7 +74,6 @@ impl Kv for KvService {
         request: Request<wire::CompactionRequest>,
     ) -> Result<Response<wire::CompactionResponse>, Status> {
         let compact = validate::compact(request.get_ref());
-        self.store.quota().admit(Effect::Changes)?;
         let Answered { at, .. } = self.store.compact(compact).await?;
         Ok(Response::new(wire::CompactionResponse { header: Some(self.identity.header(at)) }))
     }

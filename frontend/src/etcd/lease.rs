@@ -16,7 +16,6 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::answer::Answered;
 use crate::etcd::header::Identity;
 use crate::leases::Granted;
-use crate::quota::Effect;
 use crate::store::Store;
 
 /// What `LeaseTimeToLive` says of a lease that is not there.
@@ -47,7 +46,6 @@ impl Lease for LeaseService {
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
         let LeaseGrantRequest { ttl, id } = request.into_inner();
-        self.store.quota().admit(Effect::Grows)?;
         let granted = self.store.grant(LeaseId(id), ttl, self.ttl_seconds_min).await?;
         let Answered { answer: Granted { lease, ttl_seconds }, at } = granted;
         let header = Some(self.identity.header(at));

@@ -6,7 +6,7 @@ pub mod header;
 pub mod kv;
 pub(crate) mod lease;
 pub(crate) mod maintenance;
-mod overlap;
+pub(crate) mod overlap;
 pub(crate) mod pack;
 mod range_stream;
 mod status;

@@ -8,6 +8,7 @@
 //! conflict, and the keys are collected again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use journal::{Append, KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write};
@@ -156,6 +157,12 @@ impl Store {
         }
         Ok((all, smallest))
     }
+}
+
+/// etcd's: one and a half election timeouts, rounded up, since a lease has to outlast an election.
+pub(crate) fn ttl_seconds_min(election_timeout: Duration) -> i64 {
+    let least = (election_timeout * 3 / 2).as_millis().div_ceil(1000);
+    i64::try_from(least).unwrap_or(i64::MAX)
 }
 
 /// Any name but 0, positive as etcd's are.

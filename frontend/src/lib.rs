@@ -5,6 +5,7 @@ mod arrange;
 mod auto_compaction;
 mod barriers;
 pub mod bench;
+pub mod client;
 mod compare;
 pub mod config;
 pub mod error;
@@ -28,7 +29,14 @@ pub mod version;
 pub mod watch;
 mod write;
 
+pub use client::Client;
+pub use config::Config;
+pub use error::Error;
 pub use node::{Node, StartError, Summary};
+
+/// The words of the tiers below that operations and answers are made of.
+pub use journal::{KeyRange, LeaseId, Revision};
+pub use memstore::{Event, EventKind, KeyValue};
 
 pub use quota::{Effect, Quota};
 pub use store::Store;

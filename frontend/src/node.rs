@@ -23,6 +23,7 @@ use self::background::Background;
 pub use self::error::StartError;
 use self::identity::Identity;
 use self::journal_thread::JournalThread;
+use crate::client::Client;
 use crate::config::{Address, Config, Storage};
 use crate::error::Error;
 use crate::etcd::header;
@@ -47,7 +48,7 @@ pub struct Node {
     background: Background,
     memstore: memstore::Node,
     journal: JournalThread,
-    store: Store,
+    client: Client,
     /// Ends the store's own tasks.
     closing: CancellationToken,
     stops: CancellationToken,
@@ -93,13 +94,14 @@ impl Node {
         let background = Background::start(&config, &store, member);
         let frontends =
             serve(&config, sockets, &journal, &store, &identity, &stops).map_err(StartError::Threads)?;
-        Ok(Node { frontends, background, memstore, journal, store, closing, stops, summary })
+        let client = Client::new(store, &config);
+        Ok(Node { frontends, background, memstore, journal, client, closing, stops, summary })
     }
 
     /// The store as a typed client in this process: no socket, nothing is encoded.
     #[must_use]
-    pub fn client(&self) -> Store {
-        self.store.clone()
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// What it found and did.

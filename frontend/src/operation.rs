@@ -115,6 +115,12 @@ pub struct Put {
 }
 
 impl Put {
+    /// Writes `value`, under no lease.
+    #[must_use]
+    pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Put {
+        Put { key: key.into(), value: value.into(), ..Put::default() }
+    }
+
     /// Whether it needs to know the key as it was.
     #[must_use]
     pub fn reads(&self) -> bool {

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::answer::Answered;
 use crate::etcd::header::Identity;
-use crate::leases::Granted;
+use crate::leases::{Granted, ttl_seconds_min};
 use crate::store::Store;
 
 /// What `LeaseTimeToLive` says of a lease that is not there.
@@ -25,15 +25,13 @@ const NO_LEASE: i64 = -1;
 pub(crate) struct LeaseService {
     store: Store,
     identity: Identity,
-    /// A shorter time is raised to this: it has to outlast an election, in seconds.
+    /// A shorter time is raised to this.
     ttl_seconds_min: i64,
 }
 
 impl LeaseService {
     pub(crate) fn new(store: Store, identity: Identity, election_timeout: Duration) -> LeaseService {
-        // etcd's: one and a half election timeouts, rounded up.
-        let least = (election_timeout * 3 / 2).as_millis().div_ceil(1000);
-        LeaseService { store, identity, ttl_seconds_min: i64::try_from(least).unwrap_or(i64::MAX) }
+        LeaseService { store, identity, ttl_seconds_min: ttl_seconds_min(election_timeout) }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::operation::{Op, Txn};
 
 /// # Errors
 /// `DuplicateKey`.
-pub(super) fn check(ops: &[Op]) -> Result<(), Error> {
+pub(crate) fn check(ops: &[Op]) -> Result<(), Error> {
     // One write at most is the common case, and cannot meet another.
     let writes = ops.iter().filter(|op| !matches!(op, Op::Range(_))).count();
     if writes <= 1 && !ops.iter().any(|op| matches!(op, Op::Txn(_))) {

@@ -115,8 +115,6 @@ pub struct Config {
     pub keep_alive: KeepAlive,
     pub heartbeat: Duration,
     pub election_timeout: Duration,
-    /// Journal positions between snapshots.
-    pub snapshot_positions: u64,
     pub auto_compaction: AutoCompaction,
     pub progress_interval: Duration,
     /// Calls that take longer are logged.

@@ -141,7 +141,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("grpc-keepalive-timeout", Duration, "20s", "How long to wait for its answer."),
     honoured("heartbeat-interval", Count, "100", "Milliseconds between the leader's heartbeats."),
     honoured("election-timeout", Count, "1000", "Milliseconds without heartbeat before another leads."),
-    honoured("snapshot-count", Count, "10000", "Journal positions between snapshots, at least."),
     honoured("socket-reuse-port", Bool, "false", "Share the port with other processes."),
     honoured("auto-compaction-mode", Text, "periodic", "periodic or revision."),
     honoured(
@@ -199,6 +198,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("wal-dir", Text, "", "the journal lives in the data directory; make that a mount of the fast disk"),
     later("enable-log-rotation", Bool, "false", "log to stderr and let the service manager rotate"),
     // Without a meaning here.
+    idle("snapshot-count", Count),
     idle("unsafe-no-fsync", Bool),
     idle("warning-apply-duration", Duration),
     idle("auth-token-ttl", Count),

@@ -71,6 +71,7 @@ fn what_would_change_nothing_is_accepted() {
             "--enable-v2 has no effect here",
             "--initial-corrupt-check has no effect here",
             "--logger has no effect here",
+            "--snapshot-count has no effect here",
             "--unsafe-no-fsync has no effect here",
         ]
     );

@@ -45,7 +45,6 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         },
         heartbeat: Duration::from_millis(settings.count("heartbeat-interval")),
         election_timeout: election_timeout(settings)?,
-        snapshot_positions: settings.count("snapshot-count").max(1),
         auto_compaction: auto_compaction(settings)?,
         progress_interval: settings.duration("watch-progress-notify-interval"),
         warn_call: settings.duration("warning-unary-request-duration"),

@@ -118,9 +118,12 @@ impl Model {
         told.map(|Version { sub, kv }| {
             let revision = kv.mod_revision;
             let before = self.versions.iter().rev().find(|other| {
-                other.kv.key == kv.key && other.position() < (revision, sub) && self.compacted < revision
+                other.kv.key == kv.key && other.kv.mod_revision < revision && self.compacted < revision
             });
-            let prev = before.map(|before| before.kv.clone()).filter(|before| !before.is_deleted());
+            // Of a creation etcd tells nothing from before, also where the same transaction had deleted the key.
+            let prev = before
+                .map(|before| before.kv.clone())
+                .filter(|before| !before.is_deleted() && kv.version != 1);
             let kind = if kv.is_deleted() { EventKind::Delete } else { EventKind::Put };
             Change { revision, sub, kind, kv, prev }
         })

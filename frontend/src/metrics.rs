@@ -11,6 +11,7 @@ pub(crate) mod process;
 mod quiet;
 pub(crate) mod rpc;
 mod server;
+pub(crate) mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

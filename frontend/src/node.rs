@@ -235,7 +235,10 @@ fn http(config: &Config, thread: &JournalThread, store: &Store, counters: &[Arc<
             quota_bytes: config.limits.quota_bytes.unwrap_or_default(),
             leader_changes: count_leaders(journal),
             rpc: counters.to_vec(),
-            sources: vec![crate::metrics::log::source(thread.log_metrics())],
+            sources: vec![
+                crate::metrics::log::source(thread.log_metrics()),
+                crate::metrics::state::source(store.memstore().clone()),
+            ],
         },
         origins: config.origins(),
         arguments: std::env::args().collect(),

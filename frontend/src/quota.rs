@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use journal::Alarm;
+
 use crate::error::Error;
 
 /// What a request would do.
@@ -27,6 +29,14 @@ impl Quota {
     pub fn show(&self, is_full: bool, is_corrupt: bool) {
         self.is_full.store(is_full, Relaxed);
         self.is_corrupt.store(is_corrupt, Relaxed);
+    }
+
+    /// Which alarm was raised just now: whoever raised it is to find it in force.
+    pub fn raise(&self, alarm: Alarm) {
+        match alarm {
+            Alarm::NoSpace => self.is_full.store(true, Relaxed),
+            Alarm::Corrupt => self.is_corrupt.store(true, Relaxed),
+        }
     }
 
     /// # Errors

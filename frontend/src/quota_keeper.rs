@@ -20,21 +20,28 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The task.
 pub(crate) struct QuotaKeeper {
-    pub(crate) store: Store,
+    store: Store,
     /// `None`: there is no limit, and only the alarms of others count.
-    pub(crate) bytes_max: Option<u64>,
+    bytes_max: Option<u64>,
     /// This endpoint's member id, which its alarms carry.
-    pub(crate) member: u64,
+    member: u64,
+    /// The alarm is this keeper's, who may clear it.
+    ours: bool,
 }
 
 impl QuotaKeeper {
+    /// To be made before clients are served: an alarm from before that is the quota's, because nobody is left who
+    /// could say otherwise.
+    pub(crate) fn new(store: Store, bytes_max: Option<u64>, member: u64) -> QuotaKeeper {
+        let ours = store.journal().status().borrow().alarms.contains(&(member, Alarm::NoSpace));
+        QuotaKeeper { store, bytes_max, member, ours }
+    }
+
     /// Runs until `closing`.
-    pub(crate) async fn run(self, closing: CancellationToken) {
+    pub(crate) async fn run(mut self, closing: CancellationToken) {
         let mut status = self.store.journal().status();
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         let mut alarms = Vec::new();
-        // An alarm from before the start is the quota's: nobody is left who could say otherwise.
-        let mut ours = true;
         loop {
             tokio::select! {
                 () = closing.cancelled() => return,
@@ -49,12 +56,12 @@ impl QuotaKeeper {
             // Not before the alarm is there: whoever is refused finds it in the list, as in etcd.
             self.store.quota().show(raised(Alarm::NoSpace), raised(Alarm::Corrupt));
             let on = alarms.contains(&(self.member, Alarm::NoSpace));
-            ours &= on;
+            self.ours &= on;
             let (member, alarm) = (self.member, Alarm::NoSpace);
             if over && !on {
-                ours = true;
+                self.ours = true;
                 self.say(self.store.change(SysOp::AlarmRaise { member, alarm }).await, "raised", used);
-            } else if on && ours && !over {
+            } else if on && self.ours && !over {
                 self.say(self.store.change(SysOp::AlarmClear { member, alarm }).await, "cleared", used);
             }
         }

@@ -53,6 +53,7 @@ impl MaintenanceService {
     async fn raise(&self, asked: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
         let member = self.member(asked);
         self.store.change(SysOp::AlarmRaise { member, alarm }).await?;
+        self.store.quota().raise(alarm);
         Ok(vec![wire::AlarmMember { member_id: member, alarm: to_wire(alarm) as i32 }])
     }
 

@@ -20,7 +20,7 @@ impl Background {
         let closing = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(Reaper::new(store.clone()).run(closing.clone()));
-        let keeper = QuotaKeeper { store: store.clone(), bytes_max: config.limits.quota_bytes, member };
+        let keeper = QuotaKeeper::new(store.clone(), config.limits.quota_bytes, member);
         tasks.spawn(keeper.run(closing.clone()));
         tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
         Background { tasks, closing }

@@ -17,7 +17,7 @@ use crate::answer::Answered;
 use crate::error::Error;
 use crate::quota::Effect;
 use crate::store::Store;
-use crate::write::Landing;
+use crate::write::{CONFLICTS_BEFORE_RESERVING, Landing};
 
 mod reaper;
 
@@ -25,9 +25,6 @@ pub(crate) use reaper::Reaper;
 
 /// etcd's bound on a TTL, in seconds.
 const TTL_SECONDS_MAX: i64 = 9_000_000_000;
-
-/// Conflicts after which the footprint is held for the next attempt.
-const CONFLICTS_BEFORE_RESERVING: u32 = 3;
 
 /// A lease as a client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

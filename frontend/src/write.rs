@@ -25,7 +25,7 @@ mod landing;
 pub(crate) use self::landing::Landing;
 
 /// Conflicts after which the footprint is held for the next attempt.
-const CONFLICTS_BEFORE_RESERVING: u32 = 3;
+pub(crate) const CONFLICTS_BEFORE_RESERVING: u32 = 3;
 
 /// What a write that reads is made of.
 #[derive(Clone, Copy)]

@@ -1,11 +1,13 @@
-//! Compiles etcd's protocol with protox, so that no protoc is needed.
+//! Compiles etcd's protocol and the one between our tiers with protox, so that no protoc is needed.
 
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["kv.proto", "auth.proto", "rpc.proto", "v3lock.proto", "v3election.proto"];
+    let etcd = ["kv.proto", "auth.proto", "rpc.proto", "v3lock.proto", "v3election.proto"];
+    let tiers = ["raft.proto", "journal.proto", "memstore.proto"];
     println!("cargo:rerun-if-changed=etcd");
-    let descriptors = protox::compile(files, ["etcd"])?;
+    println!("cargo:rerun-if-changed=mainstem");
+    let descriptors = protox::compile(etcd.iter().chain(&tiers), ["etcd", "mainstem"])?;
     tonic_prost_build::configure()
         // Keys and values stay slices of what came from the socket.
         .bytes(".")

@@ -1,4 +1,5 @@
-//! The wire: etcd's v3 API as of 3.7, field by field, compiled from `proto/etcd/`.
+//! The wire: etcd's v3 API as of 3.7, field by field, compiled from `proto/etcd/`, and what the tiers say to each
+//! other across processes, from `proto/mainstem/`.
 //!
 //! Keys and values are `Bytes`: slices of the message that they came in.
 
@@ -30,4 +31,22 @@ pub mod v3lockpb {
 #[allow(unreachable_pub, clippy::all, clippy::restriction)]
 pub mod v3electionpb {
     tonic::include_proto!("v3electionpb");
+}
+
+/// Between the voters of a journal.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
+pub mod raft {
+    tonic::include_proto!("mainstem.raft.v1");
+}
+
+/// Between a journal and whoever appends to it or follows it.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
+pub mod journal {
+    tonic::include_proto!("mainstem.journal.v1");
+}
+
+/// Between a memstore and the frontends that read it.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
+pub mod memstore {
+    tonic::include_proto!("mainstem.memstore.v1");
 }

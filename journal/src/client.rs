@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::member::Member;
 use crate::origin::Origin;
 use crate::record::{Alarm, Append, LeaseId};
 use crate::revision::Revision;
@@ -48,6 +49,8 @@ pub struct Expired {
 pub struct Status {
     pub cluster: u64,
     pub node: u64,
+    /// In the order of their ids, as of `applied`. Only a cluster that is reached over the network has any.
+    pub members: Vec<Member>,
     pub leader: Option<u64>,
     pub term: u64,
     /// The last committed and applied position.

@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::{Append, KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write};
+use journal::{KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write};
 
-use crate::answer::Answered;
+use crate::answer::{Answered, Position};
 use crate::error::Error;
 use crate::quota::Effect;
 use crate::store::Store;
-use crate::write::{CONFLICTS_BEFORE_RESERVING, Landing};
+use crate::write::{Change, Draft, Drafted, Loss};
 
 mod reaper;
 
@@ -114,32 +114,9 @@ impl Store {
         Ok(self.journal().leases().await?)
     }
 
-    /// Appends the end of a lease until what it rests on holds still.
+    /// Ends a lease whatever is attached or detached meanwhile. `expired_in`: the term in which its time was over.
     async fn end_lease(&self, lease: LeaseId, expired_in: Option<u64>) -> Result<Answered<()>, Error> {
-        let mut origin = self.origin();
-        let mut conflicts = 0;
-        loop {
-            let (keys, at) = self.lease_keys(lease).await?;
-            let mut reads = vec![Read::Lease { lease, at }];
-            reads.extend(keys.iter().map(|key| Read::Keys { keys: KeyRange::Single(key.clone()), at }));
-            let writes = keys.into_iter().map(|key| Write::Delete { key }).collect();
-            let sysop = Some(SysOp::LeaseRevoke { lease, expired_in });
-            let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
-            match self.land(Append { origin, reads, writes, sysop, reserve }).await? {
-                Landing::Committed(at) => return Ok(Answered { answer: (), at }),
-                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
-                // Of a lease that was seen to end in a term that is over: the next leader says when it ends.
-                Landing::Conflict(_) if self.is_over(expired_in) => return Err(Error::LeaseNotFound),
-                // The barrier of the next look waits for what it lost against.
-                Landing::Conflict(_) => conflicts += 1,
-                Landing::Again => {}
-            }
-            origin.attempt += 1;
-        }
-    }
-
-    fn is_over(&self, expired_in: Option<u64>) -> bool {
-        expired_in.is_some_and(|term| self.journal().status().borrow().term != term)
+        self.land(&Ending { store: self, lease, expired_in }).await
     }
 
     /// The keys attached to a lease in all partitions, and the smallest revision at which that was so.
@@ -153,6 +130,47 @@ impl Store {
             all.extend(keys);
         }
         Ok((all, smallest))
+    }
+}
+
+/// The end of a lease.
+struct Ending<'a> {
+    store: &'a Store,
+    lease: LeaseId,
+    expired_in: Option<u64>,
+}
+
+impl Change for Ending<'_> {
+    type Basis = ();
+    type Answer = ();
+
+    async fn draft(&self) -> Result<Drafted<(), ()>, Error> {
+        let lease = self.lease;
+        let (keys, at) = self.store.lease_keys(lease).await?;
+        let mut reads = vec![Read::Lease { lease, at }];
+        reads.extend(keys.iter().map(|key| Read::Keys { keys: KeyRange::Single(key.clone()), at }));
+        let writes = keys.into_iter().map(|key| Write::Delete { key }).collect();
+        let sysop = Some(SysOp::LeaseRevoke { lease, expired_in: self.expired_in });
+        Ok(Drafted::Append { draft: Draft { reads, writes, sysop }, basis: () })
+    }
+
+    async fn lose(&self, (): &(), loss: Loss) -> Result<(), Error> {
+        match loss {
+            // Of a lease that was seen to end in a term that is over: the next leader says when it ends.
+            Loss::Conflict(_) if self.is_over() => Err(Error::LeaseNotFound),
+            // The barrier of the next look waits for what it lost against.
+            Loss::Conflict(_) => Ok(()),
+            Loss::LeaseNotFound(_) => Err(Error::LeaseNotFound),
+        }
+    }
+
+    fn answer(&self, (): (), _: Position) {}
+}
+
+impl Ending<'_> {
+    fn is_over(&self) -> bool {
+        let term = self.store.journal().status().borrow().term;
+        self.expired_in.is_some_and(|expired_in| expired_in != term)
     }
 }
 

@@ -1,39 +1,27 @@
-//! Writing: evaluate against what the partitions have, and append it unless that has changed.
+//! Writing: what is changed, told in operations and in answers.
 //!
-//!     read ─► evaluate ─► effects? ── yes ─► append ─► Committed ─► answer
-//!      ▲                    │ no               │
-//!      │                    ▼                  ├─ Conflict, TooOld: wait until it is applied, again
-//!      └───── barrier: read at its revision    └─ Unknown: ask for its fate, before anything else
-//!
-//! What is first read is what the partitions happen to have. A request that then has effects is right if nothing
-//! it read has changed, which the sequencer knows. One that has none, or is refused, may only have looked too
-//! early, so it looks again at a moment that a barrier proves to be current.
+//!     put ───────────────────────────┐ rests on nothing: one trip
+//!     put that reads ─┐              │
+//!     delete_range    ├─► Evaluated ─┼─► attempts ─► journal
+//!     txn ────────────┘              │
+//!     compact, change ───────────────┘
 
-use journal::{Append, KeyRange, LeaseId, Origin, Revision, SysOp, Write};
+use journal::{Revision, SysOp, Write};
 
-use crate::answer::{Answered, DeleteAnswer, OpAnswer, Position, PutAnswer, TxnAnswer};
-use crate::arrange::Fetch;
+use crate::answer::{Answered, DeleteAnswer, OpAnswer, PutAnswer, TxnAnswer};
 use crate::error::Error;
-use crate::evaluate::{Found, Outcome, Plan, Refused, choose, evaluate, looks_of_compares};
-use crate::operation::{Compact, DeleteRange, Put, Range, Txn};
+use crate::operation::{Compact, DeleteRange, Put, Txn};
 use crate::quota::Effect;
-use crate::routes::View;
 use crate::store::Store;
 
+mod attempts;
+mod evaluated;
 mod landing;
 
-pub(crate) use self::landing::Landing;
-
-/// Conflicts after which the footprint is held for the next attempt.
-pub(crate) const CONFLICTS_BEFORE_RESERVING: u32 = 3;
-
-/// What a write that reads is made of.
-#[derive(Clone, Copy)]
-enum Job<'a> {
-    Put(&'a Put),
-    DeleteRange(&'a DeleteRange),
-    Txn(&'a Txn),
-}
+use self::attempts::Blind;
+pub(crate) use self::attempts::{Change, Draft, Drafted};
+use self::evaluated::{Evaluated, Job};
+pub(crate) use self::landing::Loss;
 
 impl Store {
     /// # Errors
@@ -46,24 +34,15 @@ impl Store {
     /// One trip where it needs to know nothing.
     async fn put_now(&self, put: Put) -> Result<Answered<PutAnswer>, Error> {
         if put.reads() {
-            let Answered { answer, at } = self.run(Job::Put(&put)).await?;
+            let Answered { answer, at } = self.evaluate(Job::Put(&put)).await?;
             let OpAnswer::Put(answer) = answer.only() else { unreachable!("a put is answered by a put") };
             return Ok(Answered { answer, at });
         }
-        let mut origin = self.origin();
-        loop {
-            let Put { key, value, lease, .. } = put.clone();
-            let writes = vec![Write::Put { key, value, lease }];
-            let append = Append { origin, reads: Vec::new(), writes, sysop: None, reserve: false };
-            match self.land(append).await? {
-                Landing::Committed(at) => {
-                    let answer = PutAnswer { revision: at.revision, prev_kv: None };
-                    return Ok(Answered { answer, at });
-                }
-                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
-                Landing::Again | Landing::Conflict(_) => origin.attempt += 1,
-            }
-        }
+        let Put { key, value, lease, .. } = put;
+        let write = || Write::Put { key: key.clone(), value: value.clone(), lease };
+        let blind = Blind(|| Draft { writes: vec![write()], ..Draft::default() });
+        let Answered { at, .. } = self.land(&blind).await?;
+        Ok(Answered { answer: PutAnswer { revision: at.revision, prev_kv: None }, at })
     }
 
     /// # Errors
@@ -71,7 +50,7 @@ impl Store {
     pub async fn delete_range(&self, delete: &DeleteRange) -> Result<Answered<DeleteAnswer>, Error> {
         self.quota().admit(Effect::Changes)?;
         self.answer(async {
-            let Answered { answer, at } = self.run(Job::DeleteRange(delete)).await?;
+            let Answered { answer, at } = self.evaluate(Job::DeleteRange(delete)).await?;
             let OpAnswer::DeleteRange(answer) = answer.only() else {
                 unreachable!("a deletion is answered by a deletion")
             };
@@ -86,7 +65,7 @@ impl Store {
         if !txn.is_read_only() {
             self.quota().admit(if txn.puts() { Effect::Grows } else { Effect::Changes })?;
         }
-        self.answer(self.run(Job::Txn(txn))).await
+        self.answer(self.evaluate(Job::Txn(txn))).await
     }
 
     /// # Errors
@@ -121,143 +100,8 @@ impl Store {
         self.memstore().stats().total.compacted == Revision::ZERO
     }
 
-    /// Evaluates and appends, again and again, until something is certain.
-    async fn run(&self, job: Job<'_>) -> Result<Answered<TxnAnswer>, Error> {
-        let mut origin = self.origin();
-        let mut conflicts = 0;
-        let mut moment = self.first_moment(job).await?;
-        loop {
-            let (plan, outcome) = match self.evaluate(job, moment).await {
-                // What was current is compacted by now: there is something newer to read.
-                Err(Error::Compacted) => {
-                    moment = Some(self.barrier().await?);
-                    continue;
-                }
-                evaluated => evaluated?,
-            };
-            let outcome = match (outcome, moment) {
-                (Ok(outcome), _) if !outcome.writes.is_empty() => outcome,
-                (Ok(Outcome { answers, .. }), Some(at)) => {
-                    return Ok(Answered { answer: answers.settle(&plan, at.revision), at });
-                }
-                (Err(refused), Some(_)) => return Err(self.reason(refused).await?),
-                (_, None) => {
-                    moment = Some(self.barrier().await?);
-                    continue;
-                }
-            };
-            let Outcome { writes, footprint, answers } = outcome;
-            let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
-            let append = Append { origin, reads: footprint, writes, sysop: None, reserve };
-            match self.land(append).await? {
-                Landing::Committed(at) => {
-                    return Ok(Answered { answer: answers.settle(&plan, at.revision), at });
-                }
-                Landing::Conflict(wait) => {
-                    conflicts += 1;
-                    self.catch_up(&plan, wait).await?;
-                }
-                // A lease that the key had is ending and takes the key with it: then there is something new to read.
-                Landing::LeaseNotFound(lease) if !job.names(lease) => {
-                    tokio::time::sleep(landing::PENDING_PAUSE).await;
-                }
-                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
-                Landing::Again => {}
-            }
-            origin.attempt += 1;
-            moment = self.first_moment(job).await?;
-        }
-    }
-
-    /// `None` where it is worth trying what the partitions happen to have.
-    async fn first_moment(&self, job: Job<'_>) -> Result<Option<Position>, Error> {
-        let Job::Txn(txn) = job else { return Ok(None) };
-        if txn.is_serializable() {
-            return self.local(&KeyRange::all()).await.map(Some);
-        }
-        // A revision that was acknowledged as compacted must not be read any more, though it would harm nobody.
-        if txn.reads_past() || !txn.writes() {
-            return self.barrier().await.map(Some);
-        }
-        Ok(None)
-    }
-
-    /// Reads and evaluates. `Compacted` tells that the moment itself is compacted.
-    async fn evaluate<'a>(
-        &self,
-        job: Job<'a>,
-        moment: Option<Position>,
-    ) -> Result<(Plan<'a>, Result<Outcome, Refused>), Error> {
-        let view = moment.map_or(View::Latest, |at| View::At { revision: at.revision, lsn: at.lsn });
-        let plan = match job {
-            Job::Put(put) => Plan::of_put(put),
-            Job::DeleteRange(delete) => Plan::of_delete(delete),
-            Job::Txn(txn) => {
-                let mut found = Vec::with_capacity(txn.compares.len());
-                for look in looks_of_compares(txn) {
-                    found.push(self.find(&look.keys, Fetch::all(look.projection), view).await?);
-                }
-                choose(txn, &found, txn.reads_past() && self.never_compacted())
-            }
-        };
-        let mut found = Vec::with_capacity(plan.looks.len());
-        for look in &plan.looks {
-            found.push(self.find(&look.keys, Fetch::all(look.projection), view).await?);
-        }
-        let mut ranges = Vec::with_capacity(plan.ranges.len());
-        for range in &plan.ranges {
-            ranges.push(self.find_in_txn(range, moment).await?);
-        }
-        let outcome = evaluate(&plan, found, ranges);
-        Ok((plan, outcome))
-    }
-
-    async fn find(&self, keys: &KeyRange, fetch: Fetch, view: View) -> Result<Found, Error> {
-        Ok(self.shared.routes.find(keys, fetch, view).await?)
-    }
-
-    /// The inner error is the client's, who named the revision.
-    async fn find_in_txn(&self, range: &Range, at: Option<Position>) -> Result<Result<Found, Error>, Error> {
-        let Some(at) = at else {
-            return self.find(&range.keys, range.fetch(), View::Latest).await.map(Ok);
-        };
-        match self.find_range(range, at).await {
-            Err(error @ (Error::Compacted | Error::FutureRevision)) if range.past().is_some() => {
-                Ok(Err(error))
-            }
-            found => found.map(Ok),
-        }
-    }
-
-    /// Waits until what an append lost against can be read.
-    async fn catch_up(&self, plan: &Plan<'_>, wait: Revision) -> Result<(), Error> {
-        let reach = async {
-            for keys in plan.keys() {
-                self.shared.routes.reach(keys, wait).await?;
-            }
-            Ok(())
-        };
-        // What it lost against may itself be lost with its leader, and then that revision may be long in coming.
-        tokio::time::timeout(landing::CATCH_UP_MAX, reach).await.unwrap_or(Ok(()))
-    }
-
-    /// etcd looks at the lease of each put on its way to what it refuses.
-    async fn reason(&self, refused: Refused) -> Result<Error, Error> {
-        for lease in refused.leases {
-            if !self.is_leased(lease).await? {
-                return Ok(Error::LeaseNotFound);
-            }
-        }
-        Ok(refused.error)
-    }
-
-    async fn is_leased(&self, lease: LeaseId) -> Result<bool, Error> {
-        loop {
-            match self.shared.journal.lease(lease).await {
-                Ok(status) => return Ok(status.is_some()),
-                Err(error) => landing::ride_out(error).await?,
-            }
-        }
+    async fn evaluate(&self, job: Job<'_>) -> Result<Answered<TxnAnswer>, Error> {
+        self.land(&Evaluated { store: self, job }).await
     }
 
     /// Makes a change that is not one of keys, within the time that a request may take.
@@ -270,32 +114,6 @@ impl Store {
 
     /// Appends a change that is not one of keys and rests on nothing that was read.
     pub(crate) async fn sysop(&self, sysop: SysOp) -> Result<Answered<()>, Error> {
-        let mut origin = self.origin();
-        loop {
-            let sysop = Some(sysop.clone());
-            let append = Append { origin, reads: Vec::new(), writes: Vec::new(), sysop, reserve: false };
-            match self.land(append).await? {
-                Landing::Committed(at) => return Ok(Answered { answer: (), at }),
-                Landing::LeaseNotFound(_) => return Err(Error::LeaseNotFound),
-                Landing::Again | Landing::Conflict(_) => origin.attempt += 1,
-            }
-        }
-    }
-
-    /// Appends, and finds out what became of it.
-    pub(crate) async fn land(&self, append: Append) -> Result<Landing, Error> {
-        let origin: Origin = append.origin;
-        Landing::of(&self.shared.journal, origin, append).await
-    }
-}
-
-impl Job<'_> {
-    /// Whether the client named this lease.
-    fn names(self, lease: LeaseId) -> bool {
-        match self {
-            Job::Put(put) => put.lease == lease,
-            Job::DeleteRange(_) => false,
-            Job::Txn(txn) => txn.names(lease),
-        }
+        self.land(&Blind(|| Draft { sysop: Some(sysop.clone()), ..Draft::default() })).await
     }
 }

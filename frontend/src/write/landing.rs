@@ -18,23 +18,30 @@ pub(super) const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
 /// What became of it. Only `Committed` changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Landing {
+pub(super) enum Landing {
     Committed(Position),
-    /// Something that was read has changed: evaluate again once this revision is applied.
+    Lost(Loss),
+    /// It did not happen and never will.
+    Never,
+}
+
+/// What an append lost against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Something that was read has changed, and can be read anew once this revision is applied.
     Conflict(Revision),
     LeaseNotFound(LeaseId),
-    /// It did not happen and never will: evaluate again.
-    Again,
 }
 
 impl Landing {
-    pub(super) async fn of(journal: &Journal, origin: Origin, append: Append) -> Result<Landing, Error> {
+    pub(super) async fn of(journal: &Journal, append: Append) -> Result<Landing, Error> {
+        let origin = append.origin;
         match journal.append(append).await {
             Verdict::Committed { lsn, revision, term, attempt } => {
                 committed(origin, attempt, Position { lsn, revision, term })
             }
-            Verdict::Conflict { wait } | Verdict::TooOld { wait } => Ok(Landing::Conflict(wait)),
-            Verdict::LeaseNotFound(lease) => Ok(Landing::LeaseNotFound(lease)),
+            Verdict::Conflict { wait } | Verdict::TooOld { wait } => Ok(Landing::Lost(Loss::Conflict(wait))),
+            Verdict::LeaseNotFound(lease) => Ok(Landing::Lost(Loss::LeaseNotFound(lease))),
             Verdict::LeaseExists(_) => Err(Error::LeaseExists),
             Verdict::Compacted { .. } => Err(Error::Compacted),
             Verdict::FutureRevision { .. } => Err(Error::FutureRevision),
@@ -42,7 +49,7 @@ impl Landing {
             Verdict::TooLarge { .. } => Err(Error::RequestTooLarge),
             Verdict::NotLeader { .. } => {
                 tokio::time::sleep(LEADERLESS_PAUSE).await;
-                Ok(Landing::Again)
+                Ok(Landing::Never)
             }
             Verdict::Unknown => fate(journal, origin).await,
         }
@@ -57,7 +64,7 @@ async fn fate(journal: &Journal, origin: Origin) -> Result<Landing, Error> {
                 return committed(origin, attempt, Position { lsn, revision, term });
             }
             Ok(Fate::Pending) => tokio::time::sleep(PENDING_PAUSE).await,
-            Ok(Fate::Never) => return Ok(Landing::Again),
+            Ok(Fate::Never) => return Ok(Landing::Never),
             Ok(Fate::Expired) => return Err(Error::TimedOut),
             Err(error) => ride_out(error).await?,
         }

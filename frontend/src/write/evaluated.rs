@@ -1,0 +1,187 @@
+//! A change that reads first: evaluated against what the partitions have, and appended unless that has changed.
+//!
+//!     read ─► evaluate ─► effects? ── yes ─► a draft, whose footprint is what was read
+//!      ▲                    │ no, or refused
+//!      └───── barrier: read at its revision, and then that is the answer
+//!
+//! What is first read is what the partitions happen to have. A request that then has effects is right if nothing
+//! it read has changed, which the sequencer knows. One that has none, or is refused, may only have looked too
+//! early, so it looks again at a moment that a barrier proves to be current.
+
+use journal::{KeyRange, LeaseId, Revision};
+
+use super::attempts::{Change, Draft, Drafted};
+use super::landing::{CATCH_UP_MAX, Loss, PENDING_PAUSE, ride_out};
+use crate::answer::{Answered, Position, TxnAnswer};
+use crate::arrange::Fetch;
+use crate::error::Error;
+use crate::evaluate::{Answers, Found, Outcome, Plan, Refused, choose, evaluate, looks_of_compares};
+use crate::operation::{DeleteRange, Put, Range, Txn};
+use crate::routes::View;
+use crate::store::Store;
+
+/// What there is to evaluate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Job<'a> {
+    Put(&'a Put),
+    DeleteRange(&'a DeleteRange),
+    Txn(&'a Txn),
+}
+
+/// The change.
+pub(super) struct Evaluated<'a> {
+    pub(super) store: &'a Store,
+    pub(super) job: Job<'a>,
+}
+
+impl<'a> Change for Evaluated<'a> {
+    type Basis = (Plan<'a>, Answers);
+    type Answer = TxnAnswer;
+
+    async fn draft(&self) -> Result<Drafted<Self::Basis, TxnAnswer>, Error> {
+        let mut moment = self.first_moment().await?;
+        loop {
+            let (plan, outcome) = match self.evaluate(moment).await {
+                // What was current is compacted by now: there is something newer to read.
+                Err(Error::Compacted) => {
+                    moment = Some(self.store.barrier().await?);
+                    continue;
+                }
+                evaluated => evaluated?,
+            };
+            match (outcome, moment) {
+                (Ok(Outcome { writes, footprint: reads, answers }), _) if !writes.is_empty() => {
+                    return Ok(Drafted::Append {
+                        draft: Draft { reads, writes, sysop: None },
+                        basis: (plan, answers),
+                    });
+                }
+                (Ok(Outcome { answers, .. }), Some(at)) => {
+                    let answer = answers.settle(&plan, at.revision);
+                    return Ok(Drafted::Nothing(Answered { answer, at }));
+                }
+                (Err(refused), Some(_)) => return Err(self.reason(refused).await?),
+                (_, None) => moment = Some(self.store.barrier().await?),
+            }
+        }
+    }
+
+    async fn lose(&self, (plan, _): &Self::Basis, loss: Loss) -> Result<(), Error> {
+        match loss {
+            Loss::Conflict(wait) => self.catch_up(plan, wait).await,
+            // A lease that the key had is ending and takes the key with it: then there is something new to read.
+            Loss::LeaseNotFound(lease) if !self.job.names(lease) => {
+                tokio::time::sleep(PENDING_PAUSE).await;
+                Ok(())
+            }
+            Loss::LeaseNotFound(_) => Err(Error::LeaseNotFound),
+        }
+    }
+
+    fn answer(&self, (plan, answers): Self::Basis, at: Position) -> TxnAnswer {
+        answers.settle(&plan, at.revision)
+    }
+}
+
+impl<'a> Evaluated<'a> {
+    /// `None` where it is worth trying what the partitions happen to have.
+    async fn first_moment(&self) -> Result<Option<Position>, Error> {
+        let Job::Txn(txn) = self.job else { return Ok(None) };
+        if txn.is_serializable() {
+            return self.store.local(&KeyRange::all()).await.map(Some);
+        }
+        // A revision that was acknowledged as compacted must not be read any more, though it would harm nobody.
+        if txn.reads_past() || !txn.writes() {
+            return self.store.barrier().await.map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Reads and evaluates. `Compacted` tells that the moment itself is compacted.
+    async fn evaluate(
+        &self,
+        moment: Option<Position>,
+    ) -> Result<(Plan<'a>, Result<Outcome, Refused>), Error> {
+        let view = moment.map_or(View::Latest, |at| View::At { revision: at.revision, lsn: at.lsn });
+        let plan = match self.job {
+            Job::Put(put) => Plan::of_put(put),
+            Job::DeleteRange(delete) => Plan::of_delete(delete),
+            Job::Txn(txn) => {
+                let mut found = Vec::with_capacity(txn.compares.len());
+                for look in looks_of_compares(txn) {
+                    found.push(self.find(&look.keys, Fetch::all(look.projection), view).await?);
+                }
+                choose(txn, &found, txn.reads_past() && self.store.never_compacted())
+            }
+        };
+        let mut found = Vec::with_capacity(plan.looks.len());
+        for look in &plan.looks {
+            found.push(self.find(&look.keys, Fetch::all(look.projection), view).await?);
+        }
+        let mut ranges = Vec::with_capacity(plan.ranges.len());
+        for range in &plan.ranges {
+            ranges.push(self.find_in_txn(range, moment).await?);
+        }
+        let outcome = evaluate(&plan, found, ranges);
+        Ok((plan, outcome))
+    }
+
+    async fn find(&self, keys: &KeyRange, fetch: Fetch, view: View) -> Result<Found, Error> {
+        Ok(self.store.shared.routes.find(keys, fetch, view).await?)
+    }
+
+    /// The inner error is the client's, who named the revision.
+    async fn find_in_txn(&self, range: &Range, at: Option<Position>) -> Result<Result<Found, Error>, Error> {
+        let Some(at) = at else {
+            return self.find(&range.keys, range.fetch(), View::Latest).await.map(Ok);
+        };
+        match self.store.find_range(range, at).await {
+            Err(error @ (Error::Compacted | Error::FutureRevision)) if range.past().is_some() => {
+                Ok(Err(error))
+            }
+            found => found.map(Ok),
+        }
+    }
+
+    /// Waits until what an append lost against can be read.
+    async fn catch_up(&self, plan: &Plan<'_>, wait: Revision) -> Result<(), Error> {
+        let reach = async {
+            for keys in plan.keys() {
+                self.store.shared.routes.reach(keys, wait).await?;
+            }
+            Ok(())
+        };
+        // What it lost against may itself be lost with its leader, and then that revision may be long in coming.
+        tokio::time::timeout(CATCH_UP_MAX, reach).await.unwrap_or(Ok(()))
+    }
+
+    /// etcd looks at the lease of each put on its way to what it refuses.
+    async fn reason(&self, refused: Refused) -> Result<Error, Error> {
+        for lease in refused.leases {
+            if !self.is_leased(lease).await? {
+                return Ok(Error::LeaseNotFound);
+            }
+        }
+        Ok(refused.error)
+    }
+
+    async fn is_leased(&self, lease: LeaseId) -> Result<bool, Error> {
+        loop {
+            match self.store.shared.journal.lease(lease).await {
+                Ok(status) => return Ok(status.is_some()),
+                Err(error) => ride_out(error).await?,
+            }
+        }
+    }
+}
+
+impl Job<'_> {
+    /// Whether the client named this lease.
+    fn names(self, lease: LeaseId) -> bool {
+        match self {
+            Job::Put(put) => put.lease == lease,
+            Job::DeleteRange(_) => false,
+            Job::Txn(txn) => txn.names(lease),
+        }
+    }
+}

@@ -9,6 +9,8 @@
 
 mod merge;
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -195,18 +197,10 @@ impl Session {
         let Some(&(id, part)) = self.owners.get(&key) else { return };
         let watcher = self.watchers.get_mut(&id).expect("owners name watchers");
         watcher.merge.push(part, events, upto);
-        let whole = watcher.merge.take();
+        self.answers.extend(watcher.tell(id, &self.store));
         if let Some(held) = watcher.merge.held_upto() {
             watcher.ask(&mut self.stream, held);
         }
-        if whole.is_empty() {
-            return;
-        }
-        watcher.spoke = true;
-        // Not the last event's: who catches up learns how far that brought it, as from etcd.
-        let (revision, prev_kv, fragment) = (watcher.merge.told(), watcher.prev_kv, watcher.fragment);
-        self.store.told(revision);
-        self.answers.push_back(Answer::Events { id, revision, events: whole, prev_kv, fragment });
     }
 
     fn begin(&mut self, create: &Create, from: Revision) -> Result<Vec<WatcherKey>, Revision> {
@@ -254,6 +248,26 @@ impl Session {
 }
 
 impl Watcher {
+    /// What is whole by now.
+    fn tell(&mut self, id: i64, store: &Store) -> Option<Answer> {
+        let events = self.merge.take();
+        if events.is_empty() {
+            return None;
+        }
+        self.spoke = true;
+        // Not the last event's: who catches up learns how far that brought it, as from etcd.
+        let revision = self.merge.told();
+        store.told(revision);
+        Some(Answer::Events { id, revision, events, prev_kv: self.prev_kv, fragment: self.fragment })
+    }
+
+    /// Looks how far its parts have come. One for which nothing happens doesn't say so by itself.
+    fn look(&mut self, stream: &WatchStream) {
+        for (part, key) in self.parts.iter().enumerate() {
+            self.merge.push(part, Vec::new(), stream.told(*key));
+        }
+    }
+
     /// Asks those of its parts that were not told of everything up to `upto` to say when they were.
     fn ask(&self, stream: &mut WatchStream, upto: Revision) {
         for (part, key) in self.parts.iter().enumerate() {

@@ -22,16 +22,16 @@ impl Session {
 
     /// The regular notification of those watchers that asked for it and were silent since the last round.
     pub fn notify_progress(&mut self) {
-        let mut notices = Vec::new();
         for (id, watcher) in &mut self.watchers {
+            watcher.look(&self.stream);
+            self.answers.extend(watcher.tell(*id, &self.store));
             let silent = !std::mem::take(&mut watcher.spoke);
-            let told = watcher.parts.iter().map(|key| self.stream.told(*key)).min().unwrap_or_default();
-            let caught_up = told >= watcher.from && watcher.merge.held_upto().is_none();
+            let revision = watcher.merge.told();
+            let caught_up = watcher.from <= revision && watcher.merge.held_upto().is_none();
             if watcher.progress_notify && silent && caught_up {
-                notices.push(Answer::Progress { id: Some(*id), revision: told });
+                self.answers.push_back(Answer::Progress { id: Some(*id), revision });
             }
         }
-        self.answers.extend(notices);
     }
 
     pub(super) fn answer_progress(&mut self) {

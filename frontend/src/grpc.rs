@@ -10,6 +10,7 @@ mod guard;
 mod health;
 mod kv;
 pub(crate) mod method;
+mod received;
 mod unary;
 
 use std::convert::Infallible;
@@ -24,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 pub(crate) use self::body::Body;
-use self::body::Received;
 pub(crate) use self::call::Call;
 use self::guard::Guard;
 use self::method::{Kind, MethodId, split};
+use self::received::Received;
 use self::unary::Unary;
 use crate::metrics::rpc::RpcCounters;
 
@@ -50,7 +51,8 @@ pub(crate) enum Answer {
     Streamed(Response<tonic::body::Body>),
 }
 
-trait Service: Send + Sync {
+/// Answers the calls of one of gRPC's services.
+pub(crate) trait Service: Send + Sync {
     fn call(&self, context: Context, request: Request<Incoming>) -> BoxFuture<Answer>;
 }
 
@@ -76,15 +78,7 @@ impl Services {
     /// Any other service, as tonic generates its server.
     pub(crate) fn with<S>(mut self, name: &'static str, server: S) -> Services
     where
-        S: tower_service::Service<
-                Request<Received>,
-                Response = Response<tonic::body::Body>,
-                Error = Infallible,
-                Future = BoxFuture<Result<Response<tonic::body::Body>, Infallible>>,
-            > + Clone
-            + Send
-            + Sync
-            + 'static,
+        Generated<S>: Service + 'static,
     {
         self.services.push((name, Box::new(Generated(server))));
         self
@@ -96,7 +90,7 @@ impl Services {
 }
 
 /// A server that tonic generated.
-struct Generated<S>(S);
+pub(crate) struct Generated<S>(S);
 
 impl<S> Service for Generated<S>
 where

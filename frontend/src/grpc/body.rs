@@ -1,4 +1,4 @@
-//! What is sent back, and what comes in.
+//! What is sent back.
 //!
 //! A unary answer is one piece of bytes and its trailers. A stream is whatever a service yields; it is counted as
 //! it goes by, and it ends with a clear cause when the program stops: a client then resumes elsewhere at once
@@ -6,19 +6,17 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
 use super::frames::Frames;
 use super::guard::Guard;
-use super::method::MethodId;
-use crate::metrics::rpc::{Code, RpcCounters};
+use crate::metrics::rpc::Code;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -147,65 +145,4 @@ impl Stream {
 /// The code that headers or trailers tell.
 pub(crate) fn code(headers: &HeaderMap) -> Code {
     headers.get(GRPC_STATUS).map_or(Code::OK, |code| Code::parse(code.as_bytes()))
-}
-
-/// A request's body on its way to a service that tonic generated: counted, and cut off where a message is larger
-/// than allowed, before any of that message is kept.
-pub(crate) struct Received {
-    inner: Incoming,
-    frames: Frames,
-    method: MethodId,
-    counters: Arc<RpcCounters>,
-    message_bytes_max: usize,
-}
-
-impl Received {
-    pub(crate) fn new(
-        inner: Incoming,
-        method: MethodId,
-        counters: Arc<RpcCounters>,
-        message_bytes_max: usize,
-    ) -> Received {
-        Received { inner, frames: Frames::default(), method, counters, message_bytes_max }
-    }
-
-    fn pass(&mut self, data: &[u8]) -> Result<(), Status> {
-        let (counters, method, bytes_max) = (&self.counters, self.method, self.message_bytes_max);
-        self.frames.pass(data, |bytes| {
-            counters.received(method, bytes);
-            fits(bytes, bytes_max)
-        })
-    }
-}
-
-impl HttpBody for Received {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
-        Poll::Ready(frame.map(|frame| {
-            let frame = frame.map_err(|error| Status::from_error(Box::new(error)))?;
-            if let Some(data) = frame.data_ref() {
-                self.pass(data)?;
-            }
-            Ok(frame)
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-}
-
-/// Refuses a message above the limit in grpc's own words, which clients know.
-pub(crate) fn fits(bytes: usize, bytes_max: usize) -> Result<(), Status> {
-    if bytes <= bytes_max {
-        return Ok(());
-    }
-    let text = format!("grpc: received message larger than max ({bytes} vs. {bytes_max})");
-    Err(Status::resource_exhausted(text))
 }

@@ -14,9 +14,10 @@ use prost::Message;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use super::body::{Body, fits};
+use super::body::Body;
 use super::frames::{PREFIX_BYTES, length};
 use super::method::MethodId;
+use super::received::fits;
 use crate::metrics::rpc::RpcCounters;
 
 /// What a unary call needs to know besides its message.

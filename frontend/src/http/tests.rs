@@ -36,25 +36,56 @@ fn request(method: Method, path: &str) -> Request<()> {
     Request::builder().method(method).uri(path).body(()).expect("the request is well formed")
 }
 
+/// The status with the headers, and the body.
 #[allow(clippy::needless_pass_by_value)]
-fn check(http: Http, request: Request<()>, expected: Expect) {
+fn told(http: Http, request: Request<()>) -> (Vec<String>, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let text = runtime.block_on(async {
+    runtime.block_on(async {
         let response = Arc::new(http).answer(&request).await;
-        let mut lines = vec![response.status().as_str().to_owned()];
+        let mut head = vec![response.status().as_str().to_owned()];
         for name in ["allow", "content-type", "x-content-type-options", "access-control-allow-origin"] {
             let value = response.headers().get(name).map(|value| value.to_str().expect("it is text"));
-            lines.extend(value.map(|value| format!("{name}: {value}")));
+            head.extend(value.map(|value| format!("{name}: {value}")));
         }
         let body = response.into_body().collect().await.expect("the body has no errors").to_bytes();
-        lines.push(String::from_utf8(body.to_vec()).expect("the body is text"));
-        lines.join("\n")
-    });
-    expected.assert_eq(&text);
+        (head, String::from_utf8(body.to_vec()).expect("the body is text"))
+    })
 }
 
+fn check(http: Http, request: Request<()>, expected: Expect) {
+    let (head, body) = told(http, request);
+    expected.assert_eq(&format!("{}\n{body}", head.join("\n")));
+}
+
+/// Without the headers, which are told once: `headers_are_those_of_gos_pages`.
 fn get(http: Http, path: &str, expected: Expect) {
-    check(http, request(Method::GET, path), expected);
+    let (head, body) = told(http, request(Method::GET, path));
+    expected.assert_eq(&format!("{}\n{body}", head[0]));
+}
+
+#[test]
+fn headers_are_those_of_gos_pages() {
+    let cases = [
+        (http(well(), Ok(())), "/version"),
+        (http(well(), Ok(())), "/health"),
+        (alarmed(Alarm::NoSpace), "/health"),
+        (http(well(), Ok(())), "/livez"),
+        (alarmed(Alarm::Corrupt), "/readyz"),
+        (http(well(), Ok(())), "/nope"),
+    ];
+    let line = |(http, path): (Http, &str)| {
+        let (head, _) = told(http, request(Method::GET, path));
+        format!("{path}: {}\n", head.join(", "))
+    };
+    expect![[r#"
+        /version: 200, content-type: application/json, access-control-allow-origin: *
+        /health: 200, content-type: text/plain; charset=utf-8, access-control-allow-origin: *
+        /health: 503, content-type: text/plain; charset=utf-8, x-content-type-options: nosniff, access-control-allow-origin: *
+        /livez: 200, content-type: text/plain; charset=utf-8, x-content-type-options: nosniff, access-control-allow-origin: *
+        /readyz: 503, content-type: text/plain; charset=utf-8, x-content-type-options: nosniff, access-control-allow-origin: *
+        /nope: 404, content-type: text/plain; charset=utf-8, x-content-type-options: nosniff, access-control-allow-origin: *
+    "#]]
+    .assert_eq(&cases.map(line).concat());
 }
 
 #[test]
@@ -64,8 +95,6 @@ fn versions_are_etcds() {
         "/version",
         expect![[r#"
         200
-        content-type: application/json
-        access-control-allow-origin: *
         {"etcdserver":"3.6.16","etcdcluster":"3.6.0","storage":"3.6.0"}"#]],
     );
 }
@@ -77,8 +106,6 @@ fn health_is_a_string() {
         "/health",
         expect![[r#"
         200
-        content-type: text/plain; charset=utf-8
-        access-control-allow-origin: *
         {"health":"true","reason":""}"#]],
     );
 }
@@ -90,9 +117,6 @@ fn an_alarm_is_told_unless_excluded() {
         "/health",
         expect![[r#"
         503
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         {"health":"false","reason":"ALARM NOSPACE"}
     "#]],
     );
@@ -101,8 +125,6 @@ fn an_alarm_is_told_unless_excluded() {
         "/health?exclude=NOSPACE",
         expect![[r#"
         200
-        content-type: text/plain; charset=utf-8
-        access-control-allow-origin: *
         {"health":"true","reason":""}"#]],
     );
 }
@@ -114,9 +136,6 @@ fn a_leader_is_needed_unless_a_stale_read_will_do() {
         "/health",
         expect![[r#"
         503
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         {"health":"false","reason":"RAFT NO LEADER"}
     "#]],
     );
@@ -125,8 +144,6 @@ fn a_leader_is_needed_unless_a_stale_read_will_do() {
         "/health?serializable=true",
         expect![[r#"
         200
-        content-type: text/plain; charset=utf-8
-        access-control-allow-origin: *
         {"health":"true","reason":""}"#]],
     );
 }
@@ -138,9 +155,6 @@ fn a_read_that_fails_is_told_with_its_reason() {
         "/health",
         expect![[r#"
         503
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         {"health":"false","reason":"RANGE ERROR:no \"luck\""}
     "#]],
     );
@@ -153,9 +167,6 @@ fn a_probe_that_goes_well_says_little() {
         "/livez",
         expect![[r#"
         200
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         ok
     "#]],
     );
@@ -164,9 +175,6 @@ fn a_probe_that_goes_well_says_little() {
         "/readyz?exclude=data_corruption&verbose",
         expect![[r#"
         200
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         [+]serializable_read ok
         [+]linearizable_read ok
         [+]non_learner ok
@@ -182,9 +190,6 @@ fn a_full_store_is_ready_and_a_corrupt_one_is_not() {
         "/readyz",
         expect![[r#"
         200
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         ok
     "#]],
     );
@@ -193,9 +198,6 @@ fn a_full_store_is_ready_and_a_corrupt_one_is_not() {
         "/readyz",
         expect![[r#"
         503
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         [-]data_corruption failed: alarm activated: CORRUPT
         [+]serializable_read ok
         [+]linearizable_read ok
@@ -212,9 +214,6 @@ fn one_check_can_be_asked_for() {
         "/readyz/non_learner?verbose",
         expect![[r#"
         200
-        content-type: text/plain; charset=utf-8
-        x-content-type-options: nosniff
-        access-control-allow-origin: *
         [+]non_learner ok
         ok
     "#]],
@@ -229,9 +228,6 @@ fn other_paths_are_not_found() {
             path,
             expect![[r#"
             404
-            content-type: text/plain; charset=utf-8
-            x-content-type-options: nosniff
-            access-control-allow-origin: *
             404 page not found
         "#]],
         );

@@ -13,31 +13,15 @@ use journal::{Entry, SysOp};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Change;
+use crate::feed::Entries;
 use crate::frontier::Applied;
 use crate::replica::Replica;
 use crate::watch::Wakes;
 use crate::work::{SnapshotDue, Work};
 
-/// Where entries come from.
-pub(crate) enum Source {
-    Journal(journal::Tail),
-    #[cfg(test)]
-    Fed(crate::node::fed::FedTail),
-}
-
-impl Source {
-    async fn next(&mut self) -> Result<Vec<Entry>, journal::Error> {
-        match self {
-            Source::Journal(tail) => tail.next().await,
-            #[cfg(test)]
-            Source::Fed(tail) => tail.next().await,
-        }
-    }
-}
-
 /// The follower of all partitions of this process.
 pub(crate) struct Follower {
-    source: Source,
+    entries: Entries,
     replicas: Arc<[Replica]>,
     work: Arc<Work>,
     due: SnapshotDue,
@@ -49,9 +33,9 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// The replicas stand at one position, and `source` begins behind it.
+    /// The replicas stand at one position, and `entries` begin behind it.
     pub(crate) fn new(
-        source: Source,
+        entries: Entries,
         replicas: Arc<[Replica]>,
         work: Arc<Work>,
         due: SnapshotDue,
@@ -59,7 +43,7 @@ impl Follower {
         let applied = replicas.first().expect("there is at least one partition").frontier.applied();
         let same = replicas.iter().all(|replica| replica.frontier.applied() == applied);
         assert!(same, "all partitions start at the same position");
-        Follower { source, replicas, work, due, applied, changes: Vec::new(), wakes: Wakes::default() }
+        Follower { entries, replicas, work, due, applied, changes: Vec::new(), wakes: Wakes::default() }
     }
 
     /// Applies until it is cancelled, or until entries cannot be had.
@@ -68,7 +52,7 @@ impl Follower {
             let entries = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
-                entries = self.source.next() => entries?,
+                entries = self.entries.next() => entries?,
             };
             for entry in &entries {
                 self.apply(entry);

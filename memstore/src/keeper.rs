@@ -11,14 +11,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use journal::{Append, Clock, Journal, Lsn, Origin, Revision, SysOp, Verdict};
+use journal::{Lsn, Revision, SysOp};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::replica::Replica;
 use crate::snapshot::{Folder, Header, Sink, Summary};
 use crate::work::{SnapshotDue, Work};
@@ -27,27 +26,13 @@ use crate::work::{SnapshotDue, Work};
 const STEP_VERSIONS: usize = 1_024;
 /// Versions copied at once for a snapshot, under the partition's read lock.
 const CHUNK_VERSIONS: usize = 512;
-/// How long the journal may take to store a mark. The next snapshot brings the next one.
-const MARK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where snapshots go and who is told of them.
 pub(crate) struct Snapshots {
     pub(crate) folder: Arc<Folder>,
-    pub(crate) journal: Marker,
+    pub(crate) feed: Feed,
     pub(crate) cluster: u64,
     pub(crate) due: SnapshotDue,
-}
-
-/// Who stores marks.
-pub(crate) enum Marker {
-    Journal {
-        journal: Journal,
-        clock: Arc<dyn Clock>,
-        process: u64,
-        seq: Arc<AtomicU64>,
-    },
-    #[cfg(test)]
-    Fed(Arc<crate::node::fed::FedJournal>),
 }
 
 /// The keeper of all partitions of this process.
@@ -158,7 +143,7 @@ impl Keeper {
             }
         };
         for (header, summary) in older {
-            snapshots.journal.mark(mark(header, *summary)).await;
+            snapshots.feed.mark(mark(header, *summary)).await;
         }
     }
 }
@@ -198,34 +183,10 @@ fn mark(header: &Header, summary: Summary) -> SysOp {
     }
 }
 
-impl Marker {
-    /// Stores a mark, or leaves it at that: the next snapshot brings one that says more.
-    async fn mark(&self, mark: SysOp) {
-        match self {
-            Marker::Journal { journal, clock, process, seq } => {
-                let seq = seq.fetch_add(1, Ordering::Relaxed) + 1;
-                let origin = Origin { frontend: *process, seq, attempt: 0 };
-                let append =
-                    Append { origin, reads: vec![], writes: vec![], sysop: Some(mark), reserve: false };
-                let patience = clock.until(clock.now() + MARK_PATIENCE);
-                tokio::select! {
-                    verdict = journal.append(append) => match verdict {
-                        Verdict::Committed { .. } => debug!("the journal knows of the snapshot"),
-                        verdict => warn!(?verdict, "the journal did not take the mark of a snapshot"),
-                    },
-                    () = patience => warn!("the journal did not answer to the mark of a snapshot"),
-                }
-            }
-            #[cfg(test)]
-            Marker::Fed(journal) => journal.mark(mark),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use journal::{Batch, LeaseId, Record, Write};
+    use journal::{Batch, LeaseId, Origin, Record, Write};
 
     use super::*;
     use crate::frontier::Applied;

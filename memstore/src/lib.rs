@@ -5,6 +5,7 @@ mod compaction;
 mod counting;
 mod error;
 mod event;
+mod feed;
 mod follower;
 mod frontier;
 mod hash_kv;

@@ -5,8 +5,6 @@
 //! It runs on a thread of its own, named "memstore": the follower and the keeper take turns there. Readers and
 //! watchers work on the threads of whoever asks.
 
-#[cfg(test)]
-pub(crate) mod fed;
 mod restart;
 mod run;
 #[cfg(test)]
@@ -21,9 +19,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use self::restart::{Start, load};
-use self::run::{Feed, Run};
+use self::run::Run;
 use crate::client::Memstore;
 use crate::error::Error;
+use crate::feed::Feed;
 use crate::partition_id::PartitionRange;
 use crate::replica::Replica;
 use crate::snapshot::Folder;

@@ -1,34 +1,20 @@
 //! What runs on a memstore's thread, from its start to its end.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use journal::{Clock, Journal, Lsn};
+use journal::Lsn;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::restart::{Start, load};
 use crate::error::Error;
-use crate::follower::{Follower, Source};
-use crate::keeper::{Keeper, Marker, Snapshots};
+use crate::feed::Feed;
+use crate::follower::Follower;
+use crate::keeper::{Keeper, Snapshots};
 use crate::replica::Replica;
 use crate::snapshot::Folder;
 use crate::watch::Wakes;
 use crate::work::{SnapshotDue, Work};
-
-/// The journal as a memstore needs it.
-pub(crate) enum Feed {
-    Journal {
-        journal: Journal,
-        clock: Arc<dyn Clock>,
-        /// Names this process to the journal.
-        process: u64,
-        /// Counts what it appends.
-        seq: Arc<AtomicU64>,
-    },
-    #[cfg(test)]
-    Fed(Arc<super::fed::FedJournal>),
-}
 
 /// Everything that a memstore's thread holds.
 pub(crate) struct Run {
@@ -76,8 +62,8 @@ impl Run {
         let idle = CancellationToken::new();
         let keeper = tokio::spawn(keeper.run(idle.clone()));
         let from = self.replicas[0].frontier.applied().lsn.next();
-        let source = self.feed.open(from);
-        let follower = Follower::new(source, self.replicas.clone(), work, self.due);
+        let entries = self.feed.entries(from);
+        let follower = Follower::new(entries, self.replicas.clone(), work, self.due);
         let stopped = match follower.run(self.cancel.clone()).await {
             Ok(()) => Stopped::Asked,
             Err(journal::Error::Trimmed { first }) => Stopped::Trimmed { first },
@@ -109,33 +95,12 @@ impl Run {
 
     fn snapshots(&self) -> Option<Snapshots> {
         let folder = self.folder.clone()?;
-        Some(Snapshots { folder, journal: self.feed.marker(), cluster: self.cluster, due: self.due })
+        Some(Snapshots { folder, feed: self.feed.clone(), cluster: self.cluster, due: self.due })
     }
 }
 
 fn stops(error: &Error) {
     error!(%error, "the memstore stops");
-}
-
-impl Feed {
-    fn open(&self, from: Lsn) -> Source {
-        match self {
-            Feed::Journal { journal, .. } => Source::Journal(journal.tail(from)),
-            #[cfg(test)]
-            Feed::Fed(journal) => Source::Fed(journal.tail(from)),
-        }
-    }
-
-    fn marker(&self) -> Marker {
-        match self {
-            Feed::Journal { journal, clock, process, seq } => {
-                let (journal, clock, seq) = (journal.clone(), clock.clone(), seq.clone());
-                Marker::Journal { journal, clock, process: *process, seq }
-            }
-            #[cfg(test)]
-            Feed::Fed(journal) => Marker::Fed(journal.clone()),
-        }
-    }
 }
 
 /// Tells everyone that nothing will be applied any more.

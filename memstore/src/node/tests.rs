@@ -8,11 +8,11 @@ use journal::{KeyRange, LeaseId, Lsn, Revision, SysOp, Write};
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-use super::fed::FedJournal;
-use super::run::Feed;
 use super::{Config, Node};
 use crate::error::Error;
 use crate::event::Change;
+use crate::feed::Feed;
+use crate::feed::fed::FedJournal;
 use crate::key_value::Version;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::replica::Replica;

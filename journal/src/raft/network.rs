@@ -1,7 +1,7 @@
 //! How the voters of a cluster reach each other.
 //!
 //!     Alone    one voter: there is nobody to reach
-//!     Local    voters in one process, over links that a test can cut and slow down
+//!     Local    voters in one process, over links that a test can cut, slow down and make lose messages
 //!
 //! Over the wire comes with clusters of many processes. Appends are pipelined: the next leaves before the one
 //! before it is answered.
@@ -67,6 +67,23 @@ struct Links {
     /// From, to.
     cut: BTreeSet<(u64, u64)>,
     delay: Duration,
+    loss: Option<Loss>,
+}
+
+/// Single messages that get lost, by chance.
+struct Loss {
+    /// One of so many.
+    one_in: u64,
+    dice: u64,
+}
+
+impl Loss {
+    fn strikes(&mut self) -> bool {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice.is_multiple_of(self.one_in)
+    }
 }
 
 #[cfg(test)]
@@ -81,9 +98,17 @@ impl Hub {
         self.links.lock().cut.extend(pairs);
     }
 
-    /// Every link works again.
+    /// From here on one message of `one_in` is lost: a question, or the answer of one that was heard. Behind a lost
+    /// message of a stream nothing else of it arrives, as of a connection that was reset.
+    pub(crate) fn lose(&self, one_in: u64, seed: u64) {
+        self.links.lock().loss = Some(Loss { one_in, dice: seed | 1 });
+    }
+
+    /// Every link works again, and loses nothing.
     pub(crate) fn heal(&self) {
-        self.links.lock().cut.clear();
+        let mut links = self.links.lock();
+        links.cut.clear();
+        links.loss = None;
     }
 
     /// How long every message travels.
@@ -93,8 +118,10 @@ impl Hub {
 }
 
 impl Hub {
-    fn is_cut(&self, from: u64, to: u64) -> bool {
-        self.links.lock().cut.contains(&(from, to))
+    /// Whether the message that is under way does not arrive. To be asked once for each.
+    fn loses(&self, from: u64, to: u64) -> bool {
+        let mut links = self.links.lock();
+        links.cut.contains(&(from, to)) || links.loss.as_mut().is_some_and(Loss::strikes)
     }
 
     fn travel(&self) -> Option<Wait> {
@@ -130,8 +157,8 @@ impl Link {
         if let Some(travel) = hub.travel() {
             travel.await;
         }
-        if hub.is_cut(*node, self.target) {
-            return Err(unreachable("the link is cut"));
+        if hub.loses(*node, self.target) {
+            return Err(unreachable("the message is lost"));
         }
         let raft = hub.links.lock().nodes.get(&self.target).cloned();
         Ok((raft.ok_or_else(|| unreachable("the node is down"))?, hub, *node))
@@ -147,7 +174,7 @@ impl Link {
         if let Some(travel) = hub.travel() {
             travel.await;
         }
-        if hub.is_cut(self.target, node) { Err(unreachable("the link is cut")) } else { Ok(answer) }
+        if hub.loses(self.target, node) { Err(unreachable("the message is lost")) } else { Ok(answer) }
     }
 }
 
@@ -186,8 +213,8 @@ impl RaftNetworkV2<Types> for Link {
             let target = self.target;
             let sent = Sent { input, hub: hub.clone(), from: node, to: target, travelling: None };
             let answers = raft.stream_append(sent).map(move |answer| {
-                if hub.is_cut(target, node) {
-                    return Err(unreachable("the link is cut").into());
+                if hub.loses(target, node) {
+                    return Err(unreachable("the message is lost").into());
                 }
                 answer.map_err(|fatal| unreachable(&fatal.to_string()).into())
             });
@@ -231,7 +258,7 @@ impl RaftNetworkV2<Types> for Link {
     }
 }
 
-/// Requests on their way. The stream ends where the link is cut.
+/// Requests on their way. The stream ends where one is lost.
 struct Sent<S> {
     input: S,
     hub: Hub,
@@ -248,12 +275,12 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Sent<S> {
             let request = ready!(Pin::new(&mut self.input).poll_next(context));
             match (request, self.hub.travel()) {
                 (Some(request), Some(travel)) => self.travelling = Some((request, travel)),
-                (request, _) => return Poll::Ready(request.filter(|_| !self.hub.is_cut(self.from, self.to))),
+                (request, _) => return Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to))),
             }
         }
         let (_, travel) = self.travelling.as_mut().expect("set just before");
         ready!(travel.as_mut().poll(context));
         let request = self.travelling.take().map(|(request, _)| request);
-        Poll::Ready(request.filter(|_| !self.hub.is_cut(self.from, self.to)))
+        Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to)))
     }
 }

@@ -136,7 +136,7 @@ impl Batch {
 }
 
 /// A committed position as the memstores see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub lsn: Lsn,
     pub term: u64,

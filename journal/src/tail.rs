@@ -32,6 +32,9 @@ pub(crate) trait Archive: Send + Sync {
 struct Recent {
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Nothing before it may be read any more: where a snapshot was put in the place of the log, the archive may
+    /// still have entries there that were never committed.
+    first: Lsn,
 }
 
 struct Shared {
@@ -52,7 +55,7 @@ pub(crate) struct TailSource {
 impl TailSource {
     /// Nothing before `tail` is in memory. Keeps about `recent_bytes_max` of the newest entries there.
     pub(crate) fn new(archive: Arc<dyn Archive>, tail: Lsn, recent_bytes_max: usize) -> TailSource {
-        let recent = RwLock::new(Recent { entries: VecDeque::new(), bytes: 0 });
+        let recent = RwLock::new(Recent { entries: VecDeque::new(), bytes: 0, first: Lsn(1) });
         let (tail, _) = watch::channel(tail);
         let closed = AtomicBool::new(false);
         TailSource { shared: Arc::new(Shared { recent, archive, tail, recent_bytes_max, closed }) }
@@ -77,10 +80,15 @@ impl TailSource {
         self.shared.tail.send_replace(tail);
     }
 
-    /// Goes on behind a snapshot: what is before `tail` is not in memory, and perhaps nowhere on this node.
+    /// Goes on behind a snapshot: what is before `tail` is trimmed, for everybody.
     pub(crate) fn skip_to(&self, tail: Lsn) {
-        *self.shared.recent.write() = Recent { entries: VecDeque::new(), bytes: 0 };
+        *self.shared.recent.write() = Recent { entries: VecDeque::new(), bytes: 0, first: tail };
         self.shared.tail.send_replace(tail);
+    }
+
+    /// The first position that may be read, as far as the archive still has it.
+    pub(crate) fn first(&self) -> Lsn {
+        self.shared.recent.read().first
     }
 
     /// Nothing more will be published.
@@ -97,13 +105,6 @@ impl TailSource {
     /// A reader that begins at `from`.
     pub(crate) fn open(&self, from: Lsn) -> Tail {
         Tail { next: from.max(Lsn(1)), moved: self.shared.tail.subscribe(), shared: self.shared.clone() }
-    }
-}
-
-impl Shared {
-    /// Where a part that begins at `from` ends, at the latest.
-    fn part_end(&self, from: Lsn) -> Lsn {
-        Lsn(from.0 + PART_ENTRIES_MAX as u64).min(*self.tail.borrow())
     }
 }
 
@@ -145,12 +146,11 @@ impl Tail {
         let next = self.next;
         let closed = || self.shared.closed.load(Ordering::Acquire);
         let tail = self.moved.wait_for(|tail| next < *tail || closed()).await.map(|tail| *tail);
-        if !tail.is_ok_and(|tail| next < tail) {
-            return Err(Error::Closed);
-        }
-        let entries = match self.recent() {
+        let Some(tail) = tail.ok().filter(|tail| next < *tail) else { return Err(Error::Closed) };
+        let entries = match self.recent()? {
             Some(entries) => entries,
-            None => self.shared.archive.read(next, self.shared.part_end(next))?,
+            // The tail was looked at first: had it been a snapshot's already, the line above would have known.
+            None => self.shared.archive.read(next, tail.min(Lsn(next.0 + PART_ENTRIES_MAX as u64)))?,
         };
         let last = entries.last().expect("there is at least one").lsn;
         assert_eq!(entries[0].lsn, next, "a tail has no gaps");
@@ -158,14 +158,46 @@ impl Tail {
         Ok(entries)
     }
 
-    fn recent(&self) -> Option<Vec<Entry>> {
+    /// What is in memory, from the next position on; `None` where that is only in the archive.
+    fn recent(&self) -> Result<Option<Vec<Entry>>, Error> {
         let recent = self.shared.recent.read();
-        let first = recent.entries.front()?.lsn;
-        if self.next < first {
-            return None;
+        if self.next < recent.first {
+            return Err(Error::Trimmed { first: recent.first });
         }
+        let Some(first) = recent.entries.front().map(|entry| entry.lsn).filter(|first| *first <= self.next)
+        else {
+            return Ok(None);
+        };
         let skip = usize::try_from(self.next.0 - first.0).expect("fewer entries than memory");
         let entries: Vec<Entry> = recent.entries.iter().skip(skip).take(PART_ENTRIES_MAX).cloned().collect();
-        (!entries.is_empty()).then_some(entries)
+        Ok((!entries.is_empty()).then_some(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has whatever it is asked for, committed or not.
+    struct Everything;
+
+    impl Archive for Everything {
+        fn read(&self, from: Lsn, to: Lsn) -> Result<Vec<Entry>, Error> {
+            Ok((from.0..to.0).map(|lsn| Entry { lsn: Lsn(lsn), term: 1, batch: None }).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_snapshot_stands_for_is_not_read_from_the_log_any_more() {
+        let source = TailSource::new(Arc::new(Everything), Lsn(5), 1 << 20);
+        let (mut behind, mut waiting) = (source.open(Lsn(2)), source.open(Lsn(5)));
+        let read = behind.next().await.unwrap();
+        assert_eq!(read.iter().map(|entry| entry.lsn.0).collect::<Vec<_>>(), [2, 3, 4]);
+        source.skip_to(Lsn(9));
+        for tail in [&mut behind, &mut waiting] {
+            assert_eq!(tail.next().await, Err(Error::Trimmed { first: Lsn(9) }));
+        }
+        source.publish([Entry { lsn: Lsn(9), term: 2, batch: None }]);
+        assert_eq!(source.open(Lsn(9)).next().await.unwrap()[0].term, 2);
     }
 }

@@ -28,6 +28,6 @@ pub(crate) async fn run(cluster: Cluster, machine: Arc<Machine>) {
             Err(Error::Closed) => return,
             Err(error) => unreachable!("trimming has no other end: {error}"),
         }
-        machine.measure();
+        machine.trimmed();
     }
 }

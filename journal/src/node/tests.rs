@@ -1,5 +1,8 @@
 //! One voter and three, from an append to the tail, through crashes, cuts and changes of leader.
 
+mod lagging;
+mod observer;
+mod storm;
 mod three;
 mod world;
 

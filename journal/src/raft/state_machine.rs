@@ -99,8 +99,14 @@ impl Machine {
     }
 
     /// The log has been trimmed.
-    pub(crate) fn measure(&self) {
-        self.status.send_modify(|status| self.log.measure(status));
+    pub(crate) fn trimmed(&self) {
+        self.status.send_modify(|status| self.measure(status));
+    }
+
+    fn measure(&self, status: &mut Status) {
+        self.log.measure(status);
+        // Behind a snapshot of another node's, nothing before it counts, also where it is not purged yet.
+        status.first = status.first.max(self.tail.first());
     }
 
     /// Applies entries to the state. Answers what came of each.
@@ -124,7 +130,7 @@ impl Machine {
             status.compacted = state.compacted();
             status.alarms.clear();
             status.alarms.extend(state.alarms());
-            self.log.measure(status);
+            self.measure(status);
         });
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::super::*;
 use crate::clock::SystemClock;
@@ -12,7 +13,7 @@ use crate::log_device::sim::{Faults, Sim};
 use crate::lsn::Lsn;
 use crate::origin::Origin;
 use crate::raft::network::Hub;
-use crate::record::{Append, Entry, LeaseId, Write};
+use crate::record::{Append, Entry, LeaseId, SysOp, Write};
 use crate::verdict::{Barrier, Fate, Verdict};
 
 pub(super) const NODES: [u64; 3] = [1, 2, 3];
@@ -31,17 +32,34 @@ pub(super) struct World {
     nodes: BTreeMap<u64, Node>,
     /// The handles that clients use; those of crashed nodes answer that they are closed.
     handles: BTreeMap<u64, watch::Sender<Journal>>,
-    pub(super) retention_bytes: u64,
+    retention_bytes: u64,
+    recent_bytes_max: usize,
+    acknowledged: Acknowledged,
 }
 
+/// The furthest position and revision that any client was told of.
+type Acknowledged = Arc<Mutex<(Lsn, Revision)>>;
+
 impl World {
+    /// Nothing is ever trimmed here.
     pub(super) async fn start() -> World {
+        World::start_with(1 << 30, 32 << 20).await
+    }
+
+    /// Here everything is trimmed that snapshots have, and what is older than a moment is read from disk.
+    pub(super) async fn start_trimming() -> World {
+        World::start_with(0, 64 << 10).await
+    }
+
+    async fn start_with(retention_bytes: u64, recent_bytes_max: usize) -> World {
         let clock = Arc::new(SystemClock::default());
         let disk = || Disk { disk: Sim::default(), snapshots: SnapshotStore::Memory(Arc::default()) };
         let disks = NODES.map(|node| (node, disk())).into();
         let hub = Hub::new(clock.clone());
         let (nodes, handles) = (BTreeMap::new(), BTreeMap::new());
-        let mut world = World { hub, clock, disks, nodes, handles, retention_bytes: 1 << 30 };
+        let acknowledged = Acknowledged::default();
+        let mut world =
+            World { hub, clock, disks, nodes, handles, retention_bytes, recent_bytes_max, acknowledged };
         for node in NODES {
             world.restart(node).await;
         }
@@ -50,8 +68,9 @@ impl World {
 
     pub(super) async fn restart(&mut self, node: u64) {
         let voters = NODES.map(|node| (node, format!("node-{node}"))).into();
-        let retention_bytes = self.retention_bytes;
-        let config = Config { voters, retention_bytes, ..Config::single(7, node, Storage::Memory) };
+        let World { retention_bytes, recent_bytes_max, .. } = *self;
+        let config =
+            Config { voters, retention_bytes, recent_bytes_max, ..Config::single(7, node, Storage::Memory) };
         let network = Network::Local { hub: self.hub.clone(), node };
         let Disk { disk, snapshots } = self.disks[&node].clone();
         let log = Log::on_sim(&disk, 64 << 10, self.clock.clone()).unwrap();
@@ -87,9 +106,15 @@ impl World {
         self.handles[&node].borrow().clone()
     }
 
+    /// The node's handle, and after each restart the next.
+    pub(super) fn handles(&self, node: u64) -> watch::Receiver<Journal> {
+        self.handles[&node].subscribe()
+    }
+
     pub(super) fn client(&self, frontend: u64) -> Client {
-        let handles = self.handles.iter().map(|(node, handle)| (*node, handle.subscribe())).collect();
-        Client { frontend, seq: 0, handles, at: 1, clock: self.clock.clone() }
+        let handles = NODES.map(|node| (node, self.handles(node))).into();
+        let acknowledged = self.acknowledged.clone();
+        Client { frontend, seq: 0, handles, at: 1, clock: self.clock.clone(), acknowledged }
     }
 
     /// Waits for a leader that can prove it, among these nodes.
@@ -105,13 +130,14 @@ impl World {
     }
 }
 
-/// A frontend with one request at a time.
+/// A frontend with one request at a time. It holds every barrier against what anybody was told before (I6).
 pub(super) struct Client {
     frontend: u64,
     seq: u64,
     handles: BTreeMap<u64, watch::Receiver<Journal>>,
     at: u64,
     clock: Arc<SystemClock>,
+    acknowledged: Acknowledged,
 }
 
 impl Client {
@@ -119,20 +145,49 @@ impl Client {
         self.handles[&self.at].borrow().clone()
     }
 
-    async fn elsewhere(&mut self) {
+    pub(super) async fn elsewhere(&mut self) {
         self.at = self.at % NODES.len() as u64 + 1;
-        self.clock.until(self.clock.now() + Duration::from_millis(10)).await;
+        self.rest(10).await;
     }
 
-    pub(super) fn put(&mut self) -> Append {
+    pub(super) async fn rest(&self, milliseconds: u64) {
+        self.clock.until(self.clock.now() + Duration::from_millis(milliseconds)).await;
+    }
+
+    pub(super) fn put(&mut self, value_bytes: usize) -> Append {
         self.seq += 1;
-        put(self.frontend, self.seq, 8)
+        put(self.frontend, self.seq, value_bytes)
+    }
+
+    /// Tells the journal that everything up to the barrier is in snapshots.
+    pub(super) fn mark(&mut self, at: Barrier) -> Append {
+        let (start, end) = (Bytes::new(), Bytes::new());
+        let mark = SysOp::SnapshotMark { start, end, lsn: at.lsn, revision: at.revision, set_hash: 0 };
+        Append { writes: Vec::new(), sysop: Some(mark), ..self.put(0) }
     }
 
     /// Appends, asks for the fate of what is unknown, and tries again what never happened. Answers where it is.
-    pub(super) async fn append(&mut self, mut append: Append) -> (Origin, Lsn, Revision) {
+    pub(super) async fn append(&mut self, append: Append) -> (Origin, Lsn, Revision) {
+        let place = self.land(append).await;
+        let mut acknowledged = self.acknowledged.lock();
+        *acknowledged = (acknowledged.0.max(place.1), acknowledged.1.max(place.2));
+        place
+    }
+
+    /// Does not wait for ever for one that cannot know that it leads no more.
+    async fn verdict(&mut self, append: Append) -> Verdict {
+        let journal = self.handle();
+        tokio::select! {
+            verdict = journal.append(append) => return verdict,
+            () = self.rest(300) => {}
+        }
+        self.elsewhere().await;
+        Verdict::Unknown
+    }
+
+    async fn land(&mut self, mut append: Append) -> (Origin, Lsn, Revision) {
         loop {
-            match self.handle().append(append.clone()).await {
+            match self.verdict(append.clone()).await {
                 Verdict::Committed { lsn, revision, attempt, .. } => {
                     append.origin.attempt = attempt;
                     return (append.origin, lsn, revision);
@@ -154,7 +209,7 @@ impl Client {
     async fn fate(&mut self, origin: Origin) -> Fate {
         loop {
             match self.handle().fate(origin).await {
-                Ok(Fate::Pending) => self.clock.until(self.clock.now() + Duration::from_millis(1)).await,
+                Ok(Fate::Pending) => self.rest(1).await,
                 Ok(fate) => return fate,
                 Err(_) => self.elsewhere().await,
             }
@@ -163,8 +218,15 @@ impl Client {
 
     pub(super) async fn barrier(&mut self) -> Barrier {
         loop {
+            let (lsn, revision) = *self.acknowledged.lock();
             match self.handle().barrier().await {
-                Ok(barrier) => return barrier,
+                Ok(barrier) => {
+                    assert!(
+                        lsn <= barrier.lsn && revision <= barrier.revision,
+                        "{barrier:?} is before {lsn}"
+                    );
+                    return barrier;
+                }
                 Err(_) => self.elsewhere().await,
             }
         }

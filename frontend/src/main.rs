@@ -55,7 +55,8 @@ fn complain(text: &str) {
 fn refuse(persona: Persona, refusal: &Refusal) -> ExitCode {
     match refusal {
         Refusal::Usage(text) => {
-            complain(&format!("{text}\n{}", config::usage(persona)));
+            let program = if persona == Persona::Etcd { "etcd" } else { "mainstem" };
+            complain(&format!("mainstem: {text}; \"{program} --help\" lists the flags"));
             ExitCode::from(EXIT_USAGE)
         }
         Refusal::Configuration(text) => {
@@ -66,7 +67,9 @@ fn refuse(persona: Persona, refusal: &Refusal) -> ExitCode {
 }
 
 fn run(persona: Persona, start: Start) -> ExitCode {
-    let outcome = start.log.install().map_err(|error| anyhow::anyhow!("cannot write the log: {error}"));
+    let outcome = start.log.install().map_err(|error| {
+        anyhow::anyhow!("cannot write the log: {error}; {} (--log-outputs)", journal::advice(&error))
+    });
     for warning in &start.warnings {
         tracing::warn!("{}", warning.0);
     }

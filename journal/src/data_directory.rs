@@ -1,6 +1,6 @@
 //! The directory of a journal: whose it is, and that one process at a time uses it.
 //!
-//!     lock       locked as long as the process runs
+//!     lock       locked as long as the process runs, whose number it holds: "4711"
 //!     cluster    "mainstem journal of cluster 00000000000000c0"
 //!
 //! Whoever holds the value holds the lock.
@@ -17,6 +17,8 @@ use crate::error::Error;
 const PREFIX: &str = "mainstem journal of cluster ";
 /// No identity is longer; what is, is not ours.
 const IDENTITY_BYTES_MAX: u64 = 128;
+/// No process has a longer number.
+const DIGITS_MAX: u64 = 10;
 
 /// A locked directory of the right cluster.
 #[derive(Debug)]
@@ -33,12 +35,10 @@ impl DataDirectory {
     /// `Io` where it is in use, of another cluster, or not ours to use.
     pub(crate) fn open(path: &Path, cluster: u64) -> Result<DataDirectory, Error> {
         let failed = |error: io::Error| {
-            Error::Io(format!("cannot use {} as a data directory: {error}", path.display()))
+            Error::io(format!("cannot use {} as a data directory", path.display()), &error)
         };
         make(path).map_err(failed)?;
-        let lock = lock(path).map_err(failed)?.ok_or_else(|| {
-            Error::Io(format!("the data directory {} is in use by another process", path.display()))
-        })?;
+        let lock = lock(path).map_err(failed)?.ok_or_else(|| in_use(path))?;
         match identity(path).map_err(failed)? {
             None => identify(path, cluster).map_err(failed)?,
             Some(text) if parse(&text) == Some(cluster) => {}
@@ -67,10 +67,29 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
     let file = options.open(path.join("lock"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => {
+            sign(&file);
+            Ok(Some(file))
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says who holds the lock. That is only for people: on a full disk the lock counts without it.
+fn sign(mut file: &File) {
+    let _ = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+}
+
+fn in_use(path: &Path) -> Error {
+    let mut text = String::new();
+    let read = File::open(path.join("lock")).and_then(|file| file.take(DIGITS_MAX).read_to_string(&mut text));
+    let holder = read.ok().and_then(|_| text.parse::<u32>().ok());
+    let holder = holder.map_or("another process".to_owned(), |id| format!("another process, {id}"));
+    Error::Io(format!(
+        "the data directory {} is in use by {holder}: stop it, or use another directory (--data-dir)",
+        path.display()
+    ))
 }
 
 fn identity(path: &Path) -> io::Result<Option<String>> {
@@ -102,9 +121,13 @@ fn other(path: &Path, text: &str, cluster: u64) -> Error {
     let path = path.display();
     match parse(text) {
         Some(found) => Error::Io(format!(
-            "the data directory {path} belongs to cluster {found:016x}, and this is cluster {cluster:016x}"
+            "the data directory {path} belongs to cluster {found:016x}, and this is cluster {cluster:016x}: put \
+             back the one that belongs here, or use another directory (--data-dir)"
         )),
-        None => Error::Corrupt(format!("{path}/cluster is damaged: it names no cluster")),
+        None => Error::Io(format!(
+            "{path}/cluster is damaged: it names no cluster; if this is the journal of cluster {cluster:016x}, \
+             remove that file, and the next start writes it anew"
+        )),
     }
 }
 
@@ -136,7 +159,17 @@ mod tests {
     fn a_directory_in_use_is_refused() {
         let scratch = scratch();
         let _held = DataDirectory::open(scratch.path(), 7).unwrap();
-        check(scratch.path(), 7, expect!["the data directory DIR is in use by another process"]);
+        let refusal = DataDirectory::open(scratch.path(), 7).expect_err("refused").to_string();
+        let holder = format!("is in use by another process, {}: stop it", std::process::id());
+        assert!(refusal.contains(&holder), "{refusal}");
+        std::fs::write(scratch.path().join("lock"), "who?").unwrap();
+        check(
+            scratch.path(),
+            7,
+            expect![
+                "the data directory DIR is in use by another process: stop it, or use another directory (--data-dir)"
+            ],
+        );
     }
 
     #[test]
@@ -147,7 +180,7 @@ mod tests {
             scratch.path(),
             8,
             expect![
-                "the data directory DIR belongs to cluster 0000000000000007, and this is cluster 0000000000000008"
+                "the data directory DIR belongs to cluster 0000000000000007, and this is cluster 0000000000000008: put back the one that belongs here, or use another directory (--data-dir)"
             ],
         );
     }
@@ -156,7 +189,13 @@ mod tests {
     fn a_damaged_identity_is_refused() {
         let scratch = scratch();
         std::fs::write(scratch.path().join("cluster"), vec![b'x'; 10_000]).unwrap();
-        check(scratch.path(), 8, expect!["DIR/cluster is damaged: it names no cluster"]);
+        check(
+            scratch.path(),
+            8,
+            expect![
+                "DIR/cluster is damaged: it names no cluster; if this is the journal of cluster 0000000000000008, remove that file, and the next start writes it anew"
+            ],
+        );
     }
 
     #[test]
@@ -164,6 +203,12 @@ mod tests {
         let scratch = scratch();
         let path = scratch.path().join("file");
         std::fs::write(&path, "").unwrap();
-        check(&path, 8, expect!["cannot use DIR as a data directory: File exists (os error 17)"]);
+        check(
+            &path,
+            8,
+            expect![
+                "cannot use DIR as a data directory: File exists (os error 17); move away what is there, or use another directory"
+            ],
+        );
     }
 }

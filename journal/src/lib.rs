@@ -37,7 +37,7 @@ pub use client::{Expired, Journal, LeaseStatus, Status};
 pub use clock::{Clock, ManualClock, SystemClock, Wait};
 pub use config::{Config, Storage};
 pub use dial::Dialer;
-pub use error::Error;
+pub use error::{Error, advice};
 pub use key_range::KeyRange;
 pub use lsn::Lsn;
 pub use member::{Member, MemberChange, MemberRefusal};

@@ -144,7 +144,7 @@ impl Log {
             // Only now may another process come in.
             drop(directory);
         });
-        let thread = thread.map_err(|error| Error::Io(format!("cannot start the log's thread: {error}")))?;
+        let thread = thread.map_err(|error| Error::io("cannot start the log's thread", &error))?;
         *log.running.thread.lock() = Some(thread);
         Ok(log)
     }
@@ -159,7 +159,7 @@ impl Log {
         let mut found = open::open(&*device, cluster)?;
         let mut segments = Segments::new(device, settings.segment_bytes)?;
         for name in &found.left_over {
-            let failed = |error| Error::Io(format!("cannot remove {name}: {error}"));
+            let failed = |error: io::Error| Error::io(format!("cannot remove {name}"), &error);
             segments.discard(name).map_err(failed)?;
         }
         let (active, offset, chain) = match found.end {

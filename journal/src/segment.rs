@@ -169,7 +169,7 @@ impl Segment {
     }
 
     pub(crate) fn failed(&self, what: &str, error: &std::io::Error) -> Error {
-        Error::Io(format!("cannot {what} {}: {error}", self.path))
+        Error::io(format!("cannot {what} {}", self.path), error)
     }
 }
 

@@ -105,7 +105,7 @@ impl Segments {
             let (name, path) = (segment::name(segment.header.segment), segment.path.clone());
             self.disk_bytes.fetch_sub(segment.header.bytes, Ordering::Relaxed);
             let file = Arc::into_inner(segment).and_then(Segment::into_file);
-            self.retire(&name, file).map_err(|error| Error::Io(format!("cannot recycle {path}: {error}")))?;
+            self.retire(&name, file).map_err(|error| Error::io(format!("cannot recycle {path}"), &error))?;
         }
         Ok(())
     }
@@ -144,11 +144,8 @@ impl Segments {
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> Error {
-        Error::Io(format!(
-            "cannot {what} a journal segment of {} bytes in {}: {error}",
-            self.segment_bytes,
-            self.device.place()
-        ))
+        let (bytes, place) = (self.segment_bytes, self.device.place());
+        Error::io(format!("cannot {what} a journal segment of {bytes} bytes in {place}"), error)
     }
 }
 

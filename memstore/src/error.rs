@@ -1,5 +1,7 @@
 //! What a caller of a memstore can do about a failure.
 
+use std::io;
+
 use journal::Revision;
 
 /// Each variant is a different next step.
@@ -21,10 +23,17 @@ pub enum Error {
     /// What a snapshot says contradicts itself, or the journal. Nothing is served from it.
     #[error("{0}")]
     Corrupt(String),
-    /// The disk, or the directory, refuses.
+    /// The disk, or the directory, refuses. The text ends with what a person can do about it.
     #[error("{0}")]
     Io(String),
     /// The node is shutting down, or has.
     #[error("the memstore is closed")]
     Closed,
+}
+
+impl Error {
+    /// What the system refused, and what to do next. Whoever knows the file puts its name in front.
+    pub(crate) fn io(error: &io::Error) -> Error {
+        Error::Io(format!("{error}; {}", journal::advice(error)))
+    }
 }

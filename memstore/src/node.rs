@@ -128,13 +128,13 @@ fn spawn(run: Run) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .map_err(|error| Error::Io(error.to_string()))?;
+        .map_err(|error| Error::io(&error))?;
     std::thread::Builder::new()
         .name("memstore".into())
         .spawn(move || {
             // Whoever started it may have left without waiting.
             let _ = tell.send(runtime.block_on(run.run()));
         })
-        .map_err(|error| Error::Io(error.to_string()))?;
+        .map_err(|error| Error::io(&error))?;
     Ok(outcome)
 }

@@ -74,6 +74,9 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_kind_is_refused() {
         let refusal = merged(None, &[("ETCD_MAX_TXN_OPS", "abc")]).expect_err("it is no number");
-        assert_eq!(refusal.to_string(), "invalid value \"abc\" for ETCD_MAX_TXN_OPS: parse error");
+        assert_eq!(
+            refusal.to_string(),
+            "invalid value \"abc\" for ETCD_MAX_TXN_OPS: parse error; it takes a whole number, not below 0"
+        );
     }
 }

@@ -15,16 +15,19 @@ use super::values;
 const NESTED: [(&str, &str); 2] = [("client-transport-security", ""), ("peer-transport-security", "peer-")];
 
 pub(super) fn read(path: &Path) -> Result<Settings, Refusal> {
-    let refused = |error: &dyn std::fmt::Display| {
+    let refused = |what: &str, error: String| {
         let path = path.display();
-        Refusal::Configuration(format!("the configuration file {path} cannot be read: {error}"))
+        Refusal::Configuration(format!("the configuration file {path} {what}: {error}"))
     };
-    let text = std::fs::read_to_string(path).map_err(|error| refused(&error))?;
-    parse(&text).map_err(|error| refused(&error))
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| {
+        refused("cannot be read", format!("{error}; name one that is there and can be read (--config-file)"))
+    })?;
+    parse(&text).map_err(|error| refused("is wrong", error))
 }
 
 fn parse(text: &str) -> Result<Settings, String> {
-    let document: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let document: Value = serde_saphyr::from_str(text).map_err(|error| first_line(&error.to_string()))?;
     let mut settings = Settings::default();
     match document {
         Value::Null => {}
@@ -33,9 +36,14 @@ fn parse(text: &str) -> Result<Settings, String> {
                 line(&mut settings, &name, &value)?;
             }
         }
-        _ => return Err("it is not a list of names and values".to_owned()),
+        _ => return Err("it is not a list of names and values, such as \"name: one\"".to_owned()),
     }
     Ok(settings)
+}
+
+/// The parser shows the place in the file behind what it says.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn line(settings: &mut Settings, name: &str, value: &Value) -> Result<(), String> {
@@ -129,7 +137,7 @@ mod tests {
         assert!(parse("- a\n- b\n").is_err());
         assert_eq!(
             parse("max-txn-ops: abc\n").err().as_deref(),
-            Some("invalid value \"abc\" for max-txn-ops: parse error")
+            Some("invalid value \"abc\" for max-txn-ops: parse error; it takes a whole number, not below 0")
         );
     }
 }

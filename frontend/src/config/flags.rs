@@ -19,13 +19,16 @@ pub(super) fn parse(arguments: &[String]) -> Result<Asked, Refusal> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let Some(flag) = flag(argument)? else {
-            return Err(Refusal::Configuration(format!("\"{argument}\" is not a valid flag")));
+            return Err(Refusal::Configuration(format!(
+                "\"{argument}\" is not a valid flag: flags begin with --, and a switch takes its value after an \
+                 equals sign"
+            )));
         };
         let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
         if name == "h" || name == "help" {
             return Ok(Asked::Help);
         }
-        let unknown = || Refusal::Usage(format!("flag provided but not defined: -{name}"));
+        let unknown = || Refusal::Usage(unknown(name));
         let setting = table::find(name).ok_or_else(unknown)?;
         let value = match (value, setting.kind) {
             (Some(value), _) => value.to_owned(),
@@ -43,6 +46,11 @@ pub(super) fn parse(arguments: &[String]) -> Result<Asked, Refusal> {
         settings.set(setting, value);
     }
     Ok(Asked::Start(settings))
+}
+
+fn unknown(name: &str) -> String {
+    let meant = table::nearest(name).map(|meant| format!("; did you mean --{meant}?")).unwrap_or_default();
+    format!("flag provided but not defined: -{name}{meant}")
 }
 
 /// A flag without its dashes; `None` for any other word.
@@ -85,14 +93,23 @@ mod tests {
         let check = |line: &str, expected: Refusal| assert_eq!(parsed(line).expect_err(line), expected);
         let usage = |text: &str| Refusal::Usage(text.to_owned());
         check("--nope", usage("flag provided but not defined: -nope"));
+        check("--data_dir x", usage("flag provided but not defined: -data_dir; did you mean --data-dir?"));
         check("--name", usage("flag needs an argument: -name"));
-        check("--max-txn-ops abc", usage("invalid value \"abc\" for flag -max-txn-ops: parse error"));
+        check(
+            "--max-txn-ops abc",
+            usage(
+                "invalid value \"abc\" for flag -max-txn-ops: parse error; it takes a whole number, not below 0",
+            ),
+        );
         check(
             "--enable-pprof=maybe",
-            usage("invalid boolean value \"maybe\" for -enable-pprof: parse error"),
+            usage("invalid boolean value \"maybe\" for -enable-pprof: parse error; it takes true or false"),
         );
         check("--=x", usage("bad flag syntax: --=x"));
         check("---name", usage("bad flag syntax: ---name"));
-        check("--name x more", Refusal::Configuration("\"more\" is not a valid flag".to_owned()));
+        let more = parsed("--name x more").expect_err("it is no flag");
+        assert!(
+            matches!(&more, Refusal::Configuration(text) if text.starts_with("\"more\" is not a valid flag: "))
+        );
     }
 }

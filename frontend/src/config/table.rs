@@ -64,6 +64,26 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
+/// The setting that was meant by `name`, where one slip in four letters explains it.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let names = SETTINGS.iter().map(|setting| (distance(name, setting.name), setting.name));
+    names.min().filter(|(slips, _)| *slips <= name.len() / 4).map(|(_, name)| name)
+}
+
+/// How many characters must be added, left out or exchanged to make the one into the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, left) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
+        for (column, right) in other.chars().enumerate() {
+            let exchanged = diagonal + usize::from(left != right);
+            diagonal = row[column + 1];
+            row[column + 1] = exchanged.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
 const fn honoured(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
     Setting { name, kind, default, effect: Effect::Honoured, owner: Owner::Etcd, help }
 }
@@ -82,9 +102,9 @@ const fn later(name: &'static str, kind: Kind, default: &'static str, why: &'sta
 
 const TLS: &str =
     "TLS comes in a later release; until then put a TLS proxy in front, or listen on a private network";
-const AUTH: &str = "users and roles come in a later release";
-const CLUSTER: &str = "clusters of several members come in a later release";
-const TRACING: &str = "tracing comes in a later release";
+const AUTH: &str = "users and roles come in a later release; leave it out";
+const CLUSTER: &str = "clusters of several members come in a later release; leave it out";
+const TRACING: &str = "tracing comes in a later release; leave it out";
 
 use Kind::{Bool, Count, Duration, Number, Text, Urls};
 
@@ -194,7 +214,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("discovery-srv-name", Text, "", CLUSTER),
     later("force-new-cluster", Bool, "false", CLUSTER),
     later("enable-distributed-tracing", Bool, "false", TRACING),
-    later("enable-pprof", Bool, "false", "profiles come in a later release"),
+    later("enable-pprof", Bool, "false", "profiles come in a later release; leave it out"),
     later("wal-dir", Text, "", "the journal lives in the data directory; make that a mount of the fast disk"),
     later("enable-log-rotation", Bool, "false", "log to stderr and let the service manager rotate"),
     // Without a meaning here.
@@ -299,6 +319,13 @@ mod tests {
         for (old, new) in RENAMED {
             assert!(names.contains(new) && !names.contains(old), "{old} -> {new}");
         }
+    }
+
+    #[test]
+    fn a_slip_finds_the_setting() {
+        assert_eq!(nearest("data-dri"), Some("data-dir"));
+        assert_eq!(nearest("listen-client-url"), Some("listen-client-urls"));
+        assert_eq!(nearest("nope"), None);
     }
 
     #[test]

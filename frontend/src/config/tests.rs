@@ -31,7 +31,8 @@ fn each_name_has_its_own_defaults() {
 
 #[test]
 fn listening_elsewhere_needs_an_address_to_advertise() {
-    let expected = "--advertise-client-urls is required when --listen-client-urls is set explicitly";
+    let expected = "--advertise-client-urls is required when --listen-client-urls is set explicitly: give it the \
+                    addresses at which clients reach this one";
     assert_eq!(refusal("--listen-client-urls http://127.0.0.1:1"), expected);
     let config =
         config("--listen-client-urls http://127.0.0.1:1,http://0.0.0.0:2 --advertise-client-urls http://a:1");
@@ -87,7 +88,8 @@ fn compaction_by_time_is_in_hours_unless_it_says_otherwise() {
         "--auto-compaction-mode revision --auto-compaction-retention 1000",
         AutoCompaction::Revision(1_000),
     );
-    assert_eq!(refusal("--auto-compaction-mode nope"), "unknown auto-compaction-mode \"nope\"");
+    let unknown = "unknown auto-compaction-mode \"nope\"; it is periodic or revision";
+    assert_eq!(refusal("--auto-compaction-mode nope"), unknown);
     assert!(refusal("--auto-compaction-retention abc").contains("CompactionRetention"));
 }
 

@@ -66,7 +66,11 @@ pub(super) fn log(settings: &Settings, persona: Persona) -> Result<LogConfig, Re
         "info" => Level::Info,
         "warn" => Level::Warn,
         "error" | "dpanic" | "panic" | "fatal" => Level::Error,
-        other => return Err(refused(format!("unrecognized level: {other:?}"))),
+        other => {
+            return Err(refused(format!(
+                "unrecognized level: {other:?}; --log-level takes debug, info, warn or error"
+            )));
+        }
     };
     let format = match (settings.text("log-format"), persona) {
         ("json", Persona::Mainstem) if !settings.is_set("log-format") => Format::Console,
@@ -101,7 +105,8 @@ struct Urls {
 impl Urls {
     fn of(settings: &Settings) -> Result<Urls, Refusal> {
         if settings.is_set("listen-client-urls") && !settings.is_set("advertise-client-urls") {
-            let text = "--advertise-client-urls is required when --listen-client-urls is set explicitly";
+            let text = "--advertise-client-urls is required when --listen-client-urls is set explicitly: give it \
+                        the addresses at which clients reach this one";
             return Err(refused(text));
         }
         let texts =
@@ -127,7 +132,7 @@ fn address(name: &str, url: &Url) -> Result<Address, Refusal> {
             "--{name}={text} cannot be served: TLS comes in a later release; use http://"
         )));
     }
-    let socket = url.address().map_err(refused)?;
+    let socket = url.address().map_err(|reason| refused(format!("--{name}: {reason}")))?;
     Ok(Address { url: url.text.clone(), socket })
 }
 
@@ -149,14 +154,15 @@ fn alone(settings: &Settings, peers: &[String], storage: &Storage) -> Result<(),
         members.iter().find(|member| member.split_once('=').map(|(name, _)| name) != Some(name))
     {
         return Err(refused(format!(
-            "--initial-cluster names {other:?} beside {name:?}: clusters of several members come in a later release"
+            "--initial-cluster names {other:?} beside {name:?}: clusters of several members come in a later \
+             release; leave only the one that --name names"
         )));
     }
     let advertised =
         |member: &&str| member.split_once('=').is_some_and(|(_, url)| peers.iter().any(|peer| peer == url));
     if let Some(member) = members.iter().find(|member| !advertised(member)) {
         return Err(refused(format!(
-            "--initial-cluster has {member} but missing from --initial-advertise-peer-urls={}",
+            "--initial-cluster has {member} but missing from --initial-advertise-peer-urls={}; make the two agree",
             peers.join(",")
         )));
     }
@@ -165,7 +171,8 @@ fn alone(settings: &Settings, peers: &[String], storage: &Storage) -> Result<(),
         // With data, etcd ignores it.
         "existing" if matches!(storage, Storage::Directory(directory) if directory.exists()) => Ok(()),
         "existing" => Err(refused(
-            "--initial-cluster-state=existing joins another member: clusters of several members come in a later release",
+            "--initial-cluster-state=existing joins another member: clusters of several members come in a later \
+             release; to start a store of its own, leave it out",
         )),
         other => {
             Err(refused(format!("invalid value {other:?} for --initial-cluster-state: new or existing")))
@@ -196,14 +203,19 @@ fn limits(settings: &Settings) -> Result<Limits, Refusal> {
 fn small(settings: &Settings, name: &'static str, most: usize) -> Result<usize, Refusal> {
     let count = usize::try_from(settings.count(name)).ok().filter(|count| *count <= most);
     count.ok_or_else(|| {
-        refused(format!("--{name}={} is above {most}, the most there may be", settings.text(name)))
+        refused(format!(
+            "--{name}={} is above {most}, the most there may be; choose less",
+            settings.text(name)
+        ))
     })
 }
 
 fn election_timeout(settings: &Settings) -> Result<Duration, Refusal> {
     let (heartbeat, election) = (settings.count("heartbeat-interval"), settings.count("election-timeout"));
     if heartbeat == 0 || election == 0 {
-        return Err(refused("--heartbeat-interval and --election-timeout must be above 0"));
+        return Err(refused(
+            "--heartbeat-interval and --election-timeout must be above 0; leave them out for 100 and 1000 ms",
+        ));
     }
     if heartbeat.saturating_mul(5) > election {
         return Err(refused(format!(
@@ -238,6 +250,6 @@ fn auto_compaction(settings: &Settings) -> Result<AutoCompaction, Refusal> {
                 || refused(format!("error parsing CompactionRetention: {text:?} is no number of revisions"));
             Ok(AutoCompaction::Revision(text.parse().map_err(|_| wrong())?))
         }
-        _ => Err(refused(format!("unknown auto-compaction-mode {mode:?}"))),
+        _ => Err(refused(format!("unknown auto-compaction-mode {mode:?}; it is periodic or revision"))),
     }
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::table::Kind;
 
-/// Whether a text is a value of this kind; the reason where not, as Go's flag package puts it.
+/// Whether a text is a value of this kind; the reason where not, as Go's flag package puts it, and what is taken.
 pub(super) fn check(kind: Kind, text: &str) -> Result<(), String> {
-    let parses = match kind {
-        Kind::Text => true,
-        Kind::Bool => boolean(text).is_some(),
-        Kind::Count => text.parse::<u64>().is_ok(),
-        Kind::Number => text.parse::<i64>().is_ok(),
-        Kind::Duration => duration(text).is_some(),
+    let (parses, taken) = match kind {
+        Kind::Text => (true, ""),
+        Kind::Bool => (boolean(text).is_some(), "true or false"),
+        Kind::Count => (text.parse::<u64>().is_ok(), "a whole number, not below 0"),
+        Kind::Number => (text.parse::<i64>().is_ok(), "a whole number"),
+        Kind::Duration => (duration(text).is_some(), "a time such as 250ms, 30s or 1h30m"),
         Kind::Urls => return urls(text).map(|_| ()),
     };
-    if parses { Ok(()) } else { Err("parse error".to_owned()) }
+    if parses { Ok(()) } else { Err(format!("parse error; it takes {taken}")) }
 }
 
 pub(super) fn boolean(text: &str) -> Option<bool> {
@@ -96,8 +96,9 @@ impl Url {
     /// The address to bind. A name is no address, with the one exception that etcd makes.
     pub(super) fn address(&self) -> Result<SocketAddr, String> {
         let host = if self.host == "localhost" { "127.0.0.1" } else { &self.host };
-        let ip: IpAddr =
-            host.parse().map_err(|_| format!("expected IP in URL for binding ({})", self.text))?;
+        let ip: IpAddr = host.parse().map_err(|_| {
+            format!("expected IP in URL for binding ({}); 0.0.0.0 is all of this machine's", self.text)
+        })?;
         Ok(SocketAddr::new(ip, self.port))
     }
 }
@@ -138,7 +139,8 @@ mod tests {
         assert_eq!(address("http://[::1]:1"), Ok("[::1]:1".parse().expect("an address")));
         assert_eq!(
             address("http://a.example:1"),
-            Err("expected IP in URL for binding (http://a.example:1)".to_owned())
+            Err("expected IP in URL for binding (http://a.example:1); 0.0.0.0 is all of this machine's"
+                .to_owned())
         );
     }
 }

@@ -3,6 +3,12 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use journal::advice;
+
+/// What to do about data that contradicts itself.
+const RESTORE: &str = "what was acknowledged may be missing, so nothing is served: look at the disk, and put \
+                       back the data directory from a backup";
+
 /// Each is one sentence for a person.
 #[derive(Debug)]
 pub enum StartError {
@@ -32,26 +38,39 @@ impl std::fmt::Display for StartError {
                     "cannot listen on {url}: another program uses that port; stop it, or choose another address"
                 ),
                 ErrorKind::AddrNotAvailable => {
-                    write!(f, "cannot listen on {url}: this machine does not have that address")
+                    write!(
+                        f,
+                        "cannot listen on {url}: this machine does not have that address; choose one that it has, or 0.0.0.0 for all"
+                    )
                 }
                 ErrorKind::PermissionDenied => {
                     write!(f, "cannot listen on {url}: ports below 1024 need privileges; choose a higher one")
                 }
-                _ => write!(f, "cannot listen on {url}: {error}"),
+                _ => write!(f, "cannot listen on {url}: {error}; choose another address"),
             },
             StartError::Directory { path, error } => write!(
                 f,
-                "cannot use the data directory {}: {error}; check that it is a directory and who may write to it",
-                path.display()
+                "cannot use the data directory {}: {error}; {} (--data-dir)",
+                path.display(),
+                advice(error)
             ),
             StartError::Identity { path } => write!(
                 f,
-                "{} is damaged: restore it from a backup of the data directory, its ids are told there",
+                "{} is damaged: restore it from a backup of the data directory, or write the line \
+                 \"mainstem cluster ID member ID\" into it: the cluster's id is in journal/cluster, the member's was logged at each start",
                 path.display()
             ),
+            StartError::Journal(error @ journal::Error::Corrupt(_)) => {
+                write!(f, "the journal cannot start: {error}; {RESTORE}")
+            }
             StartError::Journal(error) => write!(f, "the journal cannot start: {error}"),
+            StartError::Memstore(error @ memstore::Error::Corrupt(_)) => {
+                write!(f, "the state cannot be read back: {error}; {RESTORE}")
+            }
             StartError::Memstore(error) => write!(f, "the state cannot be read back: {error}"),
-            StartError::Threads(error) => write!(f, "no more threads can be started: {error}"),
+            StartError::Threads(error) => {
+                write!(f, "no more threads can be started: {error}; raise the limit of this user's processes")
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Found {
 pub(super) fn open(device: &dyn LogDevice, cluster: u64) -> Result<Found, Error> {
     let mut numbers: Vec<u64> = device
         .list()
-        .map_err(|error| Error::Io(format!("cannot read the directory {}: {error}", device.place())))?
+        .map_err(|error| Error::io(format!("cannot read the directory {}", device.place()), &error))?
         .iter()
         .filter_map(|name| segment::number(name))
         .collect();
@@ -105,14 +105,15 @@ impl Found {
 fn open_segment(device: &dyn LogDevice, number: u64, cluster: u64) -> Result<Segment, Error> {
     let name = segment::name(number);
     let path = format!("{}/{name}", device.place());
-    let failed = |error| Error::Io(format!("cannot read {path}: {error}"));
+    let failed = |error: std::io::Error| Error::io(format!("cannot read {path}"), &error);
     let file = device.open(&name).map_err(failed)?;
     let damaged = |what: String| Error::Corrupt(format!("{path} is damaged at offset 0: {what}"));
     let header = header(&*file).map_err(failed)?.map_err(|bad| damaged(bad.to_string()))?;
     if header.cluster != cluster {
         let (found, ours) = (header.cluster, cluster);
         return Err(Error::Io(format!(
-            "{path} belongs to cluster {found:016x}, and this is cluster {ours:016x}"
+            "{path} belongs to cluster {found:016x}, and this is cluster {ours:016x}: move that file away, or put \
+             back the one that belongs here"
         )));
     }
     if header.segment != number {

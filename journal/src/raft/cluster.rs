@@ -67,7 +67,7 @@ impl Cluster {
         machine: StateMachine,
         network: Network,
     ) -> Result<Cluster, Error> {
-        let stopped = |error: String| Error::Io(format!("the journal cannot start: {error}"));
+        let stopped = |error: String| Error::Io(format!("Raft cannot start: {error}"));
         let settings = settings(config).map_err(|error| Error::Io(error.to_string()))?;
         let raft = Raft::new(config.node, Arc::new(settings), network.clone(), log, machine);
         let raft = raft.await.map_err(|error| stopped(error.to_string()))?;

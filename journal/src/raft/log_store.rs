@@ -100,7 +100,8 @@ impl LogStore {
     /// `Corrupt` where the vote is not one.
     pub(crate) fn new(log: Log) -> Result<LogStore, Error> {
         let vote = log.vote().map(|bytes| membership::decode_vote(&bytes).ok_or(bytes)).transpose();
-        let vote = vote.map_err(|bytes| Error::Corrupt(format!("{bytes:x?} is not a vote")))?;
+        let vote =
+            vote.map_err(|bytes| Error::Corrupt(format!("the vote in the log cannot be read: {bytes:x?}")))?;
         let shared = Shared { memory: RwLock::default(), vote: RwLock::new(vote) };
         Ok(LogStore { log, shared: Arc::new(shared) })
     }

@@ -46,8 +46,13 @@ impl SnapshotStore {
     /// # Errors
     /// `Corrupt` where there is one and it is damaged: the entries it stands for are gone.
     pub(super) fn load(&self) -> Result<Option<Snapshot>, Error> {
-        let Some(bytes) = self.read().map_err(|error| Error::Io(error.to_string()))? else { return Ok(None) };
-        let damaged = || Error::Corrupt(format!("{self:?}: the snapshot of the journal's state is damaged"));
+        let place = match self {
+            SnapshotStore::Directory(directory) => directory.join(NAME).display().to_string(),
+            SnapshotStore::Memory(_) => NAME.to_owned(),
+        };
+        let failed = |error: io::Error| Error::io(format!("cannot read {place}"), &error);
+        let Some(bytes) = self.read().map_err(failed)? else { return Ok(None) };
+        let damaged = || Error::Corrupt(format!("{place} is damaged: its checksum is wrong"));
         decode(&bytes).map(Some).ok_or_else(damaged)
     }
 

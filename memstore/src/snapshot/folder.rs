@@ -161,11 +161,11 @@ fn write(
     header: &Header,
     fill: &mut impl FnMut(&Header, &mut Sink<'_>) -> Result<(), Error>,
 ) -> Result<Summary, Error> {
-    let file = File::create_new(path).map_err(|error| Error::Io(error.to_string()))?;
+    let file = File::create_new(path).map_err(|error| Error::io(&error))?;
     let mut writer = Writer::new(file, header)?;
     fill(header, &mut |version| writer.push(version))?;
     let (file, summary) = writer.finish()?;
-    file.sync_all().map_err(|error| Error::Io(error.to_string()))?;
+    file.sync_all().map_err(|error| Error::io(&error))?;
     Ok(summary)
 }
 
@@ -181,5 +181,5 @@ fn sync_directory(path: &Path) -> Result<(), Error> {
 }
 
 fn io_error(path: &Path, error: &io::Error) -> Error {
-    Error::Io(format!("{}: {error}", path.display()))
+    named(path, Error::io(error))
 }

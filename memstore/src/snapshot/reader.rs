@@ -91,7 +91,7 @@ impl<R: Read> Reader<R> {
         match self.blocks.file.read(&mut [0]) {
             Ok(0) => Ok(()),
             Ok(_) => Err(Error::Corrupt("something follows its end".into())),
-            Err(error) => Err(Error::Io(error.to_string())),
+            Err(error) => Err(Error::io(&error)),
         }
     }
 
@@ -131,7 +131,7 @@ impl<R: Read> Blocks<R> {
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
         self.file.read_exact(buffer).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => Error::Corrupt(format!("it ends within block {}", self.number)),
-            _ => Error::Io(error.to_string()),
+            _ => Error::io(&error),
         })
     }
 }

@@ -29,7 +29,10 @@ impl Set {
         for (_, header) in &files {
             if header.cluster != cluster {
                 let other = header.cluster;
-                return Err(Error::Io(format!("it is of cluster {other:x}, this is cluster {cluster:x}")));
+                return Err(Error::Io(format!(
+                    "it is of cluster {other:016x}, and this is cluster {cluster:016x}: move it away, or use another \
+                     directory (--snapshot-dir)"
+                )));
             }
             if of(header) != of(&files[0].1) || Some(&header.range.start) != end.as_ref() {
                 return Err(Error::Corrupt("its partitions do not fit together".into()));
@@ -101,7 +104,7 @@ impl Versions {
 impl Source {
     fn open(path: &PathBuf, header: &Header) -> Result<Source, Error> {
         let name = |error| named(path, error);
-        let file = File::open(path).map_err(|error| name(Error::Io(error.to_string())))?;
+        let file = File::open(path).map_err(|error| name(Error::io(&error)))?;
         let mut reader = Reader::open(file, header.range.id).map_err(name)?;
         let head = reader.next().map_err(name)?;
         Ok(Source { path: path.clone(), reader, head })

@@ -46,13 +46,13 @@ impl<W: Write> Writer<W> {
         let summary = Summary { versions: self.versions, set_hash: self.set_hash.0 };
         put_summary(&mut self.payload, &summary);
         self.end_block()?;
-        self.file.flush().map_err(|error| Error::Io(error.to_string()))?;
+        self.file.flush().map_err(|error| Error::io(&error))?;
         Ok((self.file, summary))
     }
 
     fn end_block(&mut self) -> Result<(), Error> {
         let block = frame(self.number, &self.payload);
-        self.file.write_all(&block).map_err(|error| Error::Io(error.to_string()))?;
+        self.file.write_all(&block).map_err(|error| Error::io(&error))?;
         self.number += 1;
         self.payload.clear();
         Ok(())

@@ -225,7 +225,13 @@ async fn a_disk_that_fills_up_ends_it_and_loses_nothing() -> Result<()> {
         ensure!(acknowledged < 1_000, "a hundred megabytes went into one");
     }
     let ended = serving.ended()?;
-    ensure!(ended.code == Some(1) && ended.complaint.contains("File too large"), "{ended:?}");
+    let errors: Vec<&str> = ended.complaint.lines().filter(|line| line.contains("\terror\t")).collect();
+    ensure!(ended.code == Some(1) && errors.len() == 1, "one line tells it: {ended:?}");
+    for part in ["the journal has stopped", "cannot write to ", "File too large", "make room there"] {
+        ensure!(errors[0].contains(part), "{part:?} is not in {:?}", errors[0]);
+    }
+    let leads = ended.complaint.matches("this node leads the journal").count();
+    ensure!(leads == 1, "leadership is not taken up again: {ended:?}");
     // There is room again.
     let _serving = Serving::start(&arguments)?;
     ensure!(get_at(&endpoint, "kept").await?.as_deref() == Some(b"yes"), "the first key is lost");

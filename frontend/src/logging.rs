@@ -100,12 +100,18 @@ impl Log {
             Level::Warn => tracing::Level::WARN,
             Level::Error => tracing::Level::ERROR,
         };
-        let ours = ["frontend", "memstore", "journal", "mainstem"];
-        let is_ours = ours.iter().any(|name| metadata.target().starts_with(name));
-        // Of libraries, only what went wrong: they narrate.
-        let most = if is_ours { most } else { most.min(tracing::Level::WARN) };
-        *metadata.level() <= most
+        *metadata.level() <= most && is_for_operators(metadata, self.level)
     }
+}
+
+/// Our own records are. Of libraries, only what went wrong, since they narrate. What goes wrong in Raft comes back to
+/// us as an error and is told once, by whoever handles it; Raft's own view of it helps those who debug.
+fn is_for_operators(metadata: &Metadata<'_>, level: Level) -> bool {
+    let is_of = |names: &[&str]| names.iter().any(|name| metadata.target().starts_with(name));
+    if is_of(&["frontend", "memstore", "journal", "mainstem"]) {
+        return true;
+    }
+    *metadata.level() <= tracing::Level::WARN && (level == Level::Debug || !is_of(&["openraft"]))
 }
 
 impl<S: Subscriber> Layer<S> for Log {

@@ -121,8 +121,12 @@ impl Node {
         self.frontends.stop().await;
         self.background.stop().await;
         // Its last snapshot is marked in the journal, which therefore closes behind it.
-        if let Err(error) = self.memstore.close().await {
-            tracing::error!(%error, "the memstore did not close cleanly; the next start reads more of the journal");
+        match self.memstore.close().await {
+            // What stopped it has been told.
+            Ok(()) | Err(memstore::Error::Closed) => {}
+            Err(error) => {
+                tracing::error!(%error, "the memstore did not close; the next start reads more of the journal")
+            }
         }
         self.closing.cancel();
         self.journal.close().await;

@@ -281,6 +281,11 @@ impl Log {
         Ok(entries)
     }
 
+    /// Whether the disk has failed: then nothing is written any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.failed()
+    }
+
     pub(crate) fn vote(&self) -> Option<Bytes> {
         self.shared.view(|view| view.vote.clone())
     }

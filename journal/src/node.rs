@@ -81,9 +81,15 @@ impl Node {
         );
         let handle = Journal::new(commands, shown, tail.clone());
         let task = {
-            let stopped = stopped.clone().drop_guard();
+            let (stopped, closing) = (stopped.clone().drop_guard(), closing.clone());
+            let (cluster, log) = (cluster.clone(), log.clone());
             tokio::spawn(async move {
                 task.run().await;
+                // Whoever was asked to stop need not say why, and a log whose disk has failed has said it.
+                if !closing.is_cancelled() && !log.has_failed() {
+                    let reason = cluster.reason().await;
+                    tracing::error!(reason, "the journal has stopped by itself");
+                }
                 tail.close();
                 drop(stopped);
             })

@@ -175,7 +175,8 @@ impl SequencerTask {
         if self.sequencer.as_ref().is_some_and(|sequencer| Some(sequencer.term()) != term) {
             self.stop();
         }
-        if let Some(term) = term.filter(|_| self.sequencer.is_none()) {
+        // Raft still leads for a moment after its disk has failed.
+        if let Some(term) = term.filter(|_| self.sequencer.is_none() && !self.machine.has_failed()) {
             self.start(term);
         }
     }

@@ -79,7 +79,7 @@ async fn run(
     }
     tokio::select! {
         _ = closes => {}
-        () = node.stopped() => tracing::error!("the journal has stopped by itself: its disk may have failed"),
+        () = node.stopped() => {}
     }
     node.close().await;
 }

@@ -112,6 +112,11 @@ impl Cluster {
         while servers.changed().await.is_ok() {}
     }
 
+    /// Why Raft has stopped.
+    pub(crate) async fn reason(&self) -> String {
+        self.raft.is_initialized().await.err().map_or_else(String::new, |fatal| fatal.to_string())
+    }
+
     /// Proposes a batch in its term; in any other it is refused. Proposals keep their order. `landed` is
     /// dropped where nobody knows what became of it.
     pub(crate) async fn propose(&self, batch: Batch, landed: impl FnOnce(Landing) + Send + 'static) {

@@ -120,6 +120,11 @@ impl LogStore {
         part.into_iter().map(|read| entry::from_log(copy(read))).collect()
     }
 
+    /// Whether the disk has failed: what was on its way is lost, and Raft is about to stop.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.log.has_failed()
+    }
+
     /// What there is to say about the log.
     pub(crate) fn measure(&self, status: &mut Status) {
         status.first = self.purged().map_or(Lsn(1), |id| lsn(&id).next());

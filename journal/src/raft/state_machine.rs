@@ -98,6 +98,11 @@ impl Machine {
         &self.status
     }
 
+    /// Whether the disk has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.log.has_failed()
+    }
+
     /// The log has been trimmed.
     pub(crate) fn trimmed(&self) {
         self.status.send_modify(|status| self.measure(status));

@@ -99,8 +99,11 @@ impl Run {
     }
 }
 
+/// A journal that has closed has said why.
 fn stops(error: &Error) {
-    error!(%error, "the memstore stops");
+    if *error != Error::Closed {
+        error!(%error, "the memstore stops");
+    }
 }
 
 /// Tells everyone that nothing will be applied any more.

@@ -14,7 +14,7 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
-    RangeRequest, WatchCreateRequest, WatchRequest,
+    RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest,
 };
 use tonic::{Code, Status};
 
@@ -426,6 +426,8 @@ async fn a_full_store_says_so_and_lives_on_when_there_is_room() -> Result<()> {
         "{refusal:?}"
     );
     ensure!(alarms(&server).await? == 1, "an alarm tells it");
+    let used = size(&server).await?;
+    ensure!(used < 4_000_000, "{used} bytes are above the quota");
     // Reads, deletes and compactions are the way out.
     has_kept(&server).await?;
     let mut kv = Clients::new(&server.endpoint())?.kv;
@@ -453,6 +455,11 @@ async fn fill(server: &Server) -> Result<Status> {
         }
     }
     anyhow::bail!("a hundred megabytes went into four")
+}
+
+async fn size(server: &Server) -> Result<i64> {
+    let status = Clients::new(&server.endpoint())?.maintenance.status(StatusRequest::default()).await?;
+    Ok(status.into_inner().db_size)
 }
 
 async fn alarms(server: &Server) -> Result<usize> {

@@ -52,7 +52,7 @@ impl Store {
         ttl_seconds: i64,
         ttl_seconds_min: i64,
     ) -> Result<Answered<Granted>, Error> {
-        self.quota().admit(Effect::Grows)?;
+        let _admitted = self.admit(Effect::LEASE).await?;
         if ttl_seconds > TTL_SECONDS_MAX {
             return Err(Error::LeaseTtlTooLarge);
         }

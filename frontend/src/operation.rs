@@ -170,16 +170,6 @@ impl Txn {
         self.ops().all(|op| matches!(op, Op::Range(range) if range.serializable))
     }
 
-    /// Whether it holds a put, at any level and in any branch: what a full store refuses.
-    #[must_use]
-    pub fn puts(&self) -> bool {
-        self.ops().any(|op| match op {
-            Op::Put(_) => true,
-            Op::Txn(txn) => txn.puts(),
-            Op::Range(_) | Op::DeleteRange(_) => false,
-        })
-    }
-
     /// Whether it can write, at any level and in any branch.
     #[must_use]
     pub fn writes(&self) -> bool {

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::{Journal, Origin, Revision};
+use journal::{Alarm, Journal, Origin, Revision, SysOp};
 use memstore::Memstore;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answered, Position};
 use crate::barriers::Barriers;
 use crate::error::Error;
-use crate::quota::Quota;
+use crate::quota::{Admitted, Effect, Quota, Refusal};
 use crate::routes::Routes;
 use crate::seen::Seen;
 
@@ -120,6 +120,42 @@ impl Store {
                     tokio::time::sleep(LEADERLESS_PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Lets a request in that the alarms and the quota allow. What it answers is held until the request is answered.
+    ///
+    /// # Errors
+    /// `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`.
+    pub(crate) async fn admit(&self, effect: Effect) -> Result<Admitted<'_>, Error> {
+        let refusal = match self.quota().admit(effect, || self.memstore().bytes()) {
+            Ok(admitted) => return Ok(admitted),
+            Err(refusal) => refusal,
+        };
+        if let Refusal::WouldPass { bytes } = refusal
+            && self.quota().miss(bytes)
+        {
+            let member = self.journal().status().borrow().node;
+            self.alarm_full(member).await;
+        }
+        Err(refusal.into())
+    }
+
+    /// Raises the NOSPACE alarm of a member.
+    pub(crate) async fn alarm_full(&self, member: u64) {
+        match self.change(SysOp::AlarmRaise { member, alarm: Alarm::NoSpace }).await {
+            Ok(_) => {
+                self.quota().raise(Alarm::NoSpace);
+                tracing::warn!(
+                    used = self.memstore().bytes(),
+                    "the store is full and takes nothing that makes it grow (alarm NOSPACE): delete keys and compact, \
+                     or start with a larger --quota-backend-bytes"
+                );
+            }
+            Err(error) => {
+                self.quota().forget();
+                tracing::warn!(%error, "the NOSPACE alarm could not be raised; it is tried again");
             }
         }
     }

@@ -27,7 +27,7 @@ impl Store {
     /// # Errors
     /// `LeaseNotFound`, `KeyNotFound`; those of the quota; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn put(&self, put: Put) -> Result<Answered<PutAnswer>, Error> {
-        self.quota().admit(Effect::Grows)?;
+        let _admitted = self.admit(Effect::of_put(&put)).await?;
         self.answer(self.put_now(put)).await
     }
 
@@ -48,7 +48,7 @@ impl Store {
     /// # Errors
     /// `CorruptCluster`; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn delete_range(&self, delete: &DeleteRange) -> Result<Answered<DeleteAnswer>, Error> {
-        self.quota().admit(Effect::Changes)?;
+        let _admitted = self.admit(Effect::Changes).await?;
         self.answer(async {
             let Answered { answer, at } = self.evaluate(Job::DeleteRange(delete)).await?;
             let OpAnswer::DeleteRange(answer) = answer.only() else {
@@ -62,16 +62,15 @@ impl Store {
     /// # Errors
     /// As those of the operations of the branch that is taken, and those of the quota for either branch.
     pub async fn txn(&self, txn: &Txn) -> Result<Answered<TxnAnswer>, Error> {
-        if !txn.is_read_only() {
-            self.quota().admit(if txn.puts() { Effect::Grows } else { Effect::Changes })?;
-        }
+        let writes = !txn.is_read_only();
+        let _admitted = if writes { Some(self.admit(Effect::of_txn(txn)).await?) } else { None };
         self.answer(self.evaluate(Job::Txn(txn))).await
     }
 
     /// # Errors
     /// `Compacted`, `FutureRevision`; `CorruptCluster`; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn compact(&self, compact: Compact) -> Result<Answered<()>, Error> {
-        self.quota().admit(Effect::Changes)?;
+        let _admitted = self.admit(Effect::Changes).await?;
         self.answer(self.compact_now(compact)).await
     }
 

@@ -8,6 +8,7 @@
 //! than a batch, a chunk of 512 keys or a step of a compaction takes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use journal::{Batch, KeyRange, LeaseId, Revision, SysOp};
@@ -27,6 +28,8 @@ use crate::store::{Store, Stored};
 pub(crate) struct Partition {
     range: PartitionRange,
     store: RwLock<Store>,
+    /// What the store takes, for those who ask too often to wait for its lock. Set under it.
+    bytes: AtomicU64,
     /// Revisions that reads under way still need, and how many of them. Locked after the store, if both are.
     pins: Mutex<BTreeMap<Revision, usize>>,
 }
@@ -40,7 +43,12 @@ pub(crate) struct Pin<'a> {
 impl Partition {
     /// A partition that nothing was written to.
     pub(crate) fn new(range: PartitionRange) -> Partition {
-        Partition { range, store: RwLock::new(Store::new()), pins: Mutex::default() }
+        Partition::with(range, Store::new())
+    }
+
+    fn with(range: PartitionRange, store: Store) -> Partition {
+        let bytes = AtomicU64::new(store.bytes_total());
+        Partition { range, store: RwLock::new(store), bytes, pins: Mutex::default() }
     }
 
     /// A partition as a snapshot has it: at `revision`, compacted at `compacted`, with the versions that `next`
@@ -64,13 +72,17 @@ impl Partition {
             last = Some(position);
             store.insert(&version);
         }
-        Ok(Partition { range, store: RwLock::new(store), pins: Mutex::default() })
+        Ok(Partition::with(range, store))
     }
 
     /// Becomes what `other` is, which is a partition of the same range: this one had fallen too far behind.
     pub(crate) fn replace(&self, other: Partition) {
         assert_eq!(self.range, other.range, "a partition keeps its range");
-        let before = std::mem::replace(&mut *self.store.write(), other.store.into_inner());
+        let other = other.store.into_inner();
+        let mut store = self.store.write();
+        self.bytes.store(other.bytes_total(), Relaxed);
+        let before = std::mem::replace(&mut *store, other);
+        drop(store);
         // Freed when nobody waits for the lock any more.
         drop(before);
     }
@@ -95,13 +107,16 @@ impl Partition {
         }
         assert!(store.revision <= batch.last_revision(), "batches are applied in order");
         store.revision = batch.last_revision();
+        self.bytes.store(store.bytes_total(), Relaxed);
     }
 
     /// Frees a part of what is compacted, by looking at `budget` changes. Answers whether there is more to do.
     pub(crate) fn compact_step(&self, budget: usize) -> bool {
         let mut store = self.store.write();
         let floor = self.pins.lock().keys().next().copied();
-        store.compact_step(floor, budget)
+        let more = store.compact_step(floor, budget);
+        self.bytes.store(store.bytes_total(), Relaxed);
+        more
     }
 
     /// Reads below are refused.
@@ -183,6 +198,11 @@ impl Partition {
         revision(&store, At::Revision(upto))?;
         let hashed = |(chain, version)| Hashed::new(chain, version, upto, compacted);
         Ok(store.versions(upto, store.compaction.compacted(), after).filter_map(hashed).take(max).collect())
+    }
+
+    /// What it takes, as of the last change.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
     }
 
     pub(crate) fn stats(&self) -> PartitionStats {

@@ -251,17 +251,24 @@ impl Store {
         }
     }
 
+    /// What is in use, and room kept for keys to come. Counted, not measured.
+    pub(crate) fn bytes_total(&self) -> u64 {
+        self.bytes_in_use() + self.slab.spare_bytes()
+    }
+
+    fn bytes_in_use(&self) -> u64 {
+        self.bytes + number(self.order.sum().all * KEY_BYTES)
+    }
+
     pub(crate) fn stats(&self) -> PartitionStats {
-        let number = |length: usize| u64::try_from(length).expect("a length fits 64 bits");
-        let Sum { all, alive } = self.order.sum();
-        let in_use = self.bytes + number(all * KEY_BYTES);
+        let Sum { alive, .. } = self.order.sum();
         let compacted = self.compaction.compacted();
         PartitionStats {
             keys: number(alive),
             versions: number(self.history.len()),
             events: number(self.history.about_after((compacted, 0))),
-            bytes_total: in_use + self.slab.spare_bytes(),
-            bytes_in_use: in_use,
+            bytes_total: self.bytes_total(),
+            bytes_in_use: self.bytes_in_use(),
             leased_keys: number(self.leases.keys()),
             compacted,
             ..PartitionStats::default()
@@ -271,6 +278,10 @@ impl Store {
 
 /// About what a key needs beside its versions: its entries in `points` and `order`.
 const KEY_BYTES: usize = 24;
+
+fn number(length: usize) -> u64 {
+    u64::try_from(length).expect("a length fits 64 bits")
+}
 
 fn put(key: &Bytes, value: &Bytes, lease: LeaseId, revision: Revision, prev: Option<&KeyValue>) -> KeyValue {
     KeyValue {

@@ -51,9 +51,18 @@ impl MaintenanceService {
     }
 
     async fn raise(&self, asked: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
-        let member = self.member(asked);
-        self.store.change(SysOp::AlarmRaise { member, alarm }).await?;
-        self.store.quota().raise(alarm);
+        let (member, quota) = (self.member(asked), self.store.quota());
+        // Before it is there: whoever keeps the quota is not to take it for its own.
+        let no_space = alarm == Alarm::NoSpace;
+        if no_space {
+            quota.belongs_to_operator(true);
+        }
+        self.store.change(SysOp::AlarmRaise { member, alarm }).await.inspect_err(|_| {
+            if no_space {
+                quota.belongs_to_operator(false);
+            }
+        })?;
+        quota.raise(alarm);
         Ok(vec![wire::AlarmMember { member_id: member, alarm: to_wire(alarm) as i32 }])
     }
 

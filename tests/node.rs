@@ -1,14 +1,14 @@
-//! A node that is told or sent nonsense: it says in one sentence what is wrong and what to do, or answers with
-//! etcd's error, and nothing that it had acknowledged is lost.
+//! A node that runs into trouble: full, killed, sent nonsense. It answers with etcd's error, and nothing that it had
+//! acknowledged is lost.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
-use harness::program::{Refusal, Serving, arguments, refused, refused_on_a_full_disk};
+use harness::kept::{MAINSTEM, get, get_at, has_kept, put, put_at, with_a_key};
+use harness::program::{Serving, arguments};
 use harness::server::{Kind, Server, free_port};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::watch_request::RequestUnion;
@@ -17,197 +17,6 @@ use proto::etcdserverpb::{
     RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest,
 };
 use tonic::{Code, Status};
-
-const MAINSTEM: Kind = Kind::Mainstem { partitions: 1 };
-
-async fn put(server: &Server, key: &str, value: Vec<u8>) -> Result<(), Status> {
-    put_at(&server.endpoint(), key, value).await
-}
-
-async fn put_at(endpoint: &str, key: &str, value: Vec<u8>) -> Result<(), Status> {
-    let mut kv = Clients::new(endpoint).expect("an endpoint is a URL").kv;
-    let request = PutRequest { key: key.to_owned().into(), value: value.into(), ..PutRequest::default() };
-    kv.put(request).await.map(|_| ())
-}
-
-async fn get(server: &Server, key: &str) -> Result<Option<Vec<u8>>> {
-    get_at(&server.endpoint(), key).await
-}
-
-async fn get_at(endpoint: &str, key: &str) -> Result<Option<Vec<u8>>> {
-    let mut kv = Clients::new(endpoint)?.kv;
-    let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
-    let answer = kv.range(request).await?.into_inner();
-    Ok(answer.kvs.first().map(|kv| kv.value.to_vec()))
-}
-
-async fn has_kept(server: &Server) -> Result<()> {
-    ensure!(get(server, "kept").await?.as_deref() == Some(b"yes"), "an acknowledged key is lost");
-    Ok(())
-}
-
-async fn with_a_key() -> Result<Server> {
-    let server = Server::start(MAINSTEM)?;
-    put(&server, "kept", b"yes".to_vec()).await?;
-    Ok(server)
-}
-
-/// The sentence has all of these, and the program ended as one that was refused.
-fn says(refusal: &Refusal, parts: &[&str]) -> Result<()> {
-    ensure!(refusal.code == Some(1), "{refusal:?}");
-    for part in parts {
-        ensure!(refusal.sentence().contains(part), "{part:?} is not in {:?}", refusal.sentence());
-    }
-    Ok(())
-}
-
-fn refused_at(data: &Path) -> Result<Refusal> {
-    let arguments = arguments(data, free_port()?);
-    refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])
-}
-
-#[test]
-fn a_command_line_that_cannot_be_meant_is_refused() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data").display().to_string();
-    let check = |more: &[&str], variables: &[(&str, &str)], code: i32, part: &str| {
-        let refusal = refused(&[&["--data-dir", &data], more].concat(), variables)?;
-        ensure!(refusal.code == Some(code) && refusal.complaint.contains(part), "{more:?}: {refusal:?}");
-        ensure!(!Path::new(&data).exists(), "{more:?}: nothing is touched");
-        Ok(())
-    };
-    check(
-        &["--no-such-flag"],
-        &[],
-        2,
-        "flag provided but not defined: -no-such-flag; \"mainstem --help\" lists",
-    )?;
-    check(&["--data-dri=x"], &[], 2, "flag provided but not defined: -data-dri; did you mean --data-dir?")?;
-    check(&["--name"], &[], 2, "flag needs an argument: -name")?;
-    let number = "parse error; it takes a whole number";
-    check(&["--quota-backend-bytes=much"], &[], 2, "invalid value \"much\" for flag -quota-backend-bytes: ")?;
-    check(&["--quota-backend-bytes=much"], &[], 2, number)?;
-    check(
-        &[],
-        &[("ETCD_MAX_TXN_OPS", "many")],
-        1,
-        "invalid value \"many\" for ETCD_MAX_TXN_OPS: parse error",
-    )?;
-    let both = "either unset environment variable or disable flag): ETCD_NAME";
-    check(&["--name=a"], &[("ETCD_NAME", "b")], 1, both)?;
-    check(&["leftover"], &[], 1, "\"leftover\" is not a valid flag: flags begin with --")?;
-    let listen = "--listen-client-urls=http://127.0.0.1:1";
-    check(&[listen], &[], 1, "--advertise-client-urls is required when --listen-client-urls is set")?;
-    check(&["--cert-file=x"], &[], 1, "TLS comes in a later release; until then put a TLS proxy in front")?;
-    check(&["--log-level=loud"], &[], 1, "unrecognized level: \"loud\"; --log-level takes debug, info")?;
-    let named = "--listen-client-urls=http://nobody:1";
-    check(
-        &[named, "--advertise-client-urls=http://a:1"],
-        &[],
-        1,
-        "--listen-client-urls: expected IP in URL",
-    )?;
-    check(&["--auto-compaction-mode=daily"], &[], 1, "it is periodic or revision")?;
-    check(&["--initial-cluster-state=existing"], &[], 1, "to start a store of its own, leave it out")?;
-    check(&["--log-outputs=/proc/nowhere/log"], &[], 1, "cannot write the log: ")
-}
-
-#[test]
-fn a_configuration_file_that_cannot_be_meant_is_refused() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let check = |name: &str, text: Option<&str>, parts: &[&str]| {
-        let path = folder.path().join(name);
-        text.map_or(Ok(()), |text| std::fs::write(&path, text))?;
-        let argument = format!("--config-file={}", path.display());
-        let refusal = refused(&[&argument], &[])?;
-        says(&refusal, &[&path.display().to_string()])?;
-        ensure!(refusal.complaint.lines().count() == 1, "one sentence: {refusal:?}");
-        says(&refusal, parts)
-    };
-    check("absent", None, &["cannot be read: No such file", "name one that is there"])?;
-    check("broken", Some("name: [x\n"), &["is wrong: "])?;
-    check("list", Some("- a\n"), &["is wrong: it is not a list of names and values, such as \"name: one\""])?;
-    check(
-        "value",
-        Some("max-txn-ops: many\n"),
-        &["is wrong: invalid value \"many\" for max-txn-ops: parse error"],
-    )
-}
-
-#[tokio::test]
-async fn a_data_directory_in_use_is_refused() -> Result<()> {
-    let server = with_a_key().await?;
-    let refusal = refused_at(&server.data().join("data"))?;
-    let holder =
-        format!("data/journal is in use by another process, {}: stop it, or use another", server.pid());
-    says(&refusal, &["the journal cannot start", &holder])?;
-    has_kept(&server).await
-}
-
-#[tokio::test]
-async fn a_data_directory_of_another_cluster_is_refused() -> Result<()> {
-    let (mut server, mut other) = (with_a_key().await?, with_a_key().await?);
-    server.stop()?;
-    other.stop()?;
-    let file = |server: &Server| server.data().join("data/journal/cluster");
-    let own = std::fs::read(file(&server))?;
-    std::fs::copy(file(&other), file(&server))?;
-    says(
-        &refused_at(&server.data().join("data"))?,
-        &["belongs to cluster", "and this is cluster", "put back the one that"],
-    )?;
-    std::fs::write(file(&server), own)?;
-    server.restart()?;
-    has_kept(&server).await
-}
-
-#[tokio::test]
-async fn a_damaged_identity_is_refused_and_not_replaced() -> Result<()> {
-    let mut server = with_a_key().await?;
-    server.stop()?;
-    let file = server.data().join("data/identity");
-    let own = std::fs::read(&file)?;
-    std::fs::write(&file, "mainstem cluster")?;
-    says(&refused_at(&server.data().join("data"))?, &["identity is damaged", "restore it from a backup"])?;
-    std::fs::write(&file, own)?;
-    server.restart()?;
-    has_kept(&server).await
-}
-
-#[test]
-fn a_data_directory_that_is_none_is_refused() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("file");
-    std::fs::write(&file, "mine")?;
-    let next = "move away what is there, or use another directory (--data-dir)";
-    says(&refused_at(&file)?, &["cannot use the data directory", "File exists", next])?;
-    says(&refused_at(&file.join("below"))?, &["cannot use the data directory", "Not a directory", next])?;
-    // Nobody can make a directory there, whatever their privileges.
-    let parts =
-        ["cannot use the data directory /proc/nowhere", "look at the disk, the path,", "(--data-dir)"];
-    says(&refused_at(Path::new("/proc/nowhere"))?, &parts)?;
-    ensure!(std::fs::read(&file)? == b"mine", "what was there is untouched");
-    Ok(())
-}
-
-#[tokio::test]
-async fn on_a_full_disk_it_does_not_start_and_loses_nothing() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let fresh = arguments(&folder.path().join("data"), free_port()?);
-    let fresh: Vec<&str> = fresh.iter().map(String::as_str).collect();
-    for _ in 0..2 {
-        let refusal = refused_on_a_full_disk(64, &fresh)?;
-        let next = "make room there, or move the data to a larger disk";
-        says(&refusal, &["the journal cannot start", "cannot make room for a journal segment", next])?;
-    }
-    let mut server = with_a_key().await?;
-    server.kill()?;
-    // With a journal there it may start or not; it may not harm it.
-    let there = arguments(&server.data().join("data"), free_port()?);
-    refused_on_a_full_disk(64, &there.iter().map(String::as_str).collect::<Vec<_>>())?;
-    server.restart()?;
-    has_kept(&server).await
-}
 
 #[tokio::test]
 async fn a_disk_that_fills_up_ends_it_and_loses_nothing() -> Result<()> {
@@ -242,18 +51,6 @@ async fn a_disk_that_fills_up_ends_it_and_loses_nothing() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_port_in_use_is_refused_before_anything_is_touched() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let data = folder.path().join("data");
-    let arguments = arguments(&data, taken.local_addr()?.port());
-    let refusal = refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[])?;
-    says(&refusal, &["cannot listen on http://127.0.0.1:", "another program uses that port; stop it"])?;
-    ensure!(!data.exists(), "nothing is touched");
-    Ok(())
-}
-
 #[tokio::test]
 async fn killed_it_starts_again_with_everything() -> Result<()> {
     let mut server = with_a_key().await?;
@@ -281,31 +78,6 @@ async fn asked_to_stop_it_tells_its_watchers_and_ends_with_zero() -> Result<()> 
         "{status:?}"
     );
     let mut server = stopped.await??;
-    server.restart()?;
-    has_kept(&server).await
-}
-
-/// Below what was acknowledged nothing may be cut off, so it does not start.
-#[tokio::test]
-async fn a_damaged_journal_is_refused_with_its_place() -> Result<()> {
-    let mut server = with_a_key().await?;
-    for number in 0..100 {
-        put(&server, &format!("k{number}"), vec![7; 1_000]).await?;
-    }
-    server.stop()?;
-    let journal = server.data().join("data/journal");
-    let segments = std::fs::read_dir(&journal)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let segment = segments.filter(|path| path.extension().is_some_and(|end| end == "segment")).max();
-    let segment = segment.context("there is a segment")?;
-    let own = std::fs::read(&segment)?;
-    let mut damaged = own.clone();
-    damaged[3 * 4_096 + 100] ^= 1;
-    std::fs::write(&segment, &damaged)?;
-    let place = format!("{} is damaged at offset ", segment.display());
-    let next = "nothing is served: look at the disk, and put back the data directory from a backup";
-    says(&refused_at(&server.data().join("data"))?, &["the journal cannot start", &place, next])?;
-    ensure!(std::fs::read(&segment)? == damaged, "what is there is untouched");
-    std::fs::write(&segment, own)?;
     server.restart()?;
     has_kept(&server).await
 }

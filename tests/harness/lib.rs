@@ -3,6 +3,7 @@
 pub mod clients;
 pub mod compat;
 pub mod etcdctl;
+pub mod kept;
 pub mod kubernetes;
 pub mod model;
 pub mod program;

@@ -43,9 +43,9 @@ impl Kv for KvService {
         &self,
         request: Request<wire::RangeRequest>,
     ) -> Result<Response<RangeStream>, Status> {
-        let range = validate::range_stream(request.into_inner())?;
+        let streamed = validate::range_stream(request.into_inner())?;
         let bytes = self.limits.request_bytes_max;
-        Ok(Response::new(RangeStream::open(self.store.clone(), self.identity, range, bytes)))
+        Ok(Response::new(RangeStream::open(self.store.clone(), self.identity, streamed, bytes)))
     }
 
     async fn put(&self, request: Request<wire::PutRequest>) -> Result<Response<wire::PutResponse>, Status> {

@@ -3,7 +3,7 @@
 //!     keys   [10) [20  ) [40      ) ...       header, more and count come with the last piece
 //!
 //! The next piece is read when the client has taken the one before, so a stream holds one piece in memory. The
-//! number of keys grows or shrinks until a piece is about as large as a request may be.
+//! number of keys doubles or halves until a piece is about as large as a request may be: the cuts are etcd's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,6 +20,7 @@ use crate::answer::{Position, RangeAnswer};
 use crate::error::Error;
 use crate::etcd::header::Identity;
 use crate::etcd::pack;
+use crate::etcd::validate::Streamed;
 use crate::operation::Range;
 use crate::store::Store;
 
@@ -42,6 +43,7 @@ struct Pieces {
     range: Range,
     /// How far the store was when the stream began. `None` before the first piece.
     at: Option<Position>,
+    /// 0: all that there are.
     keys_next: usize,
     bytes_wanted: usize,
     sent: u64,
@@ -51,12 +53,11 @@ impl RangeStream {
     pub(crate) fn open(
         store: Store,
         identity: Identity,
-        mut range: Range,
+        Streamed { range, in_one_piece }: Streamed,
         bytes_wanted: usize,
     ) -> RangeStream {
-        range.sort = None;
-        let pieces =
-            Pieces { store, identity, range, at: None, keys_next: FIRST_KEYS, bytes_wanted, sent: 0 };
+        let keys_next = if in_one_piece { 0 } else { FIRST_KEYS };
+        let pieces = Pieces { store, identity, range, at: None, keys_next, bytes_wanted, sent: 0 };
         RangeStream { next: Some(Box::pin(Box::new(pieces).next())) }
     }
 }
@@ -95,11 +96,16 @@ impl Pieces {
         let mut response = pack::range(answer, None);
         if is_last {
             response.header = Some(self.identity.header(at));
+            response.count = i64::try_from(count).unwrap_or(i64::MAX);
         } else {
+            // etcd goes by the size of the piece as an answer of its own: with its revision, and with a count of
+            // the one key more that it has looked for.
+            let revision = at.revision.to_wire();
+            response.header = Some(wire::ResponseHeader { revision, ..wire::ResponseHeader::default() });
+            response.count = i64::try_from(asked).unwrap_or(i64::MAX).saturating_add(1);
             self.adjust(response.encoded_len());
-            response.more = false;
+            (response.header, response.more, response.count) = (None, false, 0);
         }
-        response.count = if is_last { i64::try_from(count).unwrap_or(i64::MAX) } else { 0 };
         Ok((wire::RangeStreamResponse { range_response: Some(response) }, is_last))
     }
 

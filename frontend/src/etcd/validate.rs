@@ -80,18 +80,29 @@ fn sort(order: i32, target: i32) -> Result<Option<Sort>, Error> {
     Ok(Some(Sort { by, descending, within_limit: order == SortOrder::None }))
 }
 
+/// A range that is to be answered in pieces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streamed {
+    pub range: Range,
+    /// etcd's answer to a limit below 0.
+    pub in_one_piece: bool,
+}
+
 /// # Errors
 /// As etcd's.
-pub fn range_stream(request: wire::RangeRequest) -> Result<Range, Error> {
-    let range = range(request)?;
-    // A field without an order is let through, and then ignored.
+pub fn range_stream(request: wire::RangeRequest) -> Result<Streamed, Error> {
+    let in_one_piece = request.limit < 0;
+    let mut range = range(request)?;
     if range.sort.is_some_and(|sort| !sort.within_limit) {
         return Err(Error::Unimplemented("RangeStream does not support custom sort orders"));
     }
     if !range.bounds.is_none() {
         return Err(Error::Unimplemented("RangeStream does not support revision filters"));
     }
-    Ok(range)
+    // A field without an order is let through. etcd then sorts each piece by it, and goes on behind the key that
+    // happens to come last, which leaves keys out.
+    range.sort = None;
+    Ok(Streamed { range, in_one_piece })
 }
 
 /// # Errors

@@ -104,6 +104,8 @@ fn a_stream_takes_no_order_and_no_bounds() {
     assert!(range_stream(request.clone()).is_ok());
     let sorted = wire::RangeRequest { sort_order: 2, ..request.clone() };
     assert!(matches!(range_stream(sorted), Err(Error::Unimplemented(_))));
+    let without_order = wire::RangeRequest { sort_target: 3, ..request.clone() };
+    assert_eq!(range_stream(without_order), range_stream(request.clone()));
     let bounded = wire::RangeRequest { min_mod_revision: 1, ..request };
     assert!(matches!(range_stream(bounded), Err(Error::Unimplemented(_))));
 }

@@ -257,7 +257,7 @@ impl Store {
     }
 
     fn bytes_in_use(&self) -> u64 {
-        self.bytes + number(self.order.sum().all * KEY_BYTES)
+        self.bytes + number(self.order.sum().all * KEY_BYTES + size_of::<Store>())
     }
 
     pub(crate) fn stats(&self) -> PartitionStats {

@@ -106,7 +106,7 @@ impl Store {
         Ok(Some(Lease { status, keys: keys.into_iter().collect() }))
     }
 
-    /// Every lease there is, in order.
+    /// Every lease there is, the one that ends first before the others.
     ///
     /// # Errors
     /// As `keep_alive`.

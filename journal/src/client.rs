@@ -3,6 +3,8 @@
 //! It is cheap to clone and promises the same whether the node lives in this process or in another:
 //! questions go over a bounded channel to the node's sequencer, and what is committed comes back as a tail.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
@@ -25,7 +27,7 @@ pub(crate) enum Command {
     Barrier { reply: oneshot::Sender<Result<Barrier, Error>> },
     KeepAlive { lease: LeaseId, reply: oneshot::Sender<Result<Option<i64>, Error>> },
     Lease { lease: LeaseId, reply: oneshot::Sender<Result<Option<LeaseStatus>, Error>> },
-    Leases { reply: oneshot::Sender<Result<Vec<LeaseId>, Error>> },
+    Leases { reply: oneshot::Sender<Result<Vec<(Duration, LeaseId)>, Error>> },
     Expired { reply: oneshot::Sender<Vec<Expired>> },
 }
 
@@ -125,12 +127,15 @@ impl Journal {
         self.ask(|reply| Command::Lease { lease, reply }).await?
     }
 
-    /// Every lease there is, in order.
+    /// Every lease there is, the one that ends first before the others.
     ///
     /// # Errors
     /// `NotLeader`, `NoQuorum` or `Closed`.
     pub async fn leases(&self) -> Result<Vec<LeaseId>, Error> {
-        self.ask(|reply| Command::Leases { reply }).await?
+        let mut leases = self.ask(|reply| Command::Leases { reply }).await??;
+        // Here, because the sequencer has better to do.
+        leases.sort_unstable();
+        Ok(leases.into_iter().map(|(_, lease)| lease).collect())
     }
 
     /// Waits until leases have ended, and hands them to the caller. One that is not revoked is handed out again.

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -23,7 +24,7 @@ pub(crate) enum Question {
     Fate(Origin, oneshot::Sender<Result<Fate, Error>>),
     KeepAlive(LeaseId, oneshot::Sender<Result<Option<i64>, Error>>),
     Lease(LeaseId, oneshot::Sender<Result<Option<LeaseStatus>, Error>>),
-    Leases(oneshot::Sender<Result<Vec<LeaseId>, Error>>),
+    Leases(oneshot::Sender<Result<Vec<(Duration, LeaseId)>, Error>>),
     /// A verdict that is true if this node still leads.
     Refused(Waiter, Verdict),
 }

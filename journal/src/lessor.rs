@@ -202,6 +202,14 @@ impl Lessor {
         Some(LeaseStatus { granted_seconds: held.granted_seconds, remaining_seconds })
     }
 
+    /// Every lease and when it ends, in no order. Those that have ended come before all that have not.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (Duration, LeaseId)> {
+        self.leases.iter().map(|(id, held)| match held.phase {
+            Phase::Running => (held.deadline, *id),
+            Phase::Frozen => (Duration::ZERO, *id),
+        })
+    }
+
     fn move_due(&mut self, id: LeaseId) {
         let held = self.leases.get_mut(&id).expect("the caller has it");
         self.due.remove(&(held.due, id));

@@ -278,6 +278,11 @@ impl<W> Sequencer<W> {
     pub(crate) fn lease(&self, lease: LeaseId, now: Duration) -> Option<LeaseStatus> {
         self.lessor.status(lease, now)
     }
+
+    /// Every lease and when it ends, in no order.
+    pub(crate) fn leases(&self) -> Vec<(Duration, LeaseId)> {
+        self.lessor.ends().collect()
+    }
 }
 
 #[cfg(test)]

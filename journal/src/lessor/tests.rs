@@ -47,6 +47,26 @@ fn a_frozen_lease_is_not_renewed_and_has_nothing_left() {
 }
 
 #[test]
+fn leases_are_told_with_when_they_end() {
+    const OTHER: LeaseId = LeaseId(1);
+    let mut lessor = granted(10);
+    lessor.granted(OTHER, 5, at(0));
+    let ends = |lessor: &Lessor| {
+        let mut ends: Vec<_> = lessor.ends().collect();
+        ends.sort_unstable();
+        ends
+    };
+    assert_eq!(ends(&lessor), [(at(5), OTHER), (at(10), LEASE)]);
+    lessor.renew(OTHER, at(5));
+    assert_eq!(ends(&lessor), [(at(10), OTHER), (at(10), LEASE)]);
+    lessor.renew(OTHER, at(7));
+    assert_eq!(ends(&lessor), [(at(10), LEASE), (at(12), OTHER)]);
+    assert_eq!(lessor.expired(at(12), 9), [OTHER, LEASE]);
+    lessor.renew(OTHER, at(12));
+    assert_eq!(ends(&lessor), [(at(0), OTHER), (at(0), LEASE)]);
+}
+
+#[test]
 fn a_frozen_lease_is_handed_out_again_until_it_is_revoked() {
     let mut lessor = granted(10);
     assert_eq!(lessor.expired(at(10), 9), [LEASE]);

@@ -58,10 +58,7 @@ impl SequencerTask {
             }
             Question::Refused(waiter, verdict) => self.tell(waiter, verdict),
             Question::Lease(lease, reply) => drop(reply.send(Ok(sequencer.lease(lease, now)))),
-            Question::Leases(reply) => {
-                let leases = self.machine.read(|state| state.leases().keys().copied().collect());
-                drop(reply.send(Ok(leases)));
-            }
+            Question::Leases(reply) => drop(reply.send(Ok(sequencer.leases()))),
             Question::KeepAlive(lease, reply) => {
                 match sequencer.keep_alive(lease, Waiter::KeepAlive(lease, reply), now) {
                     KeepAlive::Renewed(waiter, seconds) => waiter.kept_alive(Some(seconds)),

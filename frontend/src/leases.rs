@@ -79,6 +79,7 @@ impl Store {
     /// # Errors
     /// `LeaseNotFound`, and those of every write.
     pub async fn revoke(&self, lease: LeaseId) -> Result<Answered<()>, Error> {
+        let _admitted = self.admit(Effect::Changes).await?;
         self.answer(async {
             if self.journal().lease(lease).await?.is_none() {
                 return Err(Error::LeaseNotFound);

@@ -117,10 +117,11 @@ impl Quota {
         self.bytes_max.store(bytes_max, Relaxed);
     }
 
-    /// Which alarms are raised, from now on.
-    pub fn show(&self, is_full: bool, is_corrupt: bool) {
-        self.is_full.store(is_full, Relaxed);
-        self.is_corrupt.store(is_corrupt, Relaxed);
+    /// Which alarms are raised, by whichever member, from now on.
+    pub fn show(&self, alarms: &[(u64, Alarm)]) {
+        let raised = |wanted| alarms.iter().any(|(_, alarm)| *alarm == wanted);
+        self.is_full.store(raised(Alarm::NoSpace), Relaxed);
+        self.is_corrupt.store(raised(Alarm::Corrupt), Relaxed);
     }
 
     /// Which alarm was raised just now: whoever raised it is to find it in force.
@@ -207,7 +208,7 @@ mod tests {
     fn a_full_store_takes_what_does_not_make_it_grow() {
         let quota = Quota::default();
         assert_eq!(refusal(&quota, PUT, 0), None);
-        quota.show(true, false);
+        quota.show(&[(7, Alarm::NoSpace)]);
         assert_eq!(refusal(&quota, PUT, 0), Some(Refusal::Alarmed(Alarm::NoSpace)));
         assert_eq!(refusal(&quota, Effect::Changes, 0), None);
     }
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn a_damaged_store_takes_no_change() {
         let quota = Quota::default();
-        quota.show(false, true);
+        quota.show(&[(7, Alarm::Corrupt)]);
         assert_eq!(refusal(&quota, Effect::Changes, 0), Some(Refusal::Alarmed(Alarm::Corrupt)));
     }
 

@@ -46,9 +46,8 @@ impl QuotaKeeper {
             }
             alarms.clone_from(&status.borrow_and_update().alarms);
             let (quota, used) = (self.store.quota(), self.store.memstore().bytes());
-            let raised = |wanted| alarms.iter().any(|(_, alarm)| *alarm == wanted);
             // Not before the alarm is there: whoever is refused finds it in the list, as in etcd.
-            quota.show(raised(Alarm::NoSpace), raised(Alarm::Corrupt));
+            quota.show(&alarms);
             let on = alarms.contains(&(self.member, Alarm::NoSpace));
             if was_on && !on {
                 quota.forget();

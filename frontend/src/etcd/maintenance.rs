@@ -10,7 +10,7 @@ use proto::etcdserverpb::maintenance_server::Maintenance;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use crate::answer::Position;
+use crate::answer::{Answered, Position};
 use crate::error::Error;
 use crate::etcd::header::Identity;
 use crate::store::Store;
@@ -45,15 +45,11 @@ impl MaintenanceService {
         alarms.into_iter().map(alarm).collect()
     }
 
-    /// The member that is meant: 0 is this one.
-    fn member(&self, asked: u64) -> u64 {
-        if asked == 0 { self.identity.member_id } else { asked }
-    }
-
-    async fn raise(&self, asked: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
-        let (member, quota) = (self.member(asked), self.store.quota());
+    /// Any number may be a member's: etcd asks nobody whether there is one, and 0 is none of its own.
+    async fn raise(&self, member: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
+        let quota = self.store.quota();
         // Before it is there: whoever keeps the quota is not to take it for its own.
-        let no_space = alarm == Alarm::NoSpace;
+        let no_space = (member, alarm) == (self.identity.member_id, Alarm::NoSpace);
         if no_space {
             quota.belongs_to_operator(true);
         }
@@ -66,14 +62,16 @@ impl MaintenanceService {
         Ok(vec![wire::AlarmMember { member_id: member, alarm: to_wire(alarm) as i32 }])
     }
 
-    /// Clears what is raised, and answers it.
-    async fn clear(&self, asked: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
-        let member = self.member(asked);
+    /// Clears what is raised, and answers it. Whoever cleared it finds it no longer in force.
+    async fn clear(&self, member: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
         let raised = self.alarms().into_iter();
         let cleared: Vec<_> =
             raised.filter(|one| one.member_id == member && one.alarm == to_wire(alarm) as i32).collect();
         if !cleared.is_empty() {
-            self.store.change(SysOp::AlarmClear { member, alarm }).await?;
+            let Answered { at, .. } = self.store.change(SysOp::AlarmClear { member, alarm }).await?;
+            let mut status = self.store.journal().status();
+            let status = status.wait_for(|status| at.lsn <= status.applied).await;
+            self.store.quota().show(&status.map_err(|_| Error::Stopped)?.alarms);
         }
         Ok(cleared)
     }

@@ -338,7 +338,7 @@ async fn a_long_stream_comes_in_pieces_that_fit_together() {
 #[tokio::test]
 async fn a_full_store_refuses_puts_and_takes_deletions() {
     let world = World::start(&[]).await;
-    world.store.quota().show(true, false);
+    world.store.quota().raise(journal::Alarm::NoSpace);
     let put = wire::PutRequest { key: "k".into(), ..wire::PutRequest::default() };
     let refused = world.kv.put(Request::new(put)).await.expect_err("there is no room");
     assert_eq!(refused.message(), "etcdserver: mvcc: database space exceeded");

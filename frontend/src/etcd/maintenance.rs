@@ -20,6 +20,9 @@ use crate::version::Version;
 const SNAPSHOT_LATER: &str = "a backup as one file comes with a later release";
 const DOWNGRADE_LATER: &str = "there is no earlier release to go back to";
 
+/// HashKV of no keys: of the name of etcd's bucket of keys, with which each begins.
+const HASH_OF_NOTHING: u32 = 0x40a4_756d;
+
 /// The service.
 pub(crate) struct MaintenanceService {
     store: Store,
@@ -76,13 +79,12 @@ impl MaintenanceService {
         Ok(cleared)
     }
 
-    async fn hash_at(&self, asked: i64) -> Result<(Hash, Position), Error> {
+    async fn hash_at(&self, asked: u64) -> Result<(Hash, Position), Error> {
         let at = self.store.barrier().await?;
-        let upto = match u64::try_from(asked) {
-            Ok(0) => at.revision,
-            Ok(revision) if at.revision.0 < revision => return Err(Error::FutureRevision),
-            Ok(revision) => Revision(revision),
-            Err(_) => return Err(Error::Compacted),
+        let upto = match asked {
+            0 => at.revision,
+            future if at.revision.0 < future => return Err(Error::FutureRevision),
+            revision => Revision(revision),
         };
         Ok((self.store.memstore().hash_kv(upto, at.lsn).await?, at))
     }
@@ -188,12 +190,15 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<wire::HashKvRequest>,
     ) -> Result<Response<wire::HashKvResponse>, Status> {
-        let (Hash { hash, revision, compacted }, at) = self.hash_at(request.into_inner().revision).await?;
+        let asked = request.into_inner().revision;
+        // Below the first revision there is nothing, which has a hash, too.
+        let (Hash { hash, revision, compacted }, at) =
+            self.hash_at(u64::try_from(asked).unwrap_or(0)).await?;
         Ok(Response::new(wire::HashKvResponse {
             header: Some(self.identity.header(at)),
-            hash,
+            hash: if asked < 0 { HASH_OF_NOTHING } else { hash },
             compact_revision: compact_revision(compacted),
-            hash_revision: revision.to_wire(),
+            hash_revision: if asked < 0 { asked } else { revision.to_wire() },
         }))
     }
 

@@ -34,8 +34,6 @@ use crate::metrics::Metrics;
 use crate::metrics::rpc::RpcCounters;
 use crate::store::Store;
 
-/// What gRPC adds to the largest request, as etcd has it.
-const GRPC_OVERHEAD_BYTES: usize = 512 << 10;
 /// etcd's patience with a request, to which two election timeouts come.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a probe waits for the journal.
@@ -205,7 +203,7 @@ fn serve(
     let counters: Vec<Arc<RpcCounters>> = (0..threads).map(|_| RpcCounters::new()).collect();
     let http = Arc::new(http(config, journal, store, &counters));
     let identity = header::Identity { cluster_id: identity.cluster, member_id: identity.member };
-    let message_bytes_max = config.limits.request_bytes_max + GRPC_OVERHEAD_BYTES;
+    let message_bytes_max = services::message_bytes_max(config);
     let tools = counters.into_iter().map(|counters| Tools {
         services: services::maker(config, store, identity),
         counters,

@@ -16,8 +16,8 @@ use crate::etcd::watch::{self, WatchContext, WatchService};
 use crate::grpc::Services;
 use crate::store::Store;
 
-/// A watch response is cut at this size where the client wants fragments: etcd's.
-const FRAGMENT_BYTES: usize = 3 << 19;
+/// What gRPC adds to the largest request, as etcd has it.
+const GRPC_OVERHEAD_BYTES: usize = 512 << 10;
 
 /// Makes the services of one frontend thread, on its runtime.
 pub(super) fn maker(
@@ -32,7 +32,8 @@ pub(super) fn maker(
         let watch = WatchService::new(WatchContext {
             store: store.clone(),
             identity,
-            fragment_bytes: FRAGMENT_BYTES,
+            // As in etcd, answers are cut where requests would be refused.
+            fragment_bytes: message_bytes_max(&config),
             progress_interval: config.progress_interval,
         });
         let lease = LeaseService::new(store.clone(), identity, config.election_timeout);
@@ -51,6 +52,11 @@ pub(super) fn maker(
             )
             .with(cluster_server::SERVICE_NAME, ClusterServer::new(cluster).max_decoding_message_size(any))
     })
+}
+
+/// The largest message that is taken.
+pub(super) fn message_bytes_max(config: &Config) -> usize {
+    config.limits.request_bytes_max + GRPC_OVERHEAD_BYTES
 }
 
 fn limits(config: &Config) -> validate::Limits {

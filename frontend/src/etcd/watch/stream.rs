@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use journal::Revision;
 use memstore::Event;
+use prost::Message;
 use proto::etcdserverpb::watch_create_request::FilterType;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
@@ -34,7 +35,7 @@ const NO_WATCHER: i64 = -1;
 pub(crate) struct WatchContext {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
-    /// A fragment's size at the most, in bytes, where the client wants fragments.
+    /// A fragment is smaller, in bytes, unless it is of one event; where the client wants fragments.
     pub(crate) fragment_bytes: usize,
     pub(crate) progress_interval: Duration,
 }
@@ -167,22 +168,20 @@ impl StreamTask {
     }
 }
 
-/// Cuts events into responses of at most `bytes_max`, at least one event each.
+/// Cuts events into responses of less than `bytes_max`, but of one event at least, where etcd cuts them.
 fn fragments(head: &WatchResponse, events: Vec<Arc<Event>>, prev_kv: bool, bytes_max: usize) -> Vec<Frame> {
-    if bytes_max == usize::MAX {
+    let all: usize = events.iter().map(|event| event_bytes(event, prev_kv)).sum();
+    if head.encoded_len().saturating_add(all) < bytes_max {
         return vec![Frame { head: head.clone(), events, prev_kv }];
     }
+    let head = WatchResponse { fragment: true, ..head.clone() };
     let mut frames: Vec<Frame> = Vec::new();
-    let mut bytes = usize::MAX;
+    let mut bytes = bytes_max;
     for event in events {
         let more = event_bytes(&event, prev_kv);
-        if bytes.saturating_add(more) > bytes_max {
-            frames.push(Frame {
-                head: WatchResponse { fragment: true, ..head.clone() },
-                events: Vec::new(),
-                prev_kv,
-            });
-            bytes = 0;
+        if bytes.saturating_add(more) >= bytes_max {
+            frames.push(Frame { head: head.clone(), events: Vec::new(), prev_kv });
+            bytes = head.encoded_len();
         }
         bytes += more;
         frames.last_mut().expect("the first event begins one").events.push(event);
@@ -196,4 +195,48 @@ fn fragments(head: &WatchResponse, events: Vec<Arc<Event>>, prev_kv: bool, bytes
 /// etcd spreads its notifications over a tenth more than the interval, so that streams don't tick together.
 fn jittered(interval: Duration) -> Duration {
     interval + interval.mul_f64(rand::random::<f64>() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::LeaseId;
+    use memstore::{Change, EventKind, KeyValue};
+
+    use super::*;
+
+    fn event(value_bytes: usize) -> Arc<Event> {
+        let kv = KeyValue {
+            key: "k".into(),
+            value: vec![b'v'; value_bytes].into(),
+            create_revision: Revision(2),
+            mod_revision: Revision(2),
+            version: 1,
+            lease: LeaseId::NONE,
+        };
+        Arc::new(Event::new(Change { revision: Revision(2), sub: 0, kind: EventKind::Put, kv, prev: None }))
+    }
+
+    /// Events in each fragment, and whether it is said that more follow.
+    fn cut(events: &[Arc<Event>], bytes_max: usize) -> Vec<(usize, bool)> {
+        let frames = fragments(&WatchResponse::default(), events.to_vec(), false, bytes_max);
+        frames.iter().map(|frame| (frame.events.len(), frame.head.fragment)).collect()
+    }
+
+    #[test]
+    fn an_answer_that_reaches_the_limit_is_cut() {
+        let events = [event(10), event(10), event(10), event(10), event(10)];
+        let one = event_bytes(&events[0], false);
+        assert_eq!(cut(&events, 5 * one + 1), [(5, false)]);
+        // That more follow takes two bytes itself.
+        assert_eq!(cut(&events, 5 * one), [(4, true), (1, false)]);
+        assert_eq!(cut(&events, 3 * one + 3), [(3, true), (2, false)]);
+        assert_eq!(cut(&events, 3 * one + 2), [(2, true), (2, true), (1, false)]);
+        assert_eq!(cut(&events, usize::MAX), [(5, false)]);
+    }
+
+    #[test]
+    fn an_event_is_never_cut() {
+        assert_eq!(cut(&[event(100)], 10), [(1, false)]);
+        assert_eq!(cut(&[event(1), event(100), event(1)], 50), [(1, true), (1, true), (1, false)]);
+    }
 }

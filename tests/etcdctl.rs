@@ -103,6 +103,11 @@ async fn endpoints_members_and_alarms() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_store_without_users() -> Result<()> {
+    check(Store::Empty, include_str!("etcdctl/auth.script")).await
+}
+
+#[tokio::test]
 async fn locks_and_elections() -> Result<()> {
     check(Store::Empty, include_str!("etcdctl/concurrency.script")).await
 }

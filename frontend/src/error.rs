@@ -51,12 +51,36 @@ pub enum Error {
     /// The node is shutting down.
     #[error("the node is shutting down")]
     Stopped,
+    #[error("{0}")]
+    Auth(AuthRefusal),
     /// etcd would do it and this release does not. The text is for people.
     #[error("{0}")]
     Unimplemented(&'static str),
     /// A promise between the tiers is broken: a mistake of ours.
     #[error("{0}")]
     Internal(String),
+}
+
+/// What stands in the way of users, roles and their passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthRefusal {
+    #[error("authentication is off")]
+    Disabled,
+    #[error("there is no user `root`")]
+    NoRootUser,
+    #[error("there is no such user")]
+    NoUser,
+    #[error("there is no such role")]
+    NoRole,
+    #[error("the user's name is empty")]
+    EmptyUserName,
+    #[error("the role's name is empty")]
+    EmptyRoleName,
+    #[error("no permission is given")]
+    NoPermission,
+    /// The permission is one of no keys.
+    #[error("the permission's range is empty")]
+    Invalid,
 }
 
 impl From<journal::Error> for Error {

@@ -1,6 +1,7 @@
 //! etcd's services: unpack, call, pack. Whatever is etcd's own (names on the wire, codes, texts, quirks of its
 //! headers) ends here; behind it there are only our own words.
 
+pub(crate) mod auth;
 pub(crate) mod cluster;
 pub mod header;
 pub mod kv;

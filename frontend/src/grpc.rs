@@ -35,7 +35,7 @@ use crate::metrics::rpc::RpcCounters;
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Services that etcd has and this release has not: a clear answer instead of "unknown".
-const LATER: [&str; 3] = ["etcdserverpb.Auth", "v3lockpb.Lock", "v3electionpb.Election"];
+const LATER: [&str; 2] = ["v3lockpb.Lock", "v3electionpb.Election"];
 
 /// What a service needs to know of a call besides the request.
 #[derive(Clone)]

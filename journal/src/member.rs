@@ -23,12 +23,23 @@ pub enum MemberChange {
     /// It begins with everything that is committed. `learner` says whether it gets a vote.
     Add(Member),
     /// A learner that has caught up gets a vote.
-    Promote { id: u64 },
-    Remove { id: u64 },
+    Promote {
+        id: u64,
+    },
+    Remove {
+        id: u64,
+    },
     /// It is reached elsewhere.
-    Update { id: u64, peer_urls: Vec<String> },
+    Update {
+        id: u64,
+        peer_urls: Vec<String>,
+    },
     /// A node tells what it is called and where clients reach it.
-    Publish { id: u64, name: String, client_urls: Vec<String> },
+    Publish {
+        id: u64,
+        name: String,
+        client_urls: Vec<String>,
+    },
 }
 
 /// Why the cluster stays as it is.

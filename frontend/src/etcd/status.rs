@@ -2,7 +2,7 @@
 
 use tonic::{Code, Status};
 
-use crate::error::Error;
+use crate::error::{AuthRefusal, Error};
 use crate::watch::Refusal;
 
 impl From<Error> for Status {
@@ -37,10 +37,24 @@ fn status(error: &Error) -> Status {
         Error::TimedOut => (Code::Unavailable, "etcdserver: request timed out"),
         Error::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
         Error::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+        Error::Auth(refusal) => auth(*refusal),
         Error::Unimplemented(text) => (Code::Unimplemented, *text),
         Error::Internal(text) => (Code::Internal, &text[..]),
     };
     Status::new(code, text)
+}
+
+fn auth(refusal: AuthRefusal) -> (Code, &'static str) {
+    match refusal {
+        AuthRefusal::Disabled => (Code::FailedPrecondition, "etcdserver: authentication is not enabled"),
+        AuthRefusal::NoRootUser => (Code::FailedPrecondition, "etcdserver: root user does not exist"),
+        AuthRefusal::NoUser => (Code::FailedPrecondition, "etcdserver: user name not found"),
+        AuthRefusal::NoRole => (Code::FailedPrecondition, "etcdserver: role name not found"),
+        AuthRefusal::EmptyUserName => (Code::InvalidArgument, "etcdserver: user name is empty"),
+        AuthRefusal::EmptyRoleName => (Code::InvalidArgument, "etcdserver: role name is empty"),
+        AuthRefusal::NoPermission => (Code::InvalidArgument, "etcdserver: permission not given"),
+        AuthRefusal::Invalid => (Code::InvalidArgument, "etcdserver: invalid auth management"),
+    }
 }
 
 /// Why a watcher was not created.

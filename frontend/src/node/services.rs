@@ -1,11 +1,13 @@
 //! What a node serves over gRPC: etcd's services over one store, each thread with its own barriers.
 
 use proto::etcdserverpb::Member;
+use proto::etcdserverpb::auth_server::{self, AuthServer};
 use proto::etcdserverpb::cluster_server::{self, ClusterServer};
 use proto::etcdserverpb::lease_server::{self, LeaseServer};
 use proto::etcdserverpb::maintenance_server::{self, MaintenanceServer};
 
 use crate::config::Config;
+use crate::etcd::auth::AuthService;
 use crate::etcd::cluster::ClusterService;
 use crate::etcd::header::Identity;
 use crate::etcd::kv::KvService;
@@ -39,6 +41,7 @@ pub(super) fn maker(
         let lease = LeaseService::new(store.clone(), identity, config.election_timeout);
         let quota = config.limits.quota_bytes.unwrap_or_default();
         let maintenance = MaintenanceService::new(store.clone(), identity, config.version.clone(), quota);
+        let auth = AuthService::new(store.clone(), identity);
         let cluster = ClusterService::new(store, identity, member(&config, identity));
         // What a message may have is checked before it comes here.
         let any = usize::MAX;
@@ -50,6 +53,7 @@ pub(super) fn maker(
                 maintenance_server::SERVICE_NAME,
                 MaintenanceServer::new(maintenance).max_decoding_message_size(any),
             )
+            .with(auth_server::SERVICE_NAME, AuthServer::new(auth).max_decoding_message_size(any))
             .with(cluster_server::SERVICE_NAME, ClusterServer::new(cluster).max_decoding_message_size(any))
     })
 }

@@ -9,6 +9,7 @@ mod frames;
 mod guard;
 mod health;
 mod kv;
+mod leadership;
 pub(crate) mod method;
 mod received;
 mod unary;
@@ -26,11 +27,14 @@ use tonic::Status;
 
 pub(crate) use self::body::Body;
 pub(crate) use self::call::Call;
+use self::call::Ends;
 use self::guard::Guard;
+pub(crate) use self::leadership::Leadership;
 use self::method::{Kind, MethodId, split};
 use self::received::Received;
 use self::unary::Unary;
-use crate::metrics::rpc::RpcCounters;
+use crate::error::Error;
+use crate::metrics::rpc::{Code, RpcCounters};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -124,6 +128,7 @@ pub(crate) struct Grpc {
     message_bytes_max: usize,
     /// Unary calls that take longer are logged.
     slow: Duration,
+    leadership: Leadership,
     stops: CancellationToken,
 }
 
@@ -133,9 +138,10 @@ impl Grpc {
         counters: Arc<RpcCounters>,
         message_bytes_max: usize,
         slow: Duration,
+        leadership: Leadership,
         stops: CancellationToken,
     ) -> Grpc {
-        Grpc { services, counters, message_bytes_max, slow, stops }
+        Grpc { services, counters, message_bytes_max, slow, leadership, stops }
     }
 
     pub(crate) fn call(&self, request: Request<Incoming>) -> Call {
@@ -144,13 +150,19 @@ impl Grpc {
         let Some(service) = self.services.find(method.method().service()) else {
             return Call::refused(absent(method.method().service()));
         };
-        let guard = Guard::begin(self.counters.clone(), method, self.slow);
+        let mut guard = Guard::begin(self.counters.clone(), method, self.slow);
+        let leadership = Leadership::is_wanted(request.headers()).then(|| self.leadership.clone());
+        if leadership.as_ref().is_some_and(|leadership| !leadership.exists()) {
+            guard.ended(Code::UNAVAILABLE);
+            return Call::refused(Error::NoLeader.into());
+        }
         // A stream's deadline is kept by its client, which resets it.
         let is_unary = method.method().kind == Kind::Unary;
         let timeout = timeout(request.headers()).filter(|_| is_unary);
         let context =
             Context { method, counters: self.counters.clone(), message_bytes_max: self.message_bytes_max };
-        Call::new(service.call(context, request), guard, timeout, self.stops.clone())
+        let ends = Ends { stops: self.stops.clone(), leadership };
+        Call::new(service.call(context, request), guard, timeout, ends)
     }
 }
 

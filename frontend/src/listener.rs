@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::connection::Settings;
 use self::connection::{Accepted, Dispatch};
 pub(crate) use self::socket::{Reuse, Socket, bind};
-use crate::grpc::{Grpc, Services};
+use crate::grpc::{Grpc, Leadership, Services};
 use crate::http::Http;
 use crate::metrics::rpc::RpcCounters;
 
@@ -61,6 +61,7 @@ pub(crate) struct Tools {
     pub(crate) services: Box<dyn FnOnce() -> Services + Send>,
     pub(crate) counters: Arc<RpcCounters>,
     pub(crate) message_bytes_max: usize,
+    pub(crate) leadership: Leadership,
     pub(crate) http: Arc<Http>,
 }
 
@@ -148,8 +149,9 @@ impl Thread {
 
     async fn serve(self) {
         let Thread { tools, mut arrives, connections, settings, stops } = self;
-        let Tools { services, counters, message_bytes_max, http } = tools;
-        let grpc = Grpc::new(services(), counters, message_bytes_max, settings.slow_call, stops.clone());
+        let Tools { services, counters, message_bytes_max, leadership, http } = tools;
+        let slow = settings.slow_call;
+        let grpc = Grpc::new(services(), counters, message_bytes_max, slow, leadership, stops.clone());
         let (dispatch, builder) = (Dispatch::new(grpc, http), connection::builder(&settings));
         let tasks = TaskTracker::new();
         while let Some(Some(accepted)) = stops.run_until_cancelled(arrives.recv()).await {

@@ -27,7 +27,7 @@ use crate::client::Client;
 use crate::config::{Address, Config, Storage};
 use crate::error::Error;
 use crate::etcd::header;
-use crate::grpc::BoxFuture;
+use crate::grpc::{BoxFuture, Leadership};
 use crate::http::{HealthCounters, Http, Vitals};
 use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
 use crate::metrics::Metrics;
@@ -204,10 +204,12 @@ fn serve(
     let http = Arc::new(http(config, journal, store, &counters));
     let identity = header::Identity { cluster_id: identity.cluster, member_id: identity.member };
     let message_bytes_max = services::message_bytes_max(config);
+    let leadership = Leadership::follow(journal.handle().status(), config.election_timeout);
     let tools = counters.into_iter().map(|counters| Tools {
         services: services::maker(config, store, identity),
         counters,
         message_bytes_max,
+        leadership: leadership.clone(),
         http: http.clone(),
     });
     let settings = Settings {

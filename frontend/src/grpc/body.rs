@@ -1,8 +1,8 @@
 //! What is sent back.
 //!
 //! A unary answer is one piece of bytes and its trailers. A stream is whatever a service yields; it is counted as
-//! it goes by, and it ends with a clear cause when the program stops: a client then resumes elsewhere at once
-//! instead of finding out that a connection broke.
+//! it goes by, and it ends with a clear cause when the program stops, or when the leader that its client wants is
+//! lost: a client then resumes elsewhere at once instead of finding out that a connection broke.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,11 +11,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
+use super::BoxFuture;
 use super::frames::Frames;
 use super::guard::Guard;
+use crate::error::Error;
 use crate::metrics::rpc::Code;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -80,17 +81,14 @@ pub(crate) struct Stream {
     inner: tonic::body::Body,
     frames: Frames,
     guard: Guard,
-    stops: Pin<Box<WaitForCancellationFutureOwned>>,
+    cause: BoxFuture<Error>,
     ended: bool,
 }
 
 impl Stream {
-    pub(crate) fn new(
-        inner: tonic::body::Body,
-        guard: Guard,
-        stops: WaitForCancellationFutureOwned,
-    ) -> Stream {
-        Stream { inner, frames: Frames::default(), guard, stops: Box::pin(stops), ended: false }
+    /// `cause` resolves when the stream is to end, and says why.
+    pub(crate) fn new(inner: tonic::body::Body, guard: Guard, cause: BoxFuture<Error>) -> Stream {
+        Stream { inner, frames: Frames::default(), guard, cause, ended: false }
     }
 
     fn poll_frame(
@@ -102,7 +100,7 @@ impl Stream {
         }
         match Pin::new(&mut self.inner).poll_frame(context) {
             Poll::Ready(frame) => Poll::Ready(self.passed(frame)),
-            Poll::Pending => self.stops.as_mut().poll(context).map(|()| Some(Ok(self.stopped()))),
+            Poll::Pending => self.cause.as_mut().poll(context).map(|cause| Some(Ok(self.cut(cause)))),
         }
     }
 
@@ -132,11 +130,11 @@ impl Stream {
         }
     }
 
-    fn stopped(&mut self) -> Frame<Bytes> {
+    fn cut(&mut self, cause: Error) -> Frame<Bytes> {
         self.ended = true;
         self.guard.ended(Code::UNAVAILABLE);
         let mut trailers = HeaderMap::new();
-        let status = Status::unavailable("etcdserver: server stopped");
+        let status = Status::from(cause);
         status.add_header(&mut trailers).expect("the text is plain ASCII");
         Frame::trailers(trailers)
     }

@@ -12,7 +12,9 @@ use tonic::Status;
 
 use super::body::{Body, GRPC_STATUS, Stream, code};
 use super::guard::Guard;
+use super::leadership::Leadership;
 use super::{Answer, BoxFuture};
+use crate::error::Error;
 use crate::metrics::rpc::Code;
 
 /// The future of one response. Dropping it cancels the call.
@@ -27,7 +29,31 @@ pub(crate) struct UnderWay {
     answer: BoxFuture<Answer>,
     guard: Option<Guard>,
     deadline: Option<Pin<Box<Sleep>>>,
-    stops: CancellationToken,
+    ends: Ends,
+}
+
+/// What ends a stream that its service would go on with.
+#[derive(Clone)]
+pub(crate) struct Ends {
+    pub(crate) stops: CancellationToken,
+    /// Where the client wants a leader behind it.
+    pub(crate) leadership: Option<Leadership>,
+}
+
+impl Ends {
+    /// Why it ends, once it does.
+    async fn cause(self) -> Error {
+        let lost = async {
+            match self.leadership {
+                Some(leadership) => leadership.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stops.cancelled() => Error::Stopped,
+            () = lost => Error::NoLeader,
+        }
+    }
 }
 
 impl Call {
@@ -35,10 +61,10 @@ impl Call {
         answer: BoxFuture<Answer>,
         guard: Guard,
         timeout: Option<Duration>,
-        stops: CancellationToken,
+        ends: Ends,
     ) -> Call {
         let deadline = timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout)));
-        Call::Grpc(UnderWay { answer, guard: Some(guard), deadline, stops })
+        Call::Grpc(UnderWay { answer, guard: Some(guard), deadline, ends })
     }
 
     pub(crate) fn refused(status: Status) -> Call {
@@ -83,8 +109,8 @@ impl UnderWay {
                 response.map(|_| Body::Empty)
             }
             Answer::Streamed(response) => {
-                let stops = self.stops.clone().cancelled_owned();
-                response.map(|body| Body::Stream(Box::new(Stream::new(body, guard, stops))))
+                let cause = Box::pin(self.ends.clone().cause());
+                response.map(|body| Body::Stream(Box::new(Stream::new(body, guard, cause))))
             }
         }
     }
@@ -106,7 +132,8 @@ mod tests {
         let put = MethodId::of("/etcdserverpb.KV/Put").expect("it is in the table");
         let counters = RpcCounters::new();
         let guard = Guard::begin(counters.clone(), put, Duration::MAX);
-        let call = Call::new(Box::pin(std::future::pending()), guard, timeout, CancellationToken::new());
+        let ends = Ends { stops: CancellationToken::new(), leadership: None };
+        let call = Call::new(Box::pin(std::future::pending()), guard, timeout, ends);
         (call, counters, put)
     }
 

@@ -63,11 +63,19 @@ struct Server {
     frontends: Frontends,
     address: SocketAddr,
     counters: Vec<Arc<RpcCounters>>,
+    journal: watch::Sender<journal::Status>,
+}
+
+impl Server {
+    fn led_by(&self, leader: Option<u64>) {
+        self.journal.send_replace(journal::Status { leader, ..journal::Status::default() });
+    }
 }
 
 fn start(threads: usize) -> Server {
     let stops = CancellationToken::new();
-    let (_, status) = watch::channel(journal::Status::default());
+    let (journal, status) = watch::channel(journal::Status::default());
+    let leadership = Leadership::follow(status.clone(), Duration::from_millis(1));
     let http = Arc::new(Http {
         vitals: Vitals {
             status,
@@ -83,7 +91,8 @@ fn start(threads: usize) -> Server {
     let tools = counters.iter().map(|counters| {
         let services = Box::new(|| Services::default().with_kv(Double));
         let (counters, message_bytes_max) = (counters.clone(), MESSAGE_BYTES_MAX);
-        Tools { services, counters, message_bytes_max, http: http.clone() }
+        let (leadership, http) = (leadership.clone(), http.clone());
+        Tools { services, counters, message_bytes_max, leadership, http }
     });
     let settings = Settings {
         streams_max: None,
@@ -96,7 +105,7 @@ fn start(threads: usize) -> Server {
     let address = socket.listener.local_addr().expect("it is bound");
     let frontends =
         Frontends::start(vec![socket], tools.collect(), &settings, &stops).expect("threads start");
-    Server { frontends, address, counters }
+    Server { frontends, address, counters, journal }
 }
 
 async fn client(server: &Server) -> KvClient<tonic::transport::Channel> {
@@ -142,6 +151,46 @@ async fn a_refusal_keeps_its_code_and_text() {
     let status = client(&server).await.range(RangeRequest::default()).await.expect_err("it is refused");
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "etcdserver: key is not provided"));
     server.frontends.stop().await;
+}
+
+fn wants_leader<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("hasleader", "true".parse().expect("it is ASCII"));
+    request
+}
+
+fn is_no_leader(status: &Status) -> bool {
+    (status.code(), status.message()) == (Code::Unavailable, "etcdserver: no leader")
+}
+
+#[tokio::test]
+async fn whoever_wants_a_leader_is_refused_while_there_is_none() {
+    let server = start(1);
+    let mut client = client(&server).await;
+    assert!(is_no_leader(&client.put(wants_leader(put(1))).await.expect_err("nobody leads")));
+    let stream = client.range_stream(wants_leader(RangeRequest::default())).await;
+    assert!(is_no_leader(&stream.expect_err("nobody leads")));
+    assert!(client.put(put(1)).await.is_ok(), "it did not ask");
+    server.led_by(Some(1));
+    assert!(client.put(wants_leader(put(1))).await.is_ok(), "somebody leads");
+    server.frontends.stop().await;
+    let method = MethodId::of("/etcdserverpb.KV/Put").expect("it is in the table");
+    assert_eq!(server.counters[0].count(method, rpc::Code::UNAVAILABLE), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_wants_a_leader_ends_without_one() {
+    let server = start(1);
+    server.led_by(Some(1));
+    let mut client = client(&server).await;
+    let stream = client.range_stream(wants_leader(RangeRequest::default())).await;
+    let other = client.range_stream(RangeRequest::default()).await;
+    server.led_by(None);
+    let end = stream.expect("it begins").into_inner().message().await;
+    assert!(is_no_leader(&end.expect_err("the leader is lost")));
+    server.frontends.stop().await;
+    let end = other.expect("it begins").into_inner().message().await;
+    assert_eq!(end.expect_err("the server stops").message(), "etcdserver: server stopped");
 }
 
 #[tokio::test]

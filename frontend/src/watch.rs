@@ -12,7 +12,7 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -85,7 +85,8 @@ pub enum Answer {
 struct Watcher {
     parts: Vec<WatcherKey>,
     merge: Merge,
-    from: Revision,
+    /// The revision that the client named to start from, or zero. Before the store is there, there is no progress.
+    start: Revision,
     prev_kv: bool,
     fragment: bool,
     progress_notify: bool,
@@ -98,6 +99,8 @@ pub struct Session {
     store: Store,
     stream: WatchStream,
     watchers: BTreeMap<i64, Watcher>,
+    /// The ids of watchers that a compaction has ended: taken until the client cancels them, as in etcd.
+    compacted: BTreeSet<i64>,
     /// Which watcher and which of its parts a memstore's watcher is.
     owners: HashMap<WatcherKey, (i64, usize)>,
     next_id: i64,
@@ -114,6 +117,7 @@ impl Session {
             store,
             stream,
             watchers: BTreeMap::new(),
+            compacted: BTreeSet::new(),
             owners: HashMap::new(),
             next_id: 0,
             answers: VecDeque::new(),
@@ -126,7 +130,7 @@ impl Session {
         let revision = self.current();
         let refusal = if create.keys.is_empty() {
             Some(Refusal::EmptyRange)
-        } else if create.id.is_some_and(|id| self.watchers.contains_key(&id)) {
+        } else if create.id.is_some_and(|id| self.is_taken(id)) {
             Some(Refusal::DuplicateId)
         } else {
             None
@@ -144,10 +148,12 @@ impl Session {
                     self.owners.insert(*key, (id, part));
                 }
                 let Create { prev_kv, fragment, progress_notify, .. } = create;
-                let watcher = Watcher { parts, merge, from, prev_kv, fragment, progress_notify, spoke: true };
+                let start = create.from.unwrap_or_default();
+                let watcher =
+                    Watcher { parts, merge, start, prev_kv, fragment, progress_notify, spoke: true };
                 self.watchers.insert(id, watcher);
             }
-            Err(compacted) => self.answers.push_back(Answer::Compacted { id, compacted }),
+            Err(compacted) => self.end_compacted(id, compacted),
         }
     }
 
@@ -159,7 +165,7 @@ impl Session {
 
     /// Ends a watcher. An unknown one is not answered, as in etcd.
     pub fn cancel(&mut self, id: i64) {
-        if self.drop_watcher(id) {
+        if self.drop_watcher(id) || self.compacted.remove(&id) {
             let revision = self.current();
             self.answers.push_back(Answer::Canceled { id, revision });
         }
@@ -183,7 +189,7 @@ impl Session {
             Update::Compacted { watcher, compacted } => {
                 if let Some(&(id, _)) = self.owners.get(&watcher) {
                     self.drop_watcher(id);
-                    self.answers.push_back(Answer::Compacted { id, compacted });
+                    self.end_compacted(id, compacted);
                 }
             }
             Update::Closed => self.answers.push_back(Answer::Closed),
@@ -233,8 +239,17 @@ impl Session {
         true
     }
 
+    fn end_compacted(&mut self, id: i64, compacted: Revision) {
+        self.compacted.insert(id);
+        self.answers.push_back(Answer::Compacted { id, compacted });
+    }
+
+    fn is_taken(&self, id: i64) -> bool {
+        self.watchers.contains_key(&id) || self.compacted.contains(&id)
+    }
+
     fn unused_id(&mut self) -> i64 {
-        while self.watchers.contains_key(&self.next_id) {
+        while self.is_taken(self.next_id) {
             self.next_id += 1;
         }
         self.next_id += 1;

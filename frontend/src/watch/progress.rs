@@ -10,7 +10,7 @@ impl Session {
     /// Without watchers, or with one that waits for the future, there is no answer, as in etcd.
     pub fn want_progress(&mut self) {
         let current = self.current();
-        if self.watchers.values().any(|watcher| watcher.from > current.next()) {
+        if self.watchers.values().any(|watcher| current < watcher.start) {
             return;
         }
         self.progress_wanted = Some(current);
@@ -27,7 +27,7 @@ impl Session {
             self.answers.extend(watcher.tell(*id, &self.store));
             let silent = !std::mem::take(&mut watcher.spoke);
             let revision = watcher.merge.told();
-            let caught_up = watcher.from <= revision && watcher.merge.held_upto().is_none();
+            let caught_up = watcher.start <= revision && watcher.merge.held_upto().is_none();
             if watcher.progress_notify && silent && caught_up {
                 self.answers.push_back(Answer::Progress { id: Some(*id), revision });
             }

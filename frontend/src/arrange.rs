@@ -53,6 +53,11 @@ impl Range {
         if !self.bounds.is_none() {
             kvs.retain(|kv| self.bounds.admit(kv.mod_revision, kv.create_revision));
         }
+        // A partition sends no more than that. What a transaction sees of its own writes is whole.
+        let fetched = self.fetch().limit;
+        if fetched > 0 {
+            kvs.truncate(fetched);
+        }
         if let Some(sort) = self.sort {
             sort.apply(kvs);
         }
@@ -171,6 +176,16 @@ mod tests {
             |range| (range.sort, range.limit, range.bounds.min_mod) = (sort, 1, 1),
             expect!["fetched 4: b1 .."],
         );
+    }
+
+    #[test]
+    fn what_was_not_cut_when_it_was_fetched_is_cut_before_it_is_sorted() {
+        let sort = Some(Sort { by: SortBy::Create, descending: true, within_limit: true });
+        let range = Range { sort, limit: 1, ..Range::all(KeyRange::all()) };
+        let mut kvs = fetched(Fetch::all(Projection::Full));
+        assert!(range.arrange(&mut kvs));
+        assert_eq!(kvs.len(), 1);
+        assert_eq!(kvs[0].key, "b", "of the first two");
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //!
 //! Few keys, so that requests meet; keys on both sides of every partition's border.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseLeasesRequest,
-    LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
-    WatchCreateRequest, request_op,
+    CompactionRequest, Compare, DeleteRangeRequest, HashKvRequest, LeaseGrantRequest, LeaseKeepAliveRequest,
+    LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, RequestOp,
+    TxnRequest, WatchCreateRequest, request_op,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -43,13 +45,16 @@ pub struct Generator {
     chance: StdRng,
     values: u64,
     pub current: i64,
-    pub compacted: i64,
+    /// Where the last compaction was.
+    compacted: i64,
+    compactions: BTreeSet<i64>,
 }
 
 impl Generator {
     #[must_use]
     pub fn new(seed: u64) -> Generator {
-        Generator { chance: StdRng::seed_from_u64(seed), values: 0, current: 1, compacted: 0 }
+        let chance = StdRng::seed_from_u64(seed);
+        Generator { chance, values: 0, current: 1, compacted: 0, compactions: BTreeSet::new() }
     }
 
     fn one_in(&mut self, count: u32) -> bool {
@@ -87,21 +92,56 @@ impl Generator {
             0..30 => Request::Put(self.put()),
             30..55 => Request::Range(self.range()),
             55..67 => Request::Delete(self.delete()),
-            67..88 => Request::Txn(self.txn(2)),
+            67..88 => Request::Txn(harmless(self.txn(2))),
             88 => Request::Compact(self.compact()),
             89..92 => Request::Grant(self.grant()),
             92..94 => Request::Revoke(LeaseRevokeRequest { id: self.pick(&LEASES) }),
-            94..96 => Request::TimeToLive(LeaseTimeToLiveRequest { id: self.pick(&LEASES), keys: true }),
+            94 => {
+                Request::TimeToLive(LeaseTimeToLiveRequest { id: self.pick(&LEASES), keys: self.one_in(2) })
+            }
+            95 => Request::KeepAlive(LeaseKeepAliveRequest { id: self.pick(&LEASES) }),
             96 => Request::Leases(LeaseLeasesRequest {}),
-            _ => Request::HashKv(HashKvRequest { revision: self.hashed_revision() }),
+            97 => Request::Stream(self.stream()),
+            _ => self.hash(),
         }
     }
 
-    /// At revisions that were compacted etcd answers what its compactions had noted, if they were done in time, so
-    /// that two etcds differ there too.
-    fn hashed_revision(&mut self) -> i64 {
-        let revision = self.revision();
-        if revision <= self.compacted { 0 } else { revision }
+    /// etcd answers for the last revisions that it compacted at what it noted then, if it was done in time, so that
+    /// two etcds may differ there. Everywhere else below the last compaction it refuses.
+    fn hash(&mut self) -> Request {
+        let revision = match self.revision() {
+            revision if self.compactions.contains(&revision) && revision < self.compacted => revision + 1,
+            revision => revision,
+        };
+        let request = HashKvRequest { revision };
+        match self.compactions.contains(&revision) {
+            false => Request::HashKv(request),
+            true if revision == self.compacted => Request::HashOfCompacted(request),
+            true => Request::HashKv(HashKvRequest { revision: 0 }),
+        }
+    }
+
+    /// The answer to a compaction was that it is done.
+    pub fn compacted_at(&mut self, revision: i64) {
+        self.compacted = revision;
+        self.compactions.insert(revision);
+    }
+
+    /// Rarely one that is refused for its order or its bounds.
+    fn stream(&mut self) -> RangeRequest {
+        let range = self.range();
+        if self.one_in(10) {
+            return range;
+        }
+        RangeRequest {
+            sort_order: if self.one_in(2) { range.sort_order.min(1) } else { 0 },
+            sort_target: 0,
+            min_mod_revision: 0,
+            max_mod_revision: 0,
+            min_create_revision: 0,
+            max_create_revision: 0,
+            ..range
+        }
     }
 
     fn put(&mut self) -> PutRequest {
@@ -109,7 +149,7 @@ impl Generator {
         let lease = if self.one_in(5) { self.pick(&LEASES) } else { 0 };
         let mut put = PutRequest {
             key: self.key(),
-            value: format!("value {}", self.values).into(),
+            value: self.value(),
             lease,
             prev_kv: self.one_in(3),
             ..PutRequest::default()
@@ -123,6 +163,15 @@ impl Generator {
             put.lease = if self.one_in(6) { put.lease } else { 0 };
         }
         put
+    }
+
+    /// Mostly one of its own; else one that others have too.
+    fn value(&mut self) -> Bytes {
+        if self.one_in(4) {
+            Bytes::from(self.pick(&["", "v", "w"]))
+        } else {
+            format!("value {}", self.values).into()
+        }
     }
 
     fn range(&mut self) -> RangeRequest {
@@ -140,15 +189,24 @@ impl Generator {
         }
         if self.one_in(4) {
             range.sort_order = self.pick(&[SortOrder::None, SortOrder::Ascend, SortOrder::Descend]) as i32;
-            // Versions and values tie, and etcd leaves the order of ties open.
-            range.sort_target = self.pick(&[SortTarget::Key, SortTarget::Key, SortTarget::Mod]) as i32;
+            let targets = [
+                SortTarget::Key,
+                SortTarget::Version,
+                SortTarget::Create,
+                SortTarget::Mod,
+                SortTarget::Value,
+            ];
+            range.sort_target = self.pick(&targets) as i32;
         }
-        if self.one_in(40) {
-            range.sort_target = 9;
+        if self.one_in(80) {
+            range.sort_target = self.pick(&[9, -1]);
+        }
+        if self.one_in(80) {
+            range.sort_order = self.pick(&[3, -1]);
         }
         if self.one_in(8) {
-            range.min_mod_revision = self.chance.random_range(0..=self.current);
-            range.max_create_revision = self.chance.random_range(0..=self.current);
+            range.min_mod_revision = self.chance.random_range(-1..=self.current);
+            range.max_create_revision = self.chance.random_range(-1..=self.current);
         }
         if self.one_in(8) {
             range.max_mod_revision = self.chance.random_range(0..=self.current);
@@ -234,6 +292,7 @@ impl Generator {
             0 => vec![0],
             1 => vec![1],
             2 => vec![0, 1],
+            3 => vec![7, -1, 1, 1],
             _ => Vec::new(),
         };
         WatchCreateRequest {
@@ -241,10 +300,39 @@ impl Generator {
             range_end: self.range_end(),
             start_revision,
             filters,
-            prev_kv: false,
+            prev_kv: self.one_in(2),
             fragment: self.one_in(4),
             watch_id: if self.one_in(5) { 42 } else { 0 },
             ..WatchCreateRequest::default()
+        }
+    }
+}
+
+/// etcd ends where a transaction deletes a key and then puts it to keep its value or lease. It refuses most of those,
+/// but a deletion of all keys from one on it does not see.
+fn harmless(mut txn: TxnRequest) -> TxnRequest {
+    if deletes_from_a_key_on(&txn) {
+        keep_nothing(&mut txn);
+    }
+    txn
+}
+
+fn deletes_from_a_key_on(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(request_op::Request::RequestDeleteRange(delete)) => delete.range_end[..] == [0],
+        Some(request_op::Request::RequestTxn(nested)) => deletes_from_a_key_on(nested),
+        _ => false,
+    })
+}
+
+fn keep_nothing(txn: &mut TxnRequest) {
+    for op in txn.success.iter_mut().chain(&mut txn.failure) {
+        match &mut op.request {
+            Some(request_op::Request::RequestPut(put)) => {
+                (put.ignore_value, put.ignore_lease) = (false, false);
+            }
+            Some(request_op::Request::RequestTxn(nested)) => keep_nothing(nested),
+            _ => {}
         }
     }
 }

@@ -1,9 +1,11 @@
 //! An answer without what may differ: ids and terms are blanked, and whether they were there is kept.
 
 use proto::etcdserverpb::{
-    AlarmResponse, CompactionResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse,
-    LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, PutResponse, RangeResponse,
-    ResponseHeader, TxnResponse, response_op,
+    AlarmResponse, AuthDisableResponse, AuthRoleListResponse, AuthStatusResponse, AuthUserListResponse,
+    CompactionResponse, DefragmentResponse, DeleteRangeResponse, HashKvResponse, HashResponse,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
+    LeaseTimeToLiveResponse, MemberListResponse, MoveLeaderResponse, PutResponse, RangeResponse,
+    ResponseHeader, StatusResponse, TxnResponse, response_op,
 };
 use tonic::{Code, Status};
 
@@ -21,6 +23,9 @@ pub enum Outcome {
     Leases(LeaseLeasesResponse),
     HashKv(HashKvResponse),
     Alarm(AlarmResponse),
+    Stream(Vec<RangeResponse>),
+    /// What is asked seldom: the answer as a text.
+    Told(String),
     Refused(Code, String),
 }
 
@@ -38,6 +43,8 @@ impl std::fmt::Debug for Outcome {
             Outcome::Leases(answer) => write!(f, "{answer:?}"),
             Outcome::HashKv(answer) => write!(f, "{answer:?}"),
             Outcome::Alarm(answer) => write!(f, "{answer:?}"),
+            Outcome::Stream(pieces) => write!(f, "{pieces:#?}"),
+            Outcome::Told(text) => write!(f, "{text}"),
             Outcome::Refused(code, text) => write!(f, "{code:?}: {text}"),
         }
     }
@@ -50,6 +57,19 @@ impl Outcome {
 
     pub(super) fn refused(status: &Status) -> Outcome {
         Outcome::Refused(status.code(), status.message().to_owned())
+    }
+
+    pub(super) fn pieces(mut pieces: Vec<RangeResponse>) -> Outcome {
+        pieces.iter_mut().for_each(|piece| blank(&mut piece.header));
+        Outcome::Stream(pieces)
+    }
+
+    /// Only that there is a hash.
+    pub(super) fn without_hash(mut self) -> Outcome {
+        if let Outcome::HashKv(answer) = &mut self {
+            (answer.hash, answer.compact_revision) = (answer.hash.min(1), 0);
+        }
+        self
     }
 
     /// The store's revision, where the answer tells it.
@@ -67,21 +87,23 @@ impl Outcome {
             Outcome::Leases(answer) => &answer.header,
             Outcome::HashKv(answer) => &answer.header,
             Outcome::Alarm(answer) => &answer.header,
-            Outcome::Refused(..) => return None,
+            Outcome::Stream(pieces) => &pieces.last()?.header,
+            Outcome::Told(_) | Outcome::Refused(..) => return None,
         };
         header.as_ref().map(|header| header.revision)
     }
 }
 
-/// The outcome without the two places where etcd 3.6 and 3.7 differ:
+/// The outcome without the places where etcd 3.6 and 3.7 differ, besides their versions:
 /// - 3.7 leaves out the lease of a key that is read without its value (it answers such reads from its index,
 ///   which knows no leases);
 /// - of two reasons to refuse one put, an unknown lease and a key that `ignore_*` misses, they name another first.
-#[must_use]
-pub fn in_both_etcds(mut outcome: Outcome) -> Outcome {
+pub(super) fn in_both_etcds(mut outcome: Outcome) -> Outcome {
     match &mut outcome {
         Outcome::Range(answer) => bare(answer),
         Outcome::Txn(answer) => bare_txn(answer),
+        Outcome::Stream(pieces) => pieces.iter_mut().for_each(bare),
+        Outcome::Told(text) => *text = text.replace("3.7.0", "3.6.0"),
         Outcome::Refused(code, text)
             if text.ends_with("lease not found") || text.ends_with("key not found") =>
         {
@@ -141,17 +163,62 @@ answers! {
     CompactionResponse => Compact,
     LeaseGrantResponse => Grant,
     LeaseRevokeResponse => Revoke,
+    HashKvResponse => HashKv,
 }
 
-impl Answer for HashKvResponse {
+macro_rules! told {
+    ($($response:ty),* $(,)?) => {$(
+        impl Answer for $response {
+            fn outcome(mut self) -> Outcome {
+                blank(&mut self.header);
+                Outcome::Told(format!("{self:?}"))
+            }
+        }
+    )*};
+}
+
+told! {
+    AuthDisableResponse, AuthRoleListResponse, AuthStatusResponse, AuthUserListResponse, DefragmentResponse,
+    LeaseKeepAliveResponse, MoveLeaderResponse,
+}
+
+impl Answer for HashResponse {
     fn outcome(mut self) -> Outcome {
         blank(&mut self.header);
-        // At a compacted revision etcd answers from what it noted when it compacted, if it is done with that: the
-        // compaction before. Elsewhere it is the last compaction, and the hash is the same either way.
-        if self.compact_revision <= self.hash_revision {
-            self.compact_revision = 0;
+        // Of a file in etcd, of keys in Mainstem; and never nothing.
+        self.hash = self.hash.min(1);
+        Outcome::Told(format!("{self:?}"))
+    }
+}
+
+impl Answer for MemberListResponse {
+    fn outcome(mut self) -> Outcome {
+        blank(&mut self.header);
+        for member in &mut self.members {
+            member.id = member.id.min(1);
+            // Ports are each store's own, and so is what peers are told.
+            for url in &mut member.client_ur_ls {
+                let port = url.rfind(':').map_or(url.len(), |colon| colon + 1);
+                url.truncate(port);
+            }
+            member.peer_ur_ls.iter_mut().for_each(String::clear);
         }
-        Outcome::HashKv(self)
+        Outcome::Told(format!("{self:?}"))
+    }
+}
+
+impl Answer for StatusResponse {
+    fn outcome(mut self) -> Outcome {
+        let leads = self.header.as_ref().is_some_and(|header| header.member_id == self.leader);
+        blank(&mut self.header);
+        self.leader = u64::from(leads);
+        (self.db_size, self.db_size_in_use) = (self.db_size.signum(), self.db_size_in_use.signum());
+        self.raft_applied_index = u64::from(self.raft_applied_index <= self.raft_index);
+        (self.raft_index, self.raft_term) = (self.raft_index.min(1), self.raft_term.min(1));
+        // The third number is each program's own.
+        let release = self.version.rfind('.').unwrap_or_default();
+        self.version.replace_range(release.., ".0");
+        Outcome::Told(format!("{self:?}"))
     }
 }
 

@@ -80,6 +80,14 @@ impl Watching {
         Ok(())
     }
 
+    /// The revision of the last answer that said how far it was told, if it was asked.
+    #[must_use]
+    pub fn progress(&self) -> Option<i64> {
+        let answers = self.answers.lock().expect("nobody panics");
+        let told = answers.iter().rfind(|answer| answer.watch_id == ALL_WATCHERS && !answer.canceled)?;
+        told.header.as_ref().map(|header| header.revision)
+    }
+
     /// Whether it waits for a revision after `current`.
     #[must_use]
     pub fn waits_for_the_future(&self, current: i64) -> bool {
@@ -147,12 +155,18 @@ impl Watching {
         self.answers.lock().expect("nobody panics").iter().flat_map(|answer| answer.events.clone()).collect()
     }
 
-    /// All events of a revision come in one answer, unless the client asked for fragments.
+    /// All events of a revision come in one answer, unless the client asked for fragments, and no answer's header
+    /// lags behind its events.
     fn whole(&self) -> Result<()> {
         let revision = |event: &Event| event.kv.as_ref().map(|kv| kv.mod_revision);
         let answers = self.answers.lock().expect("nobody panics");
         let with_events: Vec<&WatchResponse> =
             answers.iter().filter(|answer| !answer.events.is_empty()).collect();
+        for answer in &with_events {
+            let header = answer.header.as_ref().map_or(0, |header| header.revision);
+            let last = answer.events.last().and_then(revision).unwrap_or_default();
+            ensure!(last <= header, "an answer of {header} tells of {last}");
+        }
         for pair in with_events.windows(2) {
             let torn = pair[0].events.last().and_then(revision) == pair[1].events.first().and_then(revision);
             ensure!(!torn || pair[0].fragment, "a revision is torn over two answers: {pair:?}");

@@ -1,8 +1,10 @@
 //! What a journal node is told when it starts.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::dial::Dialer;
+use crate::member::Member;
 
 /// Where a node keeps its journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,15 +16,22 @@ pub enum Storage {
 }
 
 /// A node's settings. `Config::single` has the defaults; change what differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The cluster's id. A directory of another cluster is refused.
     pub cluster: u64,
     /// This node's id, unique in its cluster.
     pub node: u64,
-    /// Who votes, by id, with the addresses of their journals. Read only where the journal is new; later the
-    /// journal itself says.
-    pub voters: BTreeMap<u64, String>,
+    /// Who votes. Every voter of a new cluster must be told the same. Read only where the journal is new; later
+    /// the journal itself says.
+    pub voters: Vec<Member>,
+    /// Whether the cluster is there already, so that a new journal waits to be taken in instead of beginning with
+    /// `voters`: etcd's `--initial-cluster-state existing`.
+    pub join: bool,
+    /// How other nodes are reached. Without it there are none.
+    pub dialer: Option<Dialer>,
+    /// How many may follow without a vote: etcd's `--max-learners`.
+    pub learners_max: usize,
     pub storage: Storage,
     /// How often a leader shows that it is there: etcd's `--heartbeat-interval`.
     pub heartbeat: Duration,
@@ -45,13 +54,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// A cluster of one.
+    /// A cluster of one, which nobody else reaches.
     #[must_use]
     pub fn single(cluster: u64, node: u64, storage: Storage) -> Config {
         Config {
             cluster,
             node,
-            voters: BTreeMap::from([(node, String::new())]),
+            voters: vec![Member { id: node, ..Member::default() }],
+            join: false,
+            dialer: None,
+            learners_max: 1,
             storage,
             heartbeat: Duration::from_millis(50),
             election_timeout: Duration::from_millis(200),

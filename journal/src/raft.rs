@@ -11,6 +11,7 @@ mod entry;
 pub(crate) mod log_store;
 mod membership;
 pub(crate) mod network;
+mod peer;
 mod runtime;
 pub(crate) mod snapshot;
 pub(crate) mod state_machine;

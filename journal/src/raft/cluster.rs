@@ -1,5 +1,6 @@
 //! One voter among the others, as the sequencer's task sees it: who leads, propose, confirm.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,10 +8,11 @@ use std::sync::Arc;
 use openraft::async_runtime::watch::{Watch, WatchReceiver};
 use openraft::metrics::RaftServerMetrics;
 use openraft::raft::ClientWriteResponse;
-use openraft::{AsyncRuntime, BasicNode, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{AsyncRuntime, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
 
 use super::log_store::LogStore;
 use super::network::Network;
+use super::peer::Peer;
 use super::state_machine::StateMachine;
 use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
 use crate::config::Config;
@@ -57,7 +59,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts on the current runtime. A new journal begins with the voters of the configuration.
+    /// Starts on the current runtime. A new journal begins with the voters of the configuration, unless it joins one
+    /// that is there.
     ///
     /// # Errors
     /// `Corrupt` and `Io`: what the log or the configuration cannot be started from.
@@ -79,9 +82,9 @@ impl Cluster {
 
     /// Where one node votes there is nobody to wait for.
     async fn elect_at_once(&self, config: &Config) -> Result<(), openraft::errors::Fatal<Types>> {
-        if !self.raft.is_initialized().await? {
-            let voters = config.voters.iter().map(|(id, address)| (*id, BasicNode::new(address)));
-            let voters: std::collections::BTreeMap<u64, BasicNode> = voters.collect();
+        if !config.join && !self.raft.is_initialized().await? {
+            let voters: BTreeMap<u64, Peer> =
+                config.voters.iter().map(|voter| (voter.id, Peer::of(voter))).collect();
             // Every voter of a new cluster begins with the same entry, whoever of them is first.
             if let Err(error) = self.raft.initialize(voters).await {
                 tracing::debug!(%error, "another voter was first");

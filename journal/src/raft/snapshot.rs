@@ -115,11 +115,12 @@ fn decode(bytes: &Bytes) -> Option<Snapshot> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::peer::Peer;
     use super::*;
     use std::collections::BTreeMap;
 
     fn snapshot() -> Snapshot {
-        let nodes = BTreeMap::from([(1, openraft::BasicNode::new("a")), (2, openraft::BasicNode::new("b"))]);
+        let nodes = BTreeMap::from([(1, Peer::default()), (2, Peer { votes: true, ..Peer::default() })]);
         let voters = membership::Voters::new(vec![[1, 2].into()], nodes).unwrap();
         let last_membership = Membership::new(Some(LogId::new_term_index(0, 0)), voters);
         let meta = SnapshotMeta { last_log_id: Some(LogId::new_term_index(3, 17)), last_membership };

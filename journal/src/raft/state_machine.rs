@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt};
 
-use super::entry;
 use super::log_store::{LogStore, committed};
 use super::snapshot::SnapshotStore;
 use super::types::{LogId, Membership, RaftEntry, RaftPayload, Snapshot, SnapshotMeta, Types, lsn, term};
+use super::{entry, membership};
 use crate::client::Status;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -118,12 +118,13 @@ impl Machine {
     fn apply(&self, entries: &[(RaftEntry, Option<ApplyResponder<Types>>)]) -> Vec<Applied> {
         let mut inner = self.inner.lock();
         let applied = entries.iter().map(|(entry, _)| inner.apply(entry, self.retention_bytes)).collect();
-        self.show(&inner);
+        let members = entries.iter().any(|(entry, _)| matches!(entry.payload, RaftPayload::Membership(_)));
+        self.show(&inner, members);
         applied
     }
 
-    /// Tells those who wait how far it is.
-    fn show(&self, inner: &Inner) {
+    /// Tells those who wait how far it is, and who is in the cluster where that may have changed.
+    fn show(&self, inner: &Inner, members: bool) {
         let state = &inner.state;
         let trim_point = state.marks().trim_point().unwrap_or(Lsn::ZERO);
         let keep_from = trim_point.next().min(inner.volume.retained_from());
@@ -135,6 +136,9 @@ impl Machine {
             status.compacted = state.compacted();
             status.alarms.clear();
             status.alarms.extend(state.alarms());
+            if members {
+                status.members = membership::members(inner.membership.membership());
+            }
             self.measure(status);
         });
     }
@@ -211,7 +215,7 @@ impl StateMachine {
         let inner = Inner { state, membership, volume: Volume::default() };
         let progress = watch::Sender::default();
         let machine = Machine { inner: Mutex::new(inner), retention_bytes, tail, log, status, progress };
-        machine.show(&machine.inner.lock());
+        machine.show(&machine.inner.lock(), true);
         StateMachine { machine: Arc::new(machine), snapshots }
     }
 
@@ -270,7 +274,7 @@ impl RaftStateMachine<Types> for StateMachine {
         let mut inner = self.machine.inner.lock();
         self.machine.tail.skip_to(state.applied().next());
         *inner = Inner { state, membership: meta.last_membership.clone(), volume: Volume::default() };
-        self.machine.show(&inner);
+        self.machine.show(&inner, true);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use openraft::raft::responder::Responder;
 
+use super::peer::Peer;
 use crate::lsn::Lsn;
 use crate::record::Batch;
 use crate::state::Applied;
@@ -19,12 +20,12 @@ impl openraft::RaftTypeConfig for Types {
     type D = Payload;
     type R = Applied;
     type NodeId = u64;
-    type Node = openraft::BasicNode;
+    type Node = Peer;
     type Term = u64;
     // A term has one leader, so a term alone names it in entries.
     type LeaderId = leader_id_std::LeaderId<u64, u64>;
     type Vote = openraft::Vote<Self::LeaderId>;
-    type Payload = openraft::EntryPayload<Payload, u64, openraft::BasicNode>;
+    type Payload = openraft::EntryPayload<Payload, u64, Peer>;
     type Entry = openraft::Entry<CommittedTerm, Self::Payload>;
     type AsyncRuntime = super::runtime::Runtime;
     type Responder<T>
@@ -41,12 +42,12 @@ impl openraft::RaftTypeConfig for Types {
 pub(crate) type CommittedTerm =
     <leader_id_std::LeaderId<u64, u64> as openraft::vote::RaftLeaderId>::Committed;
 pub(crate) type RaftEntry = openraft::Entry<CommittedTerm, RaftPayload>;
-pub(crate) type RaftPayload = openraft::EntryPayload<Payload, u64, openraft::BasicNode>;
+pub(crate) type RaftPayload = openraft::EntryPayload<Payload, u64, Peer>;
 pub(crate) type LogId = openraft::LogId<CommittedTerm>;
 pub(crate) type Vote = openraft::Vote<leader_id_std::LeaderId<u64, u64>>;
-pub(crate) type Membership = openraft::StoredMembership<CommittedTerm, u64, openraft::BasicNode>;
-pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedTerm, u64, openraft::BasicNode>;
-pub(crate) type Snapshot = openraft::Snapshot<CommittedTerm, u64, openraft::BasicNode, Bytes>;
+pub(crate) type Membership = openraft::StoredMembership<CommittedTerm, u64, Peer>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedTerm, u64, Peer>;
+pub(crate) type Snapshot = openraft::Snapshot<CommittedTerm, u64, Peer, Bytes>;
 pub(crate) type Raft = openraft::Raft<Types, super::state_machine::StateMachine>;
 
 /// The position of an entry.

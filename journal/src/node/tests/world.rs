@@ -11,6 +11,7 @@ use super::super::*;
 use crate::clock::SystemClock;
 use crate::log_device::sim::{Faults, Sim};
 use crate::lsn::Lsn;
+use crate::member::Member;
 use crate::origin::Origin;
 use crate::raft::network::Hub;
 use crate::record::{Append, Entry, LeaseId, SysOp, Write};
@@ -67,7 +68,7 @@ impl World {
     }
 
     pub(super) async fn restart(&mut self, node: u64) {
-        let voters = NODES.map(|node| (node, format!("node-{node}"))).into();
+        let voters = NODES.map(|id| Member { id, ..Member::default() }).into();
         let World { retention_bytes, recent_bytes_max, .. } = *self;
         let config =
             Config { voters, retention_bytes, recent_bytes_max, ..Config::single(7, node, Storage::Memory) };

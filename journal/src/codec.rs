@@ -205,4 +205,4 @@ impl Keys {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

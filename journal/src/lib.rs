@@ -44,6 +44,7 @@ pub use member::{Member, MemberChange, MemberRefusal};
 pub use metrics::{Histogram, LogMetrics};
 pub use node::Node;
 pub use origin::Origin;
+pub use raft::network::PeerService;
 pub use record::{Alarm, Append, Batch, Entry, LeaseId, Read, Record, SysOp, Write};
 pub use revision::Revision;
 pub use tail::Tail;

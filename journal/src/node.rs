@@ -19,7 +19,8 @@ use crate::log::Log;
 use crate::metrics::LogMetrics;
 use crate::raft::Cluster;
 use crate::raft::log_store::LogStore;
-use crate::raft::network::Network;
+use crate::raft::network::{Network, PeerService, Wire};
+use crate::raft::outcast;
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::state_machine::{Restored, StateMachine};
 use crate::sequencer::Limits;
@@ -45,7 +46,11 @@ impl Node {
     /// `Io` and `Corrupt`: the directory cannot be used, or what is in it.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Node, Error> {
         let (log, snapshots) = open(&config, clock.clone())?;
-        Node::assemble(config, clock, log, snapshots, Network::Alone).await
+        let network = match &config.dialer {
+            None => Network::Alone,
+            Some(dialer) => Network::Wire(Wire::new(config.cluster, config.node, dialer.clone())),
+        };
+        Node::assemble(config, clock, log, snapshots, network).await
     }
 
     pub(crate) async fn assemble(
@@ -61,8 +66,15 @@ impl Node {
         let status = Status { cluster: config.cluster, node: config.node, ..Status::default() };
         let (status, shown) = watch::channel(status);
         let retention_bytes = config.retention_bytes;
-        let machine =
-            StateMachine::new(restored, snapshots, tail.clone(), store.clone(), status, retention_bytes);
+        let machine = StateMachine::new(
+            restored,
+            snapshots,
+            tail.clone(),
+            store.clone(),
+            status,
+            retention_bytes,
+            network.clone(),
+        );
         let state = machine.machine();
         let cluster = Cluster::start(&config, store, machine, network).await?;
 
@@ -70,6 +82,11 @@ impl Node {
         let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
         let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone()));
         let patience = config.election_timeout * 2;
+        if let Some(wire) = cluster.wire() {
+            let removed =
+                outcast::removed(cluster.clone(), wire.clone(), config.node, clock.clone(), patience);
+            tokio::spawn(leave(removed, closing.clone(), stopped.clone()));
+        }
         let task = SequencerTask::new(
             cluster.clone(),
             state,
@@ -103,6 +120,12 @@ impl Node {
         self.handle.clone()
     }
 
+    /// How the other nodes reach this one: to be served where its peer URLs say. A node without a dialer has none.
+    #[must_use]
+    pub fn peer_service(&self) -> Option<PeerService> {
+        self.cluster.wire().map(Wire::service)
+    }
+
     /// What the log counts of its writes.
     #[must_use]
     pub fn log_metrics(&self) -> Arc<LogMetrics> {
@@ -129,6 +152,20 @@ impl Node {
         self.cluster.close().await;
         join(self.trimming).await;
         self.log.close();
+    }
+}
+
+/// Closes a node that its cluster has removed.
+async fn leave(removed: impl Future<Output = ()>, closing: CancellationToken, stopped: CancellationToken) {
+    tokio::select! {
+        () = stopped.cancelled() => {}
+        () = removed => {
+            tracing::error!(
+                "this node was removed from its cluster and stops: delete its data directory, and to take part again \
+                 let it be added as a new member"
+            );
+            closing.cancel();
+        }
     }
 }
 

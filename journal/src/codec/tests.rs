@@ -61,7 +61,7 @@ fn any_record() -> impl Strategy<Value = Record> {
     )
 }
 
-fn any_batch() -> impl Strategy<Value = Batch> {
+pub(crate) fn any_batch() -> impl Strategy<Value = Batch> {
     (any::<u64>(), 1..1u64 << 62, any::<u64>(), vec(any_record(), 0..6)).prop_map(
         |(term, base, wall_clock_ms, records)| Batch {
             term,

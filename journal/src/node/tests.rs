@@ -1,9 +1,11 @@
 //! One voter and three, from an append to the tail, through crashes, cuts and changes of leader.
 
 mod lagging;
+mod net;
 mod observer;
 mod storm;
 mod three;
+mod wire;
 mod world;
 
 use super::*;

@@ -11,7 +11,7 @@ use openraft::raft::ClientWriteResponse;
 use openraft::{AsyncRuntime, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
 
 use super::log_store::LogStore;
-use super::network::Network;
+use super::network::{Network, Wire};
 use super::peer::Peer;
 use super::state_machine::StateMachine;
 use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
@@ -177,6 +177,14 @@ impl Cluster {
             data.changed().await.map_err(|_| Error::Closed)?;
         }
         Ok(())
+    }
+
+    /// How the other nodes are reached, where they are in other processes.
+    pub(crate) fn wire(&self) -> Option<&Wire> {
+        match &self.network {
+            Network::Alone | Network::Local { .. } => None,
+            Network::Wire(wire) => Some(wire),
+        }
     }
 
     /// Stops, and answers when nothing of Raft runs any more.

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_membership_of_the_first_layout_still_counts() {
         let mut bytes = Vec::new();
-        [1_u64, 2, 7, 9, 2].map(|number| put(&mut bytes, number));
+        [1, 2, 7, 9, 2].into_iter().for_each(|number| put(&mut bytes, number));
         put(&mut bytes, 7);
         put_text(&mut bytes, "");
         put(&mut bytes, 9);

@@ -2,16 +2,16 @@
 //!
 //!     Alone    one voter: there is nobody to reach
 //!     Local    voters in one process, over links that a test can cut, slow down and make lose messages
+//!     Wire     voters in processes of their own, over gRPC
 //!
-//! Over the wire comes with clusters of many processes. Appends are pipelined: the next leaves before the one
-//! before it is answered.
+//! Appends are pipelined: the next leaves before the one before it is answered.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod envelope;
+mod local;
+mod service;
+mod wire;
+
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::base::{BoxFuture, BoxStream};
@@ -22,161 +22,101 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkV2};
-use parking_lot::Mutex;
 use tokio_stream::{Stream, StreamExt};
 
-use super::types::{Raft, Snapshot, Types, Vote};
-use crate::clock::{Clock, Wait};
+use super::peer::Peer;
+use super::types::{Membership, Raft, Snapshot, Types, Vote, lsn};
+use crate::lsn::Lsn;
+
+pub(crate) use local::Hub;
+pub use service::PeerService;
+use wire::Lane;
+pub(crate) use wire::Wire;
 
 /// The network as one node sees it.
 #[derive(Clone)]
 pub(crate) enum Network {
     Alone,
-    #[cfg_attr(not(test), expect(dead_code, reason = "several voters in one process: tests, for now"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "several voters in one process: tests only"))]
     Local {
         hub: Hub,
         node: u64,
     },
+    Wire(Wire),
 }
 
 impl Network {
     /// The node can be reached from here on.
     pub(crate) fn join(&self, raft: &Raft) {
-        if let Network::Local { hub, node } = self {
-            hub.links.lock().nodes.insert(*node, raft.clone());
+        match self {
+            Network::Alone => {}
+            Network::Local { hub, node } => hub.join(*node, raft),
+            Network::Wire(wire) => wire.join(raft),
         }
     }
 
     pub(crate) fn leave(&self) {
-        if let Network::Local { hub, node } = self {
-            hub.links.lock().nodes.remove(node);
+        match self {
+            Network::Alone => {}
+            Network::Local { hub, node } => hub.leave(*node),
+            Network::Wire(wire) => wire.leave(),
         }
     }
-}
 
-/// Where the voters of one process meet.
-#[derive(Clone)]
-pub(crate) struct Hub {
-    links: Arc<Mutex<Links>>,
-    clock: Arc<dyn Clock>,
-}
-
-#[derive(Default)]
-struct Links {
-    nodes: BTreeMap<u64, Raft>,
-    /// From, to.
-    cut: BTreeSet<(u64, u64)>,
-    delay: Duration,
-    loss: Option<Loss>,
-}
-
-/// Single messages that get lost, by chance.
-struct Loss {
-    /// One of so many.
-    one_in: u64,
-    dice: u64,
-}
-
-impl Loss {
-    fn strikes(&mut self) -> bool {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        self.dice.is_multiple_of(self.one_in)
-    }
-}
-
-#[cfg(test)]
-impl Hub {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Hub {
-        Hub { links: Arc::default(), clock }
+    /// The nodes have these addresses from here on.
+    pub(super) fn learn(&self, members: &Membership) {
+        if let Network::Wire(wire) = self {
+            wire.learn(members.log_id().as_ref().map_or(Lsn::ZERO, lsn), members.membership());
+        }
     }
 
-    /// Nothing passes between `node` and `others` any more, in neither direction.
-    pub(crate) fn cut(&self, node: u64, others: impl IntoIterator<Item = u64>) {
-        let pairs = others.into_iter().flat_map(|other| [(node, other), (other, node)]);
-        self.links.lock().cut.extend(pairs);
-    }
-
-    /// From here on one message of `one_in` is lost: a question, or the answer of one that was heard. Behind a lost
-    /// message of a stream nothing else of it arrives, as of a connection that was reset.
-    pub(crate) fn lose(&self, one_in: u64, seed: u64) {
-        self.links.lock().loss = Some(Loss { one_in, dice: seed | 1 });
-    }
-
-    /// Every link works again, and loses nothing.
-    pub(crate) fn heal(&self) {
-        let mut links = self.links.lock();
-        links.cut.clear();
-        links.loss = None;
-    }
-
-    /// How long every message travels.
-    pub(crate) fn delay(&self, delay: Duration) {
-        self.links.lock().delay = delay;
-    }
-}
-
-impl Hub {
-    /// Whether the message that is under way does not arrive. To be asked once for each.
-    fn loses(&self, from: u64, to: u64) -> bool {
-        let mut links = self.links.lock();
-        links.cut.contains(&(from, to)) || links.loss.as_mut().is_some_and(Loss::strikes)
-    }
-
-    fn travel(&self) -> Option<Wait> {
-        let delay = self.links.lock().delay;
-        (!delay.is_zero()).then(|| self.clock.until(self.clock.now() + delay))
+    fn link(&self, target: u64, peer: &Peer, lane: Lane) -> Link {
+        match self {
+            Network::Alone => Link::Alone,
+            Network::Local { hub, node } => {
+                Link::Local(local::Link { hub: hub.clone(), node: *node, target })
+            }
+            Network::Wire(wire) => Link::Wire(wire.link(target, peer, lane)),
+        }
     }
 }
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Link;
 
-    async fn new_client(&mut self, target: u64, _: &openraft::BasicNode) -> Link {
-        Link { network: self.clone(), target }
+    async fn new_client(&mut self, target: u64, peer: &Peer) -> Link {
+        self.link(target, peer, Lane::Bulk)
     }
-}
 
-/// The way to one other voter.
-pub(crate) struct Link {
-    network: Network,
-    target: u64,
+    /// Nothing large may stand before a sign of life.
+    async fn new_heartbeat_client(&mut self, target: u64, peer: &Peer) -> Link {
+        self.link(target, peer, Lane::Talk)
+    }
 }
 
 fn unreachable(why: &str) -> Unreachable<Types> {
     Unreachable::from_string(why)
 }
 
-impl Link {
-    /// The other end, if the message gets there.
-    async fn there(&self) -> Result<(Raft, &Hub, u64), Unreachable<Types>> {
-        let Network::Local { hub, node } = &self.network else {
-            return Err(unreachable("there is no network"));
-        };
-        if let Some(travel) = hub.travel() {
-            travel.await;
-        }
-        if hub.loses(*node, self.target) {
-            return Err(unreachable("the message is lost"));
-        }
-        let raft = hub.links.lock().nodes.get(&self.target).cloned();
-        Ok((raft.ok_or_else(|| unreachable("the node is down"))?, hub, *node))
-    }
+type Answers<'s> = BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>;
 
-    /// There, and back with the answer.
-    async fn call<A, E: std::fmt::Display, F: Future<Output = Result<A, E>>>(
-        &self,
-        question: impl FnOnce(Raft) -> F,
-    ) -> Result<A, Unreachable<Types>> {
-        let (raft, hub, node) = self.there().await?;
-        let answer = question(raft).await.map_err(|error| unreachable(&error.to_string()))?;
-        if let Some(travel) = hub.travel() {
-            travel.await;
-        }
-        if hub.loses(self.target, node) { Err(unreachable("the message is lost")) } else { Ok(answer) }
-    }
+/// openraft waits before it hands out a request again, but not before it opens a stream again: whoever fails without
+/// having taken a request is asked again at once, for ever. So the failure answers a request.
+fn failed<'s, S>(input: S, error: Unreachable<Types>) -> Answers<'s>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+{
+    Box::pin(input.map(move |_| Err(error.clone().into())))
 }
+
+/// The way to one other voter.
+pub(crate) enum Link {
+    Alone,
+    Local(local::Link),
+    Wire(wire::Link),
+}
+
+const NOBODY: &str = "there is no network";
 
 impl RaftNetworkV2<Types> for Link {
     type SnapshotData = Bytes;
@@ -184,103 +124,77 @@ impl RaftNetworkV2<Types> for Link {
     async fn append_entries(
         &mut self,
         request: AppendEntriesRequest<Types>,
-        _: RPCOption,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        Ok(self.call(|raft| async move { raft.append_entries(request).await }).await?)
+        match self {
+            Link::Alone => Err(unreachable(NOBODY).into()),
+            Link::Local(link) => link.append_entries(request, option).await,
+            Link::Wire(link) => link.append_entries(request, option).await,
+        }
     }
 
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
-        _: RPCOption,
-    ) -> BoxFuture<
-        's,
-        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
-    >
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<Answers<'s>, RPCError<Types>>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        Box::pin(async move {
-            let (raft, hub, node) = match self.there().await {
-                Ok(there) => there,
-                // openraft waits before it hands out a request again, but not before it opens a stream again: whoever
-                // fails without having taken a request is asked again at once, for ever.
-                Err(error) => {
-                    let failed: BoxStream<'s, _> = Box::pin(input.map(move |_| Err(error.clone().into())));
-                    return Ok(failed);
-                }
-            };
-            let target = self.target;
-            let sent = Sent { input, hub: hub.clone(), from: node, to: target, travelling: None };
-            let answers = raft.stream_append(sent).map(move |answer| {
-                if hub.loses(target, node) {
-                    return Err(unreachable("the message is lost").into());
-                }
-                answer.map_err(|fatal| unreachable(&fatal.to_string()).into())
-            });
-            let answers: BoxStream<'s, _> = Box::pin(answers);
-            Ok(answers)
-        })
+        match self {
+            Link::Alone => Box::pin(async move { Ok(failed(input, unreachable(NOBODY))) }),
+            Link::Local(link) => link.stream_append(input, option),
+            Link::Wire(link) => link.stream_append(input, option),
+        }
     }
 
     async fn vote(
         &mut self,
         request: VoteRequest<Types>,
-        _: RPCOption,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Ok(self.call(|raft| async move { raft.vote(request).await }).await?)
+        match self {
+            Link::Alone => Err(unreachable(NOBODY).into()),
+            Link::Local(link) => link.vote(request, option).await,
+            Link::Wire(link) => link.vote(request, option).await,
+        }
     }
 
     async fn pre_vote(
         &mut self,
         request: VoteRequest<Types>,
-        _: RPCOption,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Ok(self.call(|raft| async move { raft.pre_vote(request).await }).await?)
+        match self {
+            Link::Alone => Err(unreachable(NOBODY).into()),
+            Link::Local(link) => link.pre_vote(request, option).await,
+            Link::Wire(link) => link.pre_vote(request, option).await,
+        }
     }
 
     async fn full_snapshot(
         &mut self,
         vote: Vote,
         snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        _: RPCOption,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        Ok(self.call(|raft| async move { raft.install_full_snapshot(vote, snapshot).await }).await?)
+        match self {
+            Link::Alone => Err(unreachable(NOBODY).into()),
+            Link::Local(link) => link.full_snapshot(vote, snapshot, cancel, option).await,
+            Link::Wire(link) => link.full_snapshot(vote, snapshot, cancel, option).await,
+        }
     }
 
     async fn transfer_leader(
         &mut self,
         request: TransferLeaderRequest<Types>,
-        _: RPCOption,
+        option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        Ok(self.call(|raft| async move { raft.handle_transfer_leader(request).await }).await?)
-    }
-}
-
-/// Requests on their way. The stream ends where one is lost.
-struct Sent<S> {
-    input: S,
-    hub: Hub,
-    from: u64,
-    to: u64,
-    travelling: Option<(AppendEntriesRequest<Types>, Wait)>,
-}
-
-impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Sent<S> {
-    type Item = AppendEntriesRequest<Types>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.travelling.is_none() {
-            let request = ready!(Pin::new(&mut self.input).poll_next(context));
-            match (request, self.hub.travel()) {
-                (Some(request), Some(travel)) => self.travelling = Some((request, travel)),
-                (request, _) => return Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to))),
-            }
+        match self {
+            Link::Alone => Err(unreachable(NOBODY).into()),
+            Link::Local(link) => link.transfer_leader(request, option).await,
+            Link::Wire(link) => link.transfer_leader(request, option).await,
         }
-        let (_, travel) = self.travelling.as_mut().expect("set just before");
-        ready!(travel.as_mut().poll(context));
-        let request = self.travelling.take().map(|(request, _)| request);
-        Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to)))
     }
 }

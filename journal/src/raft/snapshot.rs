@@ -77,7 +77,7 @@ fn replace(directory: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn encode(snapshot: &Snapshot) -> Vec<u8> {
+pub(super) fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let last = snapshot.meta.last_log_id.expect("a snapshot is of something applied");
     let members = *snapshot.meta.last_membership.log_id();
     let mut body = Vec::new();
@@ -97,7 +97,7 @@ fn encode(snapshot: &Snapshot) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &Bytes) -> Option<Snapshot> {
+pub(super) fn decode(bytes: &Bytes) -> Option<Snapshot> {
     let (crc, body) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return None;

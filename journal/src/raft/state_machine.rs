@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt};
 
 use super::log_store::{LogStore, committed};
+use super::network::Network;
 use super::snapshot::SnapshotStore;
 use super::types::{LogId, Membership, RaftEntry, RaftPayload, Snapshot, SnapshotMeta, Types, lsn, term};
 use super::{entry, membership};
@@ -82,6 +83,7 @@ pub(crate) struct Machine {
     log: LogStore,
     status: watch::Sender<Status>,
     progress: watch::Sender<Progress>,
+    network: Network,
 }
 
 impl Machine {
@@ -129,6 +131,9 @@ impl Machine {
         let trim_point = state.marks().trim_point().unwrap_or(Lsn::ZERO);
         let keep_from = trim_point.next().min(inner.volume.retained_from());
         let progress = Progress { term: state.term(), keep_from };
+        if members {
+            self.network.learn(&inner.membership);
+        }
         self.progress.send_if_modified(|shown| std::mem::replace(shown, progress) != progress);
         self.status.send_modify(|status| {
             status.applied = state.applied();
@@ -209,12 +214,14 @@ impl StateMachine {
         log: LogStore,
         status: watch::Sender<Status>,
         retention_bytes: u64,
+        network: Network,
     ) -> StateMachine {
         assert_eq!(tail.tail(), restored.tail(), "tails go on where the snapshot ends");
         let Restored { state, membership } = restored;
         let inner = Inner { state, membership, volume: Volume::default() };
         let progress = watch::Sender::default();
-        let machine = Machine { inner: Mutex::new(inner), retention_bytes, tail, log, status, progress };
+        let machine =
+            Machine { inner: Mutex::new(inner), retention_bytes, tail, log, status, progress, network };
         machine.show(&machine.inner.lock(), true);
         StateMachine { machine: Arc::new(machine), snapshots }
     }

@@ -1,0 +1,195 @@
+//! Nodes in one process that reach each other over TCP, each on a disk and at an address that outlive it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tonic::codegen::Service as _;
+
+use super::super::*;
+use super::world::put;
+use crate::Dialer;
+use crate::clock::SystemClock;
+use crate::log_device::sim::Sim;
+use crate::lsn::Lsn;
+use crate::member::Member;
+use crate::origin::Origin;
+use crate::raft::network::Wire;
+use crate::record::Append;
+use crate::verdict::{Fate, Verdict};
+
+pub(super) const CLUSTER: u64 = 0xc0;
+
+/// What there is of a node while its process does not run.
+#[derive(Clone)]
+struct Place {
+    address: SocketAddr,
+    disk: Sim,
+    snapshots: SnapshotStore,
+}
+
+struct Process {
+    node: Node,
+    server: JoinHandle<()>,
+}
+
+pub(super) struct Net {
+    clock: Arc<SystemClock>,
+    cluster: u64,
+    places: BTreeMap<u64, Place>,
+    processes: BTreeMap<u64, Process>,
+    /// Changes what the next nodes are told.
+    pub(super) adjust: fn(Config) -> Config,
+}
+
+impl Net {
+    pub(super) fn new(cluster: u64) -> Net {
+        let clock = Arc::new(SystemClock::default());
+        Net { clock, cluster, places: BTreeMap::new(), processes: BTreeMap::new(), adjust: |config| config }
+    }
+
+    /// A cluster of these nodes, begun.
+    pub(super) async fn begin(nodes: &[u64]) -> Net {
+        let mut net = Net::new(CLUSTER);
+        for node in nodes {
+            net.place(*node).await;
+        }
+        for node in nodes {
+            net.start(*node, nodes, false).await;
+        }
+        net
+    }
+
+    async fn place(&mut self, node: u64) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let snapshots = SnapshotStore::Memory(Arc::default());
+        self.places.insert(node, Place { address, disk: Sim::default(), snapshots });
+    }
+
+    pub(super) fn member(&self, id: u64) -> Member {
+        let peer_urls = vec![format!("http://{}", self.places[&id].address)];
+        Member { id, name: format!("node-{id}"), peer_urls, ..Member::default() }
+    }
+
+    pub(super) async fn start(&mut self, id: u64, voters: &[u64], join: bool) {
+        let Place { address, disk, snapshots } = self.places[&id].clone();
+        let voters = voters.iter().map(|voter| self.member(*voter)).collect();
+        let config = Config {
+            voters,
+            join,
+            dialer: Some(Dialer::plain()),
+            heartbeat: Duration::from_millis(100),
+            election_timeout: Duration::from_millis(600),
+            ..Config::single(self.cluster, id, Storage::Memory)
+        };
+        let config = (self.adjust)(config);
+        let log = Log::on_sim(&disk, 4 << 20, self.clock.clone()).unwrap();
+        let network = network(&config);
+        let node = Node::assemble(config, self.clock.clone(), log, snapshots, network).await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
+        let server = tokio::spawn(serve(listener, node.peer_service().expect("it has a dialer")));
+        self.processes.insert(id, Process { node, server });
+    }
+
+    /// The process ends without a word. What its disk has stays.
+    pub(super) async fn kill(&mut self, id: u64) {
+        let Process { node, server } = self.processes.remove(&id).expect("it runs");
+        server.abort();
+        let place = self.places.get_mut(&id).expect("it has a place");
+        place.disk = place.disk.restart(crate::log_device::sim::Faults::default());
+        node.task.abort();
+        node.cluster.close().await;
+    }
+
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.processes.keys().copied().collect()
+    }
+
+    pub(super) fn handle(&self, id: u64) -> Journal {
+        self.processes[&id].node.handle()
+    }
+
+    pub(super) async fn rest(&self) {
+        self.clock.until(self.clock.now() + Duration::from_millis(20)).await;
+    }
+
+    /// Waits for a leader that can prove it.
+    pub(super) async fn leader(&self) -> u64 {
+        loop {
+            for id in self.ids() {
+                if self.handle(id).barrier().await.is_ok() {
+                    return id;
+                }
+            }
+            self.rest().await;
+        }
+    }
+
+    /// Appends as a frontend does, through every change of leader. Answers where it is.
+    pub(super) async fn append(&self, mut append: Append) -> (Origin, Lsn) {
+        loop {
+            let leader = self.handle(self.leader().await);
+            match leader.append(append.clone()).await {
+                Verdict::Committed { lsn, .. } => return (append.origin, lsn),
+                Verdict::NotLeader { .. } => {}
+                Verdict::Unknown => match self.fate(append.origin).await {
+                    Fate::Committed { lsn, .. } => return (append.origin, lsn),
+                    Fate::Never => append.origin.attempt += 1,
+                    fate => panic!("{fate:?} of {:?}", append.origin),
+                },
+                verdict => panic!("{verdict:?}"),
+            }
+        }
+    }
+
+    async fn fate(&self, origin: Origin) -> Fate {
+        loop {
+            match self.handle(self.leader().await).fate(origin).await {
+                Ok(Fate::Pending) | Err(_) => self.rest().await,
+                Ok(fate) => return fate,
+            }
+        }
+    }
+
+    /// Appends some small records. Answers the last one's position.
+    pub(super) async fn write(&self, frontend: u64, count: u64) -> Lsn {
+        let mut last = Lsn::ZERO;
+        for seq in 1..=count {
+            last = self.append(put(frontend, seq, 100)).await.1;
+        }
+        last
+    }
+
+    /// Waits until the node has everything up to `lsn`.
+    pub(super) async fn has(&self, id: u64, lsn: Lsn) {
+        self.handle(id).status().wait_for(|status| lsn <= status.applied).await.unwrap();
+    }
+}
+
+async fn serve(listener: TcpListener, service: PeerService) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (socket, _) = listener.accept().await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let service = service.clone();
+        let answer = service_fn(move |request: hyper::Request<Incoming>| {
+            service.clone().call(request.map(tonic::body::Body::new))
+        });
+        let connection =
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), answer);
+        connections.spawn(connection);
+    }
+}
+
+pub(super) fn network(config: &Config) -> Network {
+    let dialer = config.dialer.clone().expect("it has one");
+    Network::Wire(Wire::new(config.cluster, config.node, dialer))
+}

@@ -1,0 +1,83 @@
+//! Three voters over TCP.
+
+use bytes::Bytes;
+use proto::raft::Message;
+use proto::raft::raft_client::RaftClient;
+use tonic::Code;
+
+use super::net::{CLUSTER, Net};
+use super::world::{history, put, requests};
+use crate::Dialer;
+use crate::lsn::Lsn;
+use crate::verdict::{Fate, Verdict};
+
+/// Every node tells the same up to `lsn`.
+async fn agree(net: &Net, lsn: Lsn) -> usize {
+    let mut told = Vec::new();
+    for id in net.ids() {
+        net.has(id, lsn).await;
+        told.push(requests(&history(&net.handle(id), Lsn(1), lsn).await));
+    }
+    assert!(told.windows(2).all(|pair| pair[0] == pair[1]));
+    told[0].len()
+}
+
+#[tokio::test]
+async fn voters_elect_and_follow() {
+    let net = Net::begin(&[1, 2, 3]).await;
+    let last = net.write(7, 50).await;
+    assert_eq!(agree(&net, last).await, 50);
+    let members: Vec<u64> = net.handle(2).status().borrow().members.iter().map(|member| member.id).collect();
+    assert_eq!(members, [1, 2, 3]);
+    assert!(net.handle(3).status().borrow().members.iter().all(|member| !member.learner));
+}
+
+#[tokio::test]
+async fn a_leader_that_dies_is_replaced_and_catches_up() {
+    let mut net = Net::begin(&[1, 2, 3]).await;
+    net.write(7, 20).await;
+    let first = net.leader().await;
+    let (journal, append) = (net.handle(first), put(8, 1, 100));
+    let origin = append.origin;
+    let in_flight = tokio::spawn(async move { journal.append(append).await });
+    net.kill(first).await;
+    let verdict = in_flight.await.unwrap();
+
+    let second = net.leader().await;
+    let mut fate = net.handle(second).fate(origin).await;
+    while !matches!(fate, Ok(Fate::Committed { .. } | Fate::Never)) {
+        fate = net.handle(net.leader().await).fate(origin).await;
+    }
+    assert!(!matches!(verdict, Verdict::Committed { .. }) || matches!(fate, Ok(Fate::Committed { .. })));
+    let more = net.write(9, 20).await;
+    net.start(first, &[1, 2, 3], false).await;
+    net.has(first, more).await;
+    let last = net.write(10, 20).await;
+    assert!(60 <= agree(&net, last).await);
+}
+
+#[tokio::test]
+async fn a_large_record_passes() {
+    let net = Net::begin(&[1, 2, 3]).await;
+    let (_, lsn) = net.append(put(7, 1, 20 << 20)).await;
+    assert_eq!(agree(&net, lsn).await, 1);
+}
+
+#[tokio::test]
+async fn a_node_of_another_cluster_is_refused() {
+    let net = Net::begin(&[1]).await;
+    net.write(7, 1).await;
+    let url = &net.member(1).peer_urls[0];
+    let mut client = RaftClient::new(Dialer::plain().channel(url).unwrap());
+    let message = Message { version: 1, cluster: CLUSTER + 1, from: 9, body: Bytes::new() };
+    for _ in 0..2 {
+        let refusal = client.vote(message.clone()).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::FailedPrecondition);
+        assert!(
+            refusal.message().contains("00000000000000c1") && refusal.message().contains("--initial-cluster")
+        );
+    }
+    let stream = tokio_stream::iter([message]);
+    let mut answers = client.append(stream).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::FailedPrecondition);
+}

@@ -1,0 +1,245 @@
+//! Voters in one process, over links that a test can cut, slow down and make lose messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RaftNetworkV2};
+use parking_lot::Mutex;
+use tokio_stream::{Stream, StreamExt};
+
+use super::{failed, unreachable};
+use crate::clock::{Clock, Wait};
+use crate::raft::types::{Raft, Snapshot, Types, Vote};
+
+/// Where the voters of one process meet.
+#[derive(Clone)]
+pub(crate) struct Hub {
+    links: Arc<Mutex<Links>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Default)]
+struct Links {
+    nodes: BTreeMap<u64, Raft>,
+    /// From, to.
+    cut: BTreeSet<(u64, u64)>,
+    delay: Duration,
+    loss: Option<Loss>,
+}
+
+/// Single messages that get lost, by chance.
+struct Loss {
+    /// One of so many.
+    one_in: u64,
+    dice: u64,
+}
+
+impl Loss {
+    fn strikes(&mut self) -> bool {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice.is_multiple_of(self.one_in)
+    }
+}
+
+#[cfg(test)]
+impl Hub {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Hub {
+        Hub { links: Arc::default(), clock }
+    }
+
+    /// Nothing passes between `node` and `others` any more, in neither direction.
+    pub(crate) fn cut(&self, node: u64, others: impl IntoIterator<Item = u64>) {
+        let pairs = others.into_iter().flat_map(|other| [(node, other), (other, node)]);
+        self.links.lock().cut.extend(pairs);
+    }
+
+    /// From here on one message of `one_in` is lost: a question, or the answer of one that was heard. Behind a lost
+    /// message of a stream nothing else of it arrives, as of a connection that was reset.
+    pub(crate) fn lose(&self, one_in: u64, seed: u64) {
+        self.links.lock().loss = Some(Loss { one_in, dice: seed | 1 });
+    }
+
+    /// Every link works again, and loses nothing.
+    pub(crate) fn heal(&self) {
+        let mut links = self.links.lock();
+        links.cut.clear();
+        links.loss = None;
+    }
+
+    /// How long every message travels.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.links.lock().delay = delay;
+    }
+}
+
+impl Hub {
+    pub(super) fn join(&self, node: u64, raft: &Raft) {
+        self.links.lock().nodes.insert(node, raft.clone());
+    }
+
+    pub(super) fn leave(&self, node: u64) {
+        self.links.lock().nodes.remove(&node);
+    }
+
+    /// Whether the message that is under way does not arrive. To be asked once for each.
+    fn loses(&self, from: u64, to: u64) -> bool {
+        let mut links = self.links.lock();
+        links.cut.contains(&(from, to)) || links.loss.as_mut().is_some_and(Loss::strikes)
+    }
+
+    fn travel(&self) -> Option<Wait> {
+        let delay = self.links.lock().delay;
+        (!delay.is_zero()).then(|| self.clock.until(self.clock.now() + delay))
+    }
+}
+
+/// The way to one other voter.
+pub(crate) struct Link {
+    pub(super) hub: Hub,
+    pub(super) node: u64,
+    pub(super) target: u64,
+}
+
+impl Link {
+    /// The other end, if the message gets there.
+    async fn there(&self) -> Result<(Raft, &Hub, u64), Unreachable<Types>> {
+        let Link { hub, node, .. } = self;
+        if let Some(travel) = hub.travel() {
+            travel.await;
+        }
+        if hub.loses(*node, self.target) {
+            return Err(unreachable("the message is lost"));
+        }
+        let raft = hub.links.lock().nodes.get(&self.target).cloned();
+        Ok((raft.ok_or_else(|| unreachable("the node is down"))?, hub, *node))
+    }
+
+    /// There, and back with the answer.
+    async fn call<A, E: std::fmt::Display, F: Future<Output = Result<A, E>>>(
+        &self,
+        question: impl FnOnce(Raft) -> F,
+    ) -> Result<A, Unreachable<Types>> {
+        let (raft, hub, node) = self.there().await?;
+        let answer = question(raft).await.map_err(|error| unreachable(&error.to_string()))?;
+        if let Some(travel) = hub.travel() {
+            travel.await;
+        }
+        if hub.loses(self.target, node) { Err(unreachable("the message is lost")) } else { Ok(answer) }
+    }
+}
+
+impl RaftNetworkV2<Types> for Link {
+    type SnapshotData = Bytes;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        _: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.append_entries(request).await }).await?)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _: RPCOption,
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let (raft, hub, node) = match self.there().await {
+                Ok(there) => there,
+                Err(error) => return Ok(failed(input, error)),
+            };
+            let target = self.target;
+            let sent = Sent { input, hub: hub.clone(), from: node, to: target, travelling: None };
+            let answers = raft.stream_append(sent).map(move |answer| {
+                if hub.loses(target, node) {
+                    return Err(unreachable("the message is lost").into());
+                }
+                answer.map_err(|fatal| unreachable(&fatal.to_string()).into())
+            });
+            let answers: BoxStream<'s, _> = Box::pin(answers);
+            Ok(answers)
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.vote(request).await }).await?)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.pre_vote(request).await }).await?)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        Ok(self.call(|raft| async move { raft.install_full_snapshot(vote, snapshot).await }).await?)
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        _: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        Ok(self.call(|raft| async move { raft.handle_transfer_leader(request).await }).await?)
+    }
+}
+
+/// Requests on their way. The stream ends where one is lost.
+struct Sent<S> {
+    input: S,
+    hub: Hub,
+    from: u64,
+    to: u64,
+    travelling: Option<(AppendEntriesRequest<Types>, Wait)>,
+}
+
+impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Sent<S> {
+    type Item = AppendEntriesRequest<Types>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.travelling.is_none() {
+            let request = ready!(Pin::new(&mut self.input).poll_next(context));
+            match (request, self.hub.travel()) {
+                (Some(request), Some(travel)) => self.travelling = Some((request, travel)),
+                (request, _) => return Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to))),
+            }
+        }
+        let (_, travel) = self.travelling.as_mut().expect("set just before");
+        ready!(travel.as_mut().poll(context));
+        let request = self.travelling.take().map(|(request, _)| request);
+        Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to)))
+    }
+}

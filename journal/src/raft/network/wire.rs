@@ -1,0 +1,355 @@
+//! Voters in processes of their own, over gRPC.
+//!
+//!     heartbeats, votes ──► talk ─┐
+//!                                 ├─► the peer's URL, the next of them where one does not answer
+//!     appends, snapshots ─► bulk ─┘
+//!
+//! Two connections a peer, so that nothing large stands before a sign of life. Where a peer is reached is looked up
+//! for every call: it may have moved.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::base::BoxFuture;
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::RPCOption;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RaftNetworkV2};
+use parking_lot::Mutex;
+use proto::raft::Message;
+use proto::raft::raft_client::RaftClient;
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+use super::envelope::{Envelope, MESSAGE_BYTES_MAX};
+use super::service::PeerService;
+use super::{Answers, unreachable};
+use crate::dial::Dialer;
+use crate::lsn::Lsn;
+use crate::raft::membership::Voters;
+use crate::raft::message::{Body, InstallSnapshot, Roster};
+use crate::raft::peer::Peer;
+use crate::raft::types::{Raft, Snapshot, Types, Vote};
+
+/// How long a peer may take until a stream to it is open.
+const OPEN_MAX: Duration = Duration::from_secs(2);
+
+/// How long a peer may take to tell who its members are.
+const ROSTER_MAX: Duration = Duration::from_secs(1);
+
+/// Which of the connections to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    Talk,
+    Bulk,
+}
+
+/// The network of one node. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    envelope: Envelope,
+    dialer: Dialer,
+    /// Whom messages are for, while the node runs.
+    raft: Mutex<Option<Raft>>,
+    roster: Mutex<Roster>,
+    book: Mutex<Book>,
+    heard: AtomicBool,
+}
+
+/// Where peers are, and the ways there.
+#[derive(Default)]
+struct Book {
+    peers: BTreeMap<u64, Place>,
+    channels: BTreeMap<(u64, Lane), (String, Channel)>,
+    /// Who has refused to listen. Bounded by the number of peers.
+    refused: BTreeSet<u64>,
+}
+
+#[derive(Default)]
+struct Place {
+    urls: Vec<String>,
+    /// Counts how often one did not answer: the next is tried then.
+    failures: usize,
+}
+
+impl Book {
+    fn note(&mut self, peer: u64, urls: &[String]) {
+        let place = self.peers.entry(peer).or_default();
+        if place.urls != urls {
+            *place = Place { urls: urls.to_vec(), failures: 0 };
+        }
+    }
+}
+
+impl Wire {
+    pub(crate) fn new(cluster: u64, node: u64, dialer: Dialer) -> Wire {
+        let shared = Shared {
+            envelope: Envelope { cluster, node },
+            dialer,
+            raft: Mutex::default(),
+            roster: Mutex::new(Roster { at: Lsn::ZERO, members: Voters::default() }),
+            book: Mutex::default(),
+            heard: AtomicBool::new(false),
+        };
+        Wire { shared: Arc::new(shared) }
+    }
+
+    /// What serves the node to its peers.
+    pub(crate) fn service(&self) -> PeerService {
+        PeerService::new(self.clone())
+    }
+
+    pub(super) fn join(&self, raft: &Raft) {
+        *self.shared.raft.lock() = Some(raft.clone());
+    }
+
+    pub(super) fn leave(&self) {
+        *self.shared.raft.lock() = None;
+    }
+
+    pub(super) fn raft(&self) -> Option<Raft> {
+        self.shared.raft.lock().clone()
+    }
+
+    pub(super) fn envelope(&self) -> Envelope {
+        self.shared.envelope
+    }
+
+    /// The cluster has these members since the entry `at`.
+    pub(super) fn learn(&self, at: Lsn, members: &Voters) {
+        *self.shared.roster.lock() = Roster { at, members: members.clone() };
+        let mut book = self.shared.book.lock();
+        for (id, peer) in members.nodes() {
+            book.note(*id, &peer.peer_urls);
+        }
+        let stays = |id: &u64| members.get_node(id).is_some();
+        book.peers.retain(|id, _| stays(id));
+        book.channels.retain(|(id, _), _| stays(id));
+    }
+
+    /// The members as of what is applied here.
+    pub(crate) fn roster(&self) -> Roster {
+        self.shared.roster.lock().clone()
+    }
+
+    /// A leader has spoken.
+    pub(super) fn hear(&self) {
+        self.shared.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a leader has spoken since this was asked the last time.
+    pub(crate) fn heard(&self) -> bool {
+        self.shared.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// The members as of what is applied at `peer`, or `None` where it does not tell.
+    pub(crate) async fn roster_of(&self, peer: u64) -> Option<Roster> {
+        let link = Link { wire: self.clone(), target: peer, lane: Lane::Talk };
+        link.call(Method::Members, &self.roster(), ROSTER_MAX).await.ok()
+    }
+
+    pub(super) fn link(&self, target: u64, peer: &Peer, lane: Lane) -> Link {
+        self.shared.book.lock().note(target, &peer.peer_urls);
+        Link { wire: self.clone(), target, lane }
+    }
+
+    fn client(&self, peer: u64, lane: Lane) -> Result<RaftClient<Channel>, Unreachable<Types>> {
+        let mut book = self.shared.book.lock();
+        let place = book.peers.get(&peer).filter(|place| !place.urls.is_empty());
+        let place = place.ok_or_else(|| unreachable("nobody knows where the node is"))?;
+        let url = place.urls[place.failures % place.urls.len()].clone();
+        let channel = match book.channels.get(&(peer, lane)) {
+            Some((known, channel)) if *known == url => channel.clone(),
+            _ => {
+                let dialed = self.shared.dialer.channel(&url);
+                let channel = dialed.map_err(|error| unreachable(&error.to_string()))?;
+                book.channels.insert((peer, lane), (url, channel.clone()));
+                channel
+            }
+        };
+        Ok(RaftClient::new(channel)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Something was not answered: by chance, or because nobody is there, or because of who asks.
+    fn note_failure(&self, peer: u64, status: &Status) -> Unreachable<Types> {
+        let mut book = self.shared.book.lock();
+        match status.code() {
+            Code::FailedPrecondition if book.refused.insert(peer) => {
+                tracing::error!(
+                    peer = format!("{peer:016x}"),
+                    "another journal node does not listen: {}",
+                    status.message()
+                );
+            }
+            Code::Unavailable | Code::DeadlineExceeded => {
+                if let Some(place) = book.peers.get_mut(&peer) {
+                    place.failures = place.failures.wrapping_add(1);
+                }
+            }
+            _ => {}
+        }
+        unreachable(status.message())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Method {
+    Vote,
+    PreVote,
+    InstallSnapshot,
+    TransferLeader,
+    Members,
+}
+
+/// The way to one peer.
+pub(crate) struct Link {
+    wire: Wire,
+    target: u64,
+    /// Of appends. Everything else has its own.
+    lane: Lane,
+}
+
+impl Link {
+    async fn call<Q: Body, A: Body>(
+        &self,
+        method: Method,
+        question: &Q,
+        within: Duration,
+    ) -> Result<A, Unreachable<Types>> {
+        let lane = if matches!(method, Method::InstallSnapshot) { Lane::Bulk } else { Lane::Talk };
+        let mut client = self.wire.client(self.target, lane)?;
+        let message = self.wire.envelope().seal(question);
+        let answer = async {
+            match method {
+                Method::Vote => client.vote(message).await,
+                Method::PreVote => client.pre_vote(message).await,
+                Method::InstallSnapshot => client.install_snapshot(message).await,
+                Method::TransferLeader => client.transfer_leader(message).await,
+                Method::Members => client.members(message).await,
+            }
+        };
+        let answer = timely(within, answer).await.map(Response::into_inner);
+        let answer = answer.and_then(|answer| self.wire.envelope().open(answer));
+        answer.map_err(|status| self.wire.note_failure(self.target, &status))
+    }
+
+    async fn open<S>(
+        &self,
+        first: AppendEntriesRequest<Types>,
+        rest: S,
+    ) -> Result<Answers<'static>, Unreachable<Types>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let mut client = self.wire.client(self.target, self.lane)?;
+        let envelope = self.wire.envelope();
+        let requests = tokio_stream::once(first).chain(rest).map(move |request| envelope.seal(&request));
+        let answers = timely(OPEN_MAX, client.append(requests)).await;
+        let answers = answers.map_err(|status| self.wire.note_failure(self.target, &status))?.into_inner();
+        let (wire, target) = (self.wire.clone(), self.target);
+        let read = move |answer: Result<Message, Status>| {
+            let answer = answer.and_then(|answer| envelope.open::<StreamAppendResult<Types>>(answer));
+            answer.map_err(|status| wire.note_failure(target, &status).into())
+        };
+        Ok(Box::pin(answers.map(read)))
+    }
+}
+
+async fn timely<T>(within: Duration, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = || Status::deadline_exceeded(format!("no answer within {within:?}"));
+    tokio::time::timeout(within, answer).await.unwrap_or_else(|_| Err(late()))
+}
+
+impl RaftNetworkV2<Types> for Link {
+    type SnapshotData = Bytes;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        let answer = async {
+            let answer = self.open(request, tokio_stream::empty()).await?.next().await;
+            answer.unwrap_or_else(|| Err(unreachable("the node did not answer").into()))
+        };
+        let late = |_| unreachable("the node did not answer in time").into();
+        let answer = tokio::time::timeout(option.soft_ttl(), answer).await.unwrap_or_else(|e| Err(late(e)));
+        answer.map(AppendEntriesResponse::from)
+    }
+
+    /// A request is taken before anything can fail: see `super::failed`.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        mut input: S,
+        _: RPCOption,
+    ) -> BoxFuture<'s, Result<Answers<'s>, RPCError<Types>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let Some(first) = input.next().await else {
+                let nothing: Answers<'s> = Box::pin(tokio_stream::empty());
+                return Ok(nothing);
+            };
+            match self.open(first, input).await {
+                Ok(answers) => Ok(answers),
+                Err(error) => {
+                    let failed: Answers<'s> = Box::pin(tokio_stream::once(Err(error.into())));
+                    Ok(failed)
+                }
+            }
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        Ok(self.call(Method::Vote, &request, option.soft_ttl()).await?)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        Ok(self.call(Method::PreVote, &request, option.soft_ttl()).await?)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let question = InstallSnapshot { vote, snapshot };
+        tokio::select! {
+            answer = self.call(Method::InstallSnapshot, &question, option.soft_ttl()) => Ok(answer?),
+            closed = cancel => Err(closed.into()),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        Ok(self.call(Method::TransferLeader, &request, option.soft_ttl()).await?)
+    }
+}

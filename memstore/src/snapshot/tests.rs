@@ -232,7 +232,12 @@ fn a_set_of_another_cluster_or_position_is_refused() {
     write(&folder, 9, &split(&[]), &[]);
     let other = Folder::open(directory.path(), CLUSTER + 1).expect("the disk is fine");
     let refused = other.set(Lsn(9)).map(|_| ()).expect_err("it is not ours");
-    assert!(refused.to_string().contains("it is of cluster c0ffee, this is cluster c0ffef"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("it is of cluster 0000000000c0ffee, and this is cluster 0000000000c0ffef"),
+        "{refused}"
+    );
     fs::rename(
         file(directory.path(), 9, 0).parent().expect("a folder"),
         directory.path().join(format!("{:020}", 8)),

@@ -3,7 +3,7 @@
 //!     spare-1 ──header, state, rename──► 00000007.segment ──purge──► spare-2 ──► ...
 //!
 //! A spare is a file of zeros or of stale blocks, of full size and on disk: writing over it changes no metadata.
-//! A helper thread keeps one ready; what is recycled is taken first.
+//! A helper thread keeps one ready, after a restart one that was there before; what is recycled is taken first.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -63,8 +63,14 @@ impl Segments {
 
     /// Starts to make spares ahead, on a thread of its own.
     pub(crate) fn make_ahead(&mut self) -> Result<(), Error> {
-        let helper = Helper::start(&self.device, self.segment_bytes, &self.named);
-        self.helper = Some(helper.map_err(|error| self.failed("start a thread for", &error))?);
+        let stock = Stock {
+            device: Arc::clone(&self.device),
+            bytes: self.segment_bytes,
+            named: Arc::clone(&self.named),
+            disk_bytes: Arc::clone(&self.disk_bytes),
+            left: self.spares.pop(),
+        };
+        self.helper = Some(Helper::start(stock).map_err(|error| self.failed("start a thread for", &error))?);
         Ok(())
     }
 
@@ -89,13 +95,15 @@ impl Segments {
         if bytes != self.segment_bytes {
             return create(&*self.device, &self.named, bytes);
         }
-        if let Some(spare) = self.spares.pop() {
-            self.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Ok(spare);
-        }
         // The helper may have failed long ago, on a disk that has room again.
-        let ready = self.helper.as_ref().and_then(|helper| helper.ready.recv().ok()?.ok());
-        ready.map_or_else(|| create(&*self.device, &self.named, bytes), Ok)
+        let made = || self.helper.as_ref()?.ready.recv().ok()?.ok();
+        match self.spares.pop().or_else(made) {
+            Some(spare) => {
+                self.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                Ok(spare)
+            }
+            None => create(&*self.device, &self.named, bytes),
+        }
     }
 
     /// Makes spares of segments that hold nothing any more. What somebody still reads is removed instead: its
@@ -166,22 +174,41 @@ struct Helper {
     thread: JoinHandle<()>,
 }
 
+/// Where spares come from.
+struct Stock {
+    device: Arc<dyn LogDevice>,
+    bytes: u64,
+    named: Arc<AtomicU64>,
+    disk_bytes: Arc<AtomicU64>,
+    /// One that was there before, and is counted.
+    left: Option<Spare>,
+}
+
+impl Stock {
+    fn next(&mut self) -> io::Result<Spare> {
+        if let Some(left) = self.left.take() {
+            return Ok(left);
+        }
+        let spare = create(&*self.device, &self.named, self.bytes)?;
+        self.disk_bytes.fetch_add(self.bytes, Ordering::Relaxed);
+        Ok(spare)
+    }
+}
+
 impl Helper {
-    fn start(device: &Arc<dyn LogDevice>, bytes: u64, named: &Arc<AtomicU64>) -> io::Result<Helper> {
-        let (device, named) = (Arc::clone(device), Arc::clone(named));
+    fn start(mut stock: Stock) -> io::Result<Helper> {
         let (sender, ready) = sync_channel(0);
-        let thread = std::thread::Builder::new()
-            .name("segments".into())
-            .spawn(move || make(&*device, bytes, &named, &sender))?;
+        let thread =
+            std::thread::Builder::new().name("segments".into()).spawn(move || make(&mut stock, &sender))?;
         Ok(Helper { ready, thread })
     }
 }
 
-fn make(device: &dyn LogDevice, bytes: u64, named: &AtomicU64, ready: &SyncSender<io::Result<Spare>>) {
+fn make(stock: &mut Stock, ready: &SyncSender<io::Result<Spare>>) {
     loop {
-        let spare = create(device, named, bytes);
+        let spare = stock.next();
         if let Err(error) = &spare {
-            tracing::warn!(%error, place = device.place(), "no room for the next journal segment");
+            tracing::warn!(%error, place = stock.device.place(), "no room for the next journal segment");
         }
         if ready.send(spare).is_err() {
             return;

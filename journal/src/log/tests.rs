@@ -58,6 +58,18 @@ fn indexes(log: &Log) -> Vec<u64> {
 }
 
 #[test]
+fn restarts_take_no_room() {
+    let sim = Sim::default();
+    let settings = Settings { make_ahead: true, segment_bytes: 1 << 20, ..SETTINGS };
+    for _ in 0..5 {
+        let log = Log::start(Arc::new(sim.clone()), CLUSTER, settings, clock(), None).unwrap();
+        log.close();
+        assert_eq!(sim.list().unwrap().len(), 2, "a segment, and the next one made ahead");
+        assert_eq!(log.disk_bytes(), 2 * settings.segment_bytes);
+    }
+}
+
+#[test]
 fn everything_is_there_again_after_a_restart() {
     let sim = Sim::default();
     let log = start(Arc::new(sim.clone())).unwrap();

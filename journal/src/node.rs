@@ -1,11 +1,12 @@
 //! A journal node, from start to close.
 //!
 //!     start:  log, snapshot ─► Raft ─► sequencer's task, trimming ─► handle
-//!     close:  what is on its way lands ─► Raft stops ─► the log is closed, last
+//!     close:  what is on its way lands ─► another voter leads ─► Raft stops ─► the log is closed, last
 //!
 //! Everything runs on the runtime that starts it; only the log has a thread of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -37,6 +38,9 @@ pub struct Node {
     stopped: CancellationToken,
     task: JoinHandle<()>,
     trimming: JoinHandle<()>,
+    clock: Arc<dyn Clock>,
+    /// How long another voter may take to lead before the next one is asked.
+    patience: Duration,
 }
 
 impl Node {
@@ -90,7 +94,7 @@ impl Node {
         let task = SequencerTask::new(
             cluster.clone(),
             state,
-            clock,
+            clock.clone(),
             limits(&config),
             questions,
             closing.clone(),
@@ -111,7 +115,8 @@ impl Node {
                 drop(stopped);
             })
         };
-        Ok(Node { handle, cluster, log, closing, stopped, task, trimming })
+        let patience = config.election_timeout;
+        Ok(Node { handle, cluster, log, closing, stopped, task, trimming, clock, patience })
     }
 
     /// The way in, for everybody.
@@ -145,10 +150,12 @@ impl Node {
         self.cluster.transfer_leader(to).await
     }
 
-    /// Stops taking appends, waits for what is on its way, and leaves the disk as it should be found.
+    /// Stops taking appends, waits for what is on its way, lets another voter lead where there is one, and leaves the
+    /// disk as it should be found.
     pub async fn close(self) {
         self.closing.cancel();
         join(self.task).await;
+        self.cluster.hand_over(&*self.clock, self.patience).await;
         self.cluster.close().await;
         join(self.trimming).await;
         self.log.close();

@@ -1,5 +1,6 @@
 //! One voter and three, from an append to the tail, through crashes, cuts and changes of leader.
 
+mod closing;
 mod lagging;
 mod net;
 mod observer;
@@ -18,7 +19,6 @@ use crate::record::{Append, LeaseId, SysOp, Write};
 use crate::revision::Revision;
 use crate::verdict::Verdict;
 use bytes::Bytes;
-use std::time::Duration;
 use world::{history, requests};
 
 fn put(seq: u64, key: &str) -> Append {

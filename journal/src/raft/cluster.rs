@@ -1,5 +1,7 @@
 //! One voter among the others, as the sequencer's task sees it: who leads, propose, confirm.
 
+mod hand_over;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;

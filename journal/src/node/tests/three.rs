@@ -10,14 +10,14 @@ use crate::origin::Origin;
 use crate::revision::Revision;
 use crate::verdict::{Fate, Verdict};
 
-async fn rest(world: &World, milliseconds: u64) {
+pub(super) async fn rest(world: &World, milliseconds: u64) {
     world.clock.until(world.clock.now() + Duration::from_millis(milliseconds)).await;
 }
 
-type Acknowledged = Vec<(Origin, Lsn, Revision)>;
+pub(super) type Acknowledged = Vec<(Origin, Lsn, Revision)>;
 
 /// Clients that append one after the other, and ask for a barrier behind each.
-fn clients(world: &World, count: u64, appends: u64) -> Vec<JoinHandle<Acknowledged>> {
+pub(super) fn clients(world: &World, count: u64, appends: u64) -> Vec<JoinHandle<Acknowledged>> {
     let run = |mut client: Client| async move {
         let mut acknowledged = Vec::new();
         for _ in 0..appends {
@@ -32,7 +32,7 @@ fn clients(world: &World, count: u64, appends: u64) -> Vec<JoinHandle<Acknowledg
 }
 
 /// Every node has the same history, in which everything acknowledged is once, where it was said to be.
-async fn check(world: &World, acknowledged: Vec<Acknowledged>) {
+pub(super) async fn check(world: &World, acknowledged: Vec<Acknowledged>) {
     let upto = world.client(999).barrier().await.lsn;
     let mut histories = Vec::new();
     for node in NODES {
@@ -45,7 +45,7 @@ async fn check(world: &World, acknowledged: Vec<Acknowledged>) {
     }
 }
 
-async fn join_all(clients: Vec<JoinHandle<Acknowledged>>) -> Vec<Acknowledged> {
+pub(super) async fn join_all(clients: Vec<JoinHandle<Acknowledged>>) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
     for client in clients {
         acknowledged.push(client.await.unwrap());

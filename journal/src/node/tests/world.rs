@@ -95,6 +95,13 @@ impl World {
         }
     }
 
+    /// The process is asked to end.
+    pub(super) async fn close(&mut self, node: u64) {
+        if let Some(running) = self.nodes.remove(&node) {
+            running.close().await;
+        }
+    }
+
     pub(super) fn node(&self, node: u64) -> Option<&Node> {
         self.nodes.get(&node)
     }

@@ -239,9 +239,7 @@ fn a_full_disk_stops_the_log_and_loses_nothing() {
             Err(error) => break error,
         }
     };
-    expect![[
-        "cannot make room for a journal segment of 32768 bytes in memory: No space left on device (os error 28)"
-    ]]
+    expect!["cannot make room for a journal segment of 32768 bytes in memory: No space left on device (os error 28); make room there, or move the data to a larger disk"]
     .assert_eq(&error.to_string());
     log.close();
     let log = start(Arc::new(sim.restart(Faults::default()))).unwrap();
@@ -357,7 +355,7 @@ fn a_segment_of_another_cluster_is_refused() {
     let sim = Sim::default();
     start(Arc::new(sim.clone())).unwrap().close();
     let Err(error) = Log::start(Arc::new(sim), 0xc1, SETTINGS, clock(), None) else { panic!("accepted") };
-    expect!["memory/00000000000000000001.segment belongs to cluster 00000000000000c0, and this is cluster 00000000000000c1"]
+    expect!["memory/00000000000000000001.segment belongs to cluster 00000000000000c0, and this is cluster 00000000000000c1: move that file away, or put back the one that belongs here"]
         .assert_eq(&error.to_string());
 }
 

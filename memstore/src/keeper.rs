@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::replica::Replica;
 use crate::snapshot::{Folder, Header, Sink, Summary};
-use crate::work::{SnapshotDue, Work};
+use crate::work::{Held, SnapshotDue, Work};
 
 /// Versions looked at in one step of a compaction: a write waits for at most one step.
 const STEP_VERSIONS: usize = 1_024;
@@ -94,7 +94,7 @@ impl Keeper {
         self.compact().await;
         // Nothing else runs between the last step and here: no compaction is half-done, and all stand together.
         let headers = self.headers();
-        self.work.begin_anew();
+        self.work.begin_anew(Held::by(&self.replicas));
         let lsn = headers.first().expect("there is at least one partition").lsn;
         match self.write(headers).await {
             Ok(written) => {

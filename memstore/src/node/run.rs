@@ -14,7 +14,7 @@ use crate::keeper::{Keeper, Snapshots};
 use crate::replica::Replica;
 use crate::snapshot::Folder;
 use crate::watch::Wakes;
-use crate::work::{SnapshotDue, Work};
+use crate::work::{Held, SnapshotDue, Work};
 
 /// Everything that a memstore's thread holds.
 pub(crate) struct Run {
@@ -57,7 +57,7 @@ impl Run {
 
     /// Follows the journal for as long as that goes. The keeper is idle when this returns.
     async fn follow(&self) -> (Stopped, Keeper) {
-        let work = Arc::new(Work::default());
+        let work = Arc::new(Work::new(Held::by(&self.replicas)));
         let keeper = Keeper::new(self.replicas.clone(), work.clone(), self.snapshots());
         let idle = CancellationToken::new();
         let keeper = tokio::spawn(keeper.run(idle.clone()));

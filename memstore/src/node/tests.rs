@@ -332,7 +332,7 @@ fn a_journal_is_followed_and_told_of_snapshots() {
         let node =
             Node::start(configured, handle.clone(), clock, CancellationToken::new()).expect("it starts");
         let mut lsn = Lsn::ZERO;
-        for seq in 1..60 {
+        for seq in 1..600 {
             let origin = journal::Origin { frontend: 1, seq, attempt: 0 };
             let writes = vec![put("a", seq), put("z", seq)];
             let append = || journal::Append {
@@ -351,7 +351,7 @@ fn a_journal_is_followed_and_told_of_snapshots() {
             };
         }
         let (revision, versions) = state(&node, lsn).await;
-        assert_eq!((revision, versions.len()), (Revision(60), 118));
+        assert_eq!((revision, versions.len()), (Revision(600), 1_198));
         let mut tail = handle.tail(Lsn(1));
         let mut marks = Vec::new();
         while marks.len() < 2 {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
@@ -12,6 +13,7 @@ use crate::lsn::Lsn;
 use crate::member::Member;
 use crate::origin::Origin;
 use crate::record::{Alarm, Append, LeaseId};
+use crate::remote::RemoteTails;
 use crate::revision::Revision;
 use crate::tail::{Tail, TailSource};
 use crate::verdict::{Barrier, Fate, Verdict};
@@ -28,7 +30,35 @@ pub(crate) enum Command {
     KeepAlive { lease: LeaseId, reply: oneshot::Sender<Result<Option<i64>, Error>> },
     Lease { lease: LeaseId, reply: oneshot::Sender<Result<Option<LeaseStatus>, Error>> },
     Leases { reply: oneshot::Sender<Result<Vec<(Duration, LeaseId)>, Error>> },
-    Expired { reply: oneshot::Sender<Vec<Expired>> },
+    Expired { reply: oneshot::Sender<Result<Vec<Expired>, Error>> },
+}
+
+impl Command {
+    /// Tells whoever asked that this node cannot answer. Nothing was appended.
+    pub(crate) fn refuse(self, error: Error) {
+        match self {
+            Command::Append { reply, .. } => {
+                let hint = match error {
+                    Error::NotLeader { hint } => hint,
+                    _ => None,
+                };
+                drop(reply.send(Verdict::NotLeader { hint }));
+            }
+            Command::Fate { reply, .. } => drop(reply.send(Err(error))),
+            Command::Barrier { reply } => drop(reply.send(Err(error))),
+            Command::KeepAlive { reply, .. } => drop(reply.send(Err(error))),
+            Command::Lease { reply, .. } => drop(reply.send(Err(error))),
+            Command::Leases { reply } => drop(reply.send(Err(error))),
+            Command::Expired { reply } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// A question as it comes to a node.
+pub(crate) struct Call {
+    pub(crate) command: Command,
+    /// Another node has passed it on: where this one does not lead either, it is refused and not passed on again.
+    pub(crate) passed_on: bool,
 }
 
 /// A lease as its lessor sees it.
@@ -69,31 +99,60 @@ pub struct Status {
 /// The handle.
 #[derive(Clone)]
 pub struct Journal {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Call>,
+    passed_on: bool,
     status: watch::Receiver<Status>,
-    tail: TailSource,
+    tails: Tails,
+}
+
+/// Where tails are read from.
+#[derive(Clone)]
+pub(crate) enum Tails {
+    Here(TailSource),
+    There(RemoteTails),
 }
 
 impl Journal {
     pub(crate) fn new(
-        commands: mpsc::Sender<Command>,
+        commands: mpsc::Sender<Call>,
         status: watch::Receiver<Status>,
-        tail: TailSource,
+        tails: Tails,
     ) -> Journal {
-        Journal { commands, status, tail }
+        Journal { commands, passed_on: false, status, tails }
+    }
+
+    /// The same handle for questions that another node has passed on.
+    pub(crate) fn passed_on(self) -> Journal {
+        Journal { passed_on: true, ..self }
+    }
+
+    /// Puts a question into the queue, behind those that wait there.
+    ///
+    /// # Errors
+    /// There is no room, or nobody takes it.
+    pub(crate) fn try_send(&self, command: Command) -> Result<(), TrySendError<()>> {
+        self.commands.try_send(Call { command, passed_on: self.passed_on }).map_err(|error| match error {
+            TrySendError::Full(_) => TrySendError::Full(()),
+            TrySendError::Closed(_) => TrySendError::Closed(()),
+        })
+    }
+
+    /// Puts a question into the queue once there is room. Where nobody takes it, it is dropped.
+    pub(crate) async fn send(&self, command: Command) {
+        drop(self.commands.send(Call { command, passed_on: self.passed_on }).await);
     }
 
     /// Makes the effects durable at the next revision, unless something they rest on has changed.
     /// A caller that gives up waiting must ask for the `fate` before it tries again.
     pub async fn append(&self, append: Append) -> Verdict {
         let (reply, answer) = oneshot::channel();
-        match self.commands.try_send(Command::Append { append, reply }) {
+        match self.try_send(Command::Append { append, reply }) {
             Ok(()) => answer.await.unwrap_or(Verdict::Unknown),
-            Err(mpsc::error::TrySendError::Full(_)) => {
+            Err(TrySendError::Full(())) => {
                 Verdict::Overloaded { retry_after: std::time::Duration::from_millis(10) }
             }
             // Nobody took it, so nothing was appended.
-            Err(mpsc::error::TrySendError::Closed(_)) => Verdict::NotLeader { hint: None },
+            Err(TrySendError::Closed(())) => Verdict::NotLeader { hint: None },
         }
     }
 
@@ -141,15 +200,18 @@ impl Journal {
     /// Waits until leases have ended, and hands them to the caller. One that is not revoked is handed out again.
     ///
     /// # Errors
-    /// `Closed`.
+    /// `NotLeader` where nobody leads or another node begins to: ask again. `Closed`.
     pub async fn expired(&self) -> Result<Vec<Expired>, Error> {
-        self.ask(|reply| Command::Expired { reply }).await
+        self.ask(|reply| Command::Expired { reply }).await?
     }
 
     /// Everything committed from `from` on, in order.
     #[must_use]
     pub fn tail(&self, from: Lsn) -> Tail {
-        self.tail.open(from)
+        match &self.tails {
+            Tails::Here(source) => source.open(from),
+            Tails::There(tails) => Tail::there(tails.open(from)),
+        }
     }
 
     /// The node's status as of its last change; the receiver also tells of the next one.
@@ -160,7 +222,7 @@ impl Journal {
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| Error::Closed)?;
+        self.send(command(reply)).await;
         answer.await.map_err(|_| Error::Closed)
     }
 }

@@ -71,6 +71,29 @@ pub(crate) fn append_bytes(append: &Append) -> usize {
     counted.bytes
 }
 
+/// What an append changes, as it travels to the leader: version, then a record.
+pub(crate) fn encode_effects(append: &Append) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + append_bytes(append));
+    put_byte(&mut out, VERSION);
+    put_effects(append.origin, &append.writes, append.sysop.as_ref(), &mut out);
+    out
+}
+
+/// Reads what `encode_effects` wrote.
+///
+/// # Errors
+/// As `decode_batch`.
+pub(crate) fn decode_effects(bytes: Bytes) -> Result<Record, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let version = reader.byte("version of the effects")?;
+    if version != VERSION {
+        return Err(DecodeError::Newer { what: "version of the effects", found: u64::from(version) });
+    }
+    let record = record(&mut reader, &mut Keys::default())?;
+    reader.end("effects")?;
+    Ok(record)
+}
+
 fn put_batch(batch: &Batch, out: &mut impl Sink) {
     put_byte(out, VERSION);
     put_varint(out, batch.term);

@@ -8,11 +8,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::journal::journal_server::JournalServer;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{COMMANDS_MAX, Journal, Status};
+use crate::client::{COMMANDS_MAX, Journal, Status, Tails};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::error::Error;
@@ -24,8 +25,10 @@ use crate::raft::network::{Network, PeerService, Wire};
 use crate::raft::outcast;
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::state_machine::{Restored, StateMachine};
+use crate::remote::Lines;
 use crate::sequencer::Limits;
-use crate::sequencer_task::SequencerTask;
+use crate::sequencer_task::{Closing, SequencerTask};
+use crate::service::JournalService;
 use crate::tail::TailSource;
 use crate::trim;
 
@@ -97,10 +100,10 @@ impl Node {
             clock.clone(),
             limits(&config),
             questions,
-            closing.clone(),
-            patience,
+            config.dialer.map(|dialer| Lines::new(dialer, shown.clone())),
+            Closing { token: closing.clone(), patience },
         );
-        let handle = Journal::new(commands, shown, tail.clone());
+        let handle = Journal::new(commands, shown, Tails::Here(tail.clone()));
         let task = {
             let (stopped, closing) = (stopped.clone().drop_guard(), closing.clone());
             let (cluster, log) = (cluster.clone(), log.clone());
@@ -129,6 +132,12 @@ impl Node {
     #[must_use]
     pub fn peer_service(&self) -> Option<PeerService> {
         self.cluster.wire().map(Wire::service)
+    }
+
+    /// What other processes reach this node by.
+    #[must_use]
+    pub fn service(&self) -> JournalServer<JournalService> {
+        JournalService::of(self.handle.clone(), self.clock.clone())
     }
 
     /// What the log counts of its writes.

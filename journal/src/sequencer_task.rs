@@ -20,13 +20,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Command, Expired};
+use crate::client::{Call, Command, Expired};
 use crate::clock::{Clock, Wait};
 use crate::confirmation::{Confirmation, Question};
 use crate::error::Error;
 use crate::raft::state_machine::{Machine, Progress};
 use crate::raft::{Cluster, Landing, Leadership};
 use crate::record::LeaseId;
+use crate::remote::Lines;
 use crate::sequencer::{Answer, Limits, Sequencer};
 use crate::state::Applied;
 use crate::verdict::Verdict;
@@ -39,6 +40,13 @@ pub(crate) enum Waiter {
     Append(oneshot::Sender<Verdict>),
     /// A keep-alive that something had to be journaled for.
     KeepAlive(LeaseId, oneshot::Sender<Result<Option<i64>, Error>>),
+}
+
+/// How the task is told to end.
+pub(crate) struct Closing {
+    pub(crate) token: CancellationToken,
+    /// How long it then waits for what is on its way.
+    pub(crate) patience: Duration,
 }
 
 /// What the task waits for.
@@ -60,8 +68,8 @@ pub(crate) struct SequencerTask {
     progress: watch::Receiver<Progress>,
     clock: Arc<dyn Clock>,
     limits: Limits,
-    commands: mpsc::Receiver<Command>,
-    taken: Vec<Command>,
+    commands: mpsc::Receiver<Call>,
+    taken: Vec<Call>,
     landed: mpsc::UnboundedSender<Landing>,
     /// Not bounded by itself: nothing is sent but what became of proposals, and of those `batches_max` are on
     /// their way per term that this node has led and not heard the end of.
@@ -73,11 +81,11 @@ pub(crate) struct SequencerTask {
     confirmation: Confirmation,
     /// Who waits for leases to end. Each is a call of `Journal::expired`; those given up are dropped when next
     /// one is looked for.
-    takers: VecDeque<oneshot::Sender<Vec<Expired>>>,
+    takers: VecDeque<oneshot::Sender<Result<Vec<Expired>, Error>>>,
     alarm: Option<(Duration, Wait)>,
-    closing: CancellationToken,
-    /// How long to wait, when closing, for what is on its way.
-    patience: Duration,
+    /// To the other nodes, where there are any.
+    lines: Option<Lines>,
+    closing: Closing,
     give_up: Option<Wait>,
 }
 
@@ -87,9 +95,9 @@ impl SequencerTask {
         machine: Arc<Machine>,
         clock: Arc<dyn Clock>,
         limits: Limits,
-        commands: mpsc::Receiver<Command>,
-        closing: CancellationToken,
-        patience: Duration,
+        commands: mpsc::Receiver<Call>,
+        lines: Option<Lines>,
+        closing: Closing,
     ) -> SequencerTask {
         let (landed, landings) = mpsc::unbounded_channel();
         SequencerTask {
@@ -108,8 +116,8 @@ impl SequencerTask {
             confirmation: Confirmation::default(),
             takers: VecDeque::new(),
             alarm: None,
+            lines,
             closing,
-            patience,
             give_up: None,
         }
     }
@@ -141,7 +149,7 @@ impl SequencerTask {
                 if count == 0 && !closing { Event::Closing } else { Event::Commands }
             }
             () = ring(&mut self.alarm) => Event::Alarm,
-            () = self.closing.cancelled(), if !closing => Event::Closing,
+            () = self.closing.token.cancelled(), if !closing => Event::Closing,
             () = wait(&mut self.give_up) => Event::GivenUp,
         }
     }
@@ -157,7 +165,7 @@ impl SequencerTask {
             Event::Alarm => self.alarm = None,
             Event::Closing => {
                 self.commands.close();
-                self.give_up = Some(self.clock.until(self.clock.now() + self.patience));
+                self.give_up = Some(self.clock.until(self.clock.now() + self.closing.patience));
             }
         }
         !(self.give_up.is_some() && self.commands.is_empty() && self.on_their_way == 0)
@@ -171,6 +179,9 @@ impl SequencerTask {
             (status.leader, status.term) = shown;
             changed
         });
+        if let Some(lines) = &mut self.lines {
+            lines.keep(self.leadership.leader);
+        }
         let term = self.leadership.leads.then_some(self.leadership.term);
         if self.sequencer.as_ref().is_some_and(|sequencer| Some(sequencer.term()) != term) {
             self.stop();
@@ -197,22 +208,28 @@ impl SequencerTask {
         for (waiter, verdict) in sequencer.lost() {
             self.tell(waiter, verdict);
         }
+        let error = Error::NotLeader { hint: self.leadership.leader };
         for question in self.confirmation.abandon() {
-            self.refuse(question, Error::NotLeader { hint: self.leadership.leader });
+            self.refuse(question, error.clone());
+        }
+        // Whoever leads next hands them out.
+        for taker in self.takers.drain(..) {
+            drop(taker.send(Err(error.clone())));
         }
     }
 
     fn take_commands(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         let (machine, now) = (self.machine.clone(), self.clock.now());
-        for command in taken.drain(..) {
+        for Call { command, passed_on } in taken.drain(..) {
+            if self.sequencer.is_none() {
+                self.pass_on(command, passed_on);
+                continue;
+            }
             match command {
                 Command::Append { append, reply } => {
                     let waiter = Waiter::Append(reply);
-                    let Some(sequencer) = &mut self.sequencer else {
-                        self.tell(waiter, Verdict::NotLeader { hint: None });
-                        continue;
-                    };
+                    let sequencer = self.sequencer.as_mut().expect("looked at just before");
                     match machine.read(|state| sequencer.append(append, waiter, state, now)) {
                         Answer::Later => {}
                         Answer::Now(waiter, verdict) => self.tell(waiter, verdict),
@@ -230,6 +247,17 @@ impl SequencerTask {
             }
         }
         self.taken = taken;
+    }
+
+    /// Another node leads: it answers, or, where it cannot be asked, nobody.
+    fn pass_on(&mut self, command: Command, passed_on: bool) {
+        let hint = self.leadership.leader;
+        match (&mut self.lines, hint) {
+            (Some(lines), Some(leader)) if !passed_on && !self.leadership.leads => {
+                lines.pass_on(leader, &self.machine.status().borrow().members, command);
+            }
+            _ => command.refuse(Error::NotLeader { hint }),
+        }
     }
 
     async fn propose(&mut self) {

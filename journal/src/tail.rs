@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::record::{Entry, Write};
+use crate::remote::RemoteTail;
 
 /// Entries handed over at once, at the most.
 const PART_ENTRIES_MAX: usize = 256;
@@ -104,7 +105,8 @@ impl TailSource {
 
     /// A reader that begins at `from`.
     pub(crate) fn open(&self, from: Lsn) -> Tail {
-        Tail { next: from.max(Lsn(1)), moved: self.shared.tail.subscribe(), shared: self.shared.clone() }
+        let (moved, shared) = (self.shared.tail.subscribe(), self.shared.clone());
+        Tail { reader: Reader::Here(LocalTail { next: from.max(Lsn(1)), moved, shared }) }
     }
 }
 
@@ -124,18 +126,28 @@ fn write_bytes(write: &Write) -> usize {
     }
 }
 
-/// A reader of the journal.
+/// A reader of the journal, wherever the journal is.
 pub struct Tail {
-    next: Lsn,
-    moved: watch::Receiver<Lsn>,
-    shared: Arc<Shared>,
+    reader: Reader,
+}
+
+enum Reader {
+    Here(LocalTail),
+    There(Box<RemoteTail>),
 }
 
 impl Tail {
+    pub(crate) fn there(tail: RemoteTail) -> Tail {
+        Tail { reader: Reader::There(Box::new(tail)) }
+    }
+
     /// The position that the next call begins with.
     #[must_use]
     pub fn position(&self) -> Lsn {
-        self.next
+        match &self.reader {
+            Reader::Here(tail) => tail.next,
+            Reader::There(tail) => tail.position(),
+        }
     }
 
     /// Waits for committed entries and answers them, at least one. Safe to give up and call again.
@@ -143,6 +155,22 @@ impl Tail {
     /// # Errors
     /// `Trimmed` when the next entry is no longer kept, `Closed` when the journal is, `Corrupt` and `Io` from disk.
     pub async fn next(&mut self) -> Result<Vec<Entry>, Error> {
+        match &mut self.reader {
+            Reader::Here(tail) => tail.next().await,
+            Reader::There(tail) => tail.next().await,
+        }
+    }
+}
+
+/// A reader of the journal of this process.
+struct LocalTail {
+    next: Lsn,
+    moved: watch::Receiver<Lsn>,
+    shared: Arc<Shared>,
+}
+
+impl LocalTail {
+    async fn next(&mut self) -> Result<Vec<Entry>, Error> {
         let next = self.next;
         let closed = || self.shared.closed.load(Ordering::Acquire);
         let tail = self.moved.wait_for(|tail| next < *tail || closed()).await.map(|tail| *tail);

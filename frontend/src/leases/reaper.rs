@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::store::Store;
+use crate::store::{LEADERLESS_PAUSE, Store};
 
 /// Leases whose ends are under way at the same time, at the most. Many may be due at once and must go within
 /// seconds, without filling the sequencer's queue.
@@ -29,8 +29,15 @@ impl Reaper {
                 () = closing.cancelled() => return,
                 expired = self.store.journal().expired() => expired,
             };
-            // The journal has closed.
-            let Ok(expired) = expired else { return };
+            let expired = match expired {
+                Ok(expired) => expired,
+                Err(journal::Error::NotLeader { .. } | journal::Error::NoQuorum) => {
+                    tokio::time::sleep(LEADERLESS_PAUSE).await;
+                    continue;
+                }
+                // The journal has closed.
+                Err(_) => return,
+            };
             for Expired { lease, term } in expired {
                 if under_way.len() >= UNDER_WAY_MAX {
                     under_way.join_next().await;

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{SequencerTask, Waiter};
 use crate::client::Expired;
+use crate::error::Error;
 use crate::sequencer::Sequencer;
 
 /// How soon to look again for leases that have ended while nobody takes them.
@@ -38,7 +39,7 @@ impl SequencerTask {
 /// Hands leases that have ended to one who waits for them.
 fn hand_out(
     sequencer: &mut Sequencer<Waiter>,
-    takers: &mut VecDeque<oneshot::Sender<Vec<Expired>>>,
+    takers: &mut VecDeque<oneshot::Sender<Result<Vec<Expired>, Error>>>,
     now: Duration,
 ) {
     takers.retain(|taker| !taker.is_closed());
@@ -49,6 +50,6 @@ fn hand_out(
     if !expired.is_empty() {
         let taker = takers.pop_front().expect("looked at just before");
         // Who gives up at this very moment loses nothing: what is not revoked is handed out again.
-        drop(taker.send(expired));
+        drop(taker.send(Ok(expired)));
     }
 }

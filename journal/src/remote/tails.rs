@@ -1,0 +1,163 @@
+//! Following a journal in another process.
+//!
+//! Any node serves a tail, and one that follows the leader serves it without burdening it: those are asked first.
+//! Where a node falls silent, the next one goes on at the same position.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use proto::journal::journal_client::JournalClient;
+use proto::journal::{TailPart, TailRequest};
+use tokio::sync::watch;
+use tonic::Streaming;
+
+use super::Remote;
+use crate::client::Status;
+use crate::clock::Wait;
+use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::record::Entry;
+use crate::wire::{MESSAGE_BYTES_MAX, entries};
+
+/// A node that says nothing for so long is left, though it may only be slow: ten signs of life are missing.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(1);
+/// How long until a node that could not be reached is followed by the next.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Opens tails.
+#[derive(Clone)]
+pub(crate) struct RemoteTails {
+    remote: Remote,
+    status: watch::Receiver<Status>,
+}
+
+impl RemoteTails {
+    pub(super) fn new(remote: Remote, status: watch::Receiver<Status>) -> RemoteTails {
+        RemoteTails { remote, status }
+    }
+
+    /// A reader that begins at `from`.
+    pub(crate) fn open(&self, from: Lsn) -> RemoteTail {
+        RemoteTail { next: from.max(Lsn(1)), tails: self.clone(), from: From::Nowhere, tried: 0 }
+    }
+
+    /// The nodes, those first that do not lead.
+    fn urls(&self) -> Vec<String> {
+        let status = self.status.borrow();
+        let mut members: Vec<_> = status.members.iter().collect();
+        members.sort_by_key(|member| Some(member.id) == status.leader);
+        let urls = members.into_iter().filter_map(|member| member.peer_urls.first().cloned());
+        let urls: Vec<String> = urls.collect();
+        if urls.is_empty() { self.remote.endpoints.clone() } else { urls }
+    }
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Streaming<TailPart>, tonic::Status>> + Send>>;
+
+/// Where the entries come from. Kept over calls that were given up.
+enum From {
+    Nowhere,
+    Pause(Wait),
+    Opening(Opening),
+    Stream(Box<Streaming<TailPart>>),
+}
+
+/// A reader of the journal of other processes.
+pub(crate) struct RemoteTail {
+    next: Lsn,
+    tails: RemoteTails,
+    from: From,
+    /// Which of the nodes comes next.
+    tried: usize,
+}
+
+impl RemoteTail {
+    pub(crate) fn position(&self) -> Lsn {
+        self.next
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Vec<Entry>, Error> {
+        loop {
+            let part = match &mut self.from {
+                From::Nowhere => {
+                    self.from = self.turn();
+                    continue;
+                }
+                From::Pause(pause) => {
+                    pause.as_mut().await;
+                    self.from = From::Nowhere;
+                    continue;
+                }
+                From::Opening(opening) => match opening.as_mut().await {
+                    Ok(stream) => {
+                        self.from = From::Stream(Box::new(stream));
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+                From::Stream(stream) => {
+                    let clock = &self.tails.remote.clock;
+                    tokio::select! {
+                        biased;
+                        part = stream.message() => part,
+                        () = clock.until(clock.now() + SILENCE_MAX) => {
+                            Err(tonic::Status::deadline_exceeded("it says nothing any more"))
+                        }
+                    }
+                }
+            };
+            match part {
+                Ok(Some(part)) => {
+                    let entries = self.take(part)?;
+                    if !entries.is_empty() {
+                        return Ok(entries);
+                    }
+                }
+                Ok(None) => self.leave(&tonic::Status::unavailable("it has hung up")),
+                Err(error) => self.leave(&error),
+            }
+        }
+    }
+
+    /// Turns to the next node.
+    fn turn(&mut self) -> From {
+        let urls = self.tails.urls();
+        let url = urls.get(self.tried % urls.len().max(1));
+        self.tried += 1;
+        let Some(channel) = url.and_then(|url| self.tails.remote.dialer.channel(url).ok()) else {
+            return self.pause();
+        };
+        let request = TailRequest { cluster: self.tails.status.borrow().cluster, from: self.next.0 };
+        From::Opening(Box::pin(async move {
+            let mut client = JournalClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            Ok(client.tail(request).await?.into_inner())
+        }))
+    }
+
+    fn leave(&mut self, error: &tonic::Status) {
+        tracing::debug!(%error, position = %self.next, "a journal node no longer serves its tail: another one is asked");
+        self.from = self.pause();
+    }
+
+    fn pause(&self) -> From {
+        let clock = &self.tails.remote.clock;
+        From::Pause(clock.until(clock.now() + PAUSE))
+    }
+
+    fn take(&mut self, part: TailPart) -> Result<Vec<Entry>, Error> {
+        if let Some(first) = part.trimmed_first {
+            return Err(Error::Trimmed { first: Lsn(first) });
+        }
+        let entries = part.entries.into_iter().map(entries::read).collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(|error| Error::Corrupt(error.to_string()))?;
+        for entry in &entries {
+            if entry.lsn != self.next {
+                let expected = self.next;
+                return Err(Error::Corrupt(format!("a tail told {} where {expected} comes next", entry.lsn)));
+            }
+            self.next = self.next.next();
+        }
+        Ok(entries)
+    }
+}

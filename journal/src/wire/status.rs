@@ -1,0 +1,72 @@
+//! What a node knows, from and to messages.
+
+use proto::journal as message;
+
+use super::Malformed;
+use super::answers::id;
+use crate::client::Status;
+use crate::lsn::Lsn;
+use crate::member::Member;
+use crate::record::Alarm;
+use crate::revision::Revision;
+
+const NO_SPACE: u32 = 1;
+const CORRUPT: u32 = 2;
+
+pub(crate) fn write(status: &Status) -> message::StatusPart {
+    let alarm = |(member, alarm): &(u64, Alarm)| {
+        let kind = match alarm {
+            Alarm::NoSpace => NO_SPACE,
+            Alarm::Corrupt => CORRUPT,
+        };
+        message::Alarm { member: *member, kind }
+    };
+    message::StatusPart {
+        cluster: status.cluster,
+        node: status.node,
+        leader: status.leader.unwrap_or_default(),
+        term: status.term,
+        applied: status.applied.0,
+        revision: status.revision.0,
+        compacted: status.compacted.0,
+        alarms: status.alarms.iter().map(alarm).collect(),
+        first: status.first.0,
+        disk_bytes: status.disk_bytes,
+        members: status.members.iter().map(write_member).collect(),
+    }
+}
+
+/// Takes the status apart that a peer has sent.
+pub(crate) fn read(part: message::StatusPart) -> Result<Status, Malformed> {
+    let alarm = |alarm: message::Alarm| {
+        let kind = match alarm.kind {
+            NO_SPACE => Alarm::NoSpace,
+            CORRUPT => Alarm::Corrupt,
+            kind => return Err(Malformed(format!("alarm {kind} is of a later version"))),
+        };
+        Ok((alarm.member, kind))
+    };
+    Ok(Status {
+        cluster: part.cluster,
+        node: part.node,
+        members: part.members.into_iter().map(read_member).collect(),
+        leader: id(part.leader),
+        term: part.term,
+        applied: Lsn(part.applied),
+        revision: Revision(part.revision),
+        compacted: Revision(part.compacted),
+        alarms: part.alarms.into_iter().map(alarm).collect::<Result<_, _>>()?,
+        first: Lsn(part.first),
+        disk_bytes: part.disk_bytes,
+    })
+}
+
+pub(crate) fn write_member(member: &Member) -> message::Member {
+    let Member { id, name, peer_urls, client_urls, learner } = member.clone();
+    message::Member { id, name, peer_urls, client_urls, learner }
+}
+
+pub(crate) fn read_member(member: message::Member) -> Member {
+    let message::Member { id, name, peer_urls, client_urls, learner } = member;
+    Member { id, name, peer_urls, client_urls, learner }
+}

@@ -1,6 +1,7 @@
 //! A node that runs into trouble: full, killed, sent nonsense. It answers with etcd's error, and nothing that it had
 //! acknowledged is lost.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
@@ -238,4 +239,74 @@ async fn alarms(server: &Server) -> Result<usize> {
     let request = AlarmRequest { action: AlarmAction::Get as i32, ..AlarmRequest::default() };
     let answer = Clients::new(&server.endpoint())?.maintenance.alarm(request).await?;
     Ok(answer.into_inner().alarms.len())
+}
+
+/// Dashboards and alerts read etcd's names: each is told, with etcd's type, or `docs/metrics.md` says why not.
+#[tokio::test]
+async fn every_metric_of_etcd_is_told_or_its_absence_explained() -> Result<()> {
+    let (etcd, ours) = (Server::start(Kind::Etcd36)?, Server::start(MAINSTEM)?);
+    for server in [&etcd, &ours] {
+        put(server, "a", b"b".to_vec()).await?;
+    }
+    let (etcd, told) = (families(&page(&etcd)?), families(&page(&ours)?));
+    let explained = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md"))?;
+    let (_, explained) = explained.split_once("## What is absent").context("a chapter on what is absent")?;
+    let by_start = ["go_", "promhttp_"];
+    for (name, kind) in &etcd {
+        let explained =
+            explained.contains(&format!("`{name}`")) || by_start.iter().any(|start| name.starts_with(start));
+        match told.get(name) {
+            Some(ours) => ensure!(ours == kind && !explained, "{name}: {kind} in etcd, {ours} here"),
+            None => ensure!(explained, "{name} is absent, and docs/metrics.md does not say why"),
+        }
+    }
+    Ok(())
+}
+
+fn families(page: &str) -> BTreeMap<String, String> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+}
+
+fn page(server: &Server) -> Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port()))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What happened is counted where etcd counts it.
+#[tokio::test]
+async fn what_happens_is_counted() -> Result<()> {
+    let server = with_a_key().await?;
+    let Clients { mut lease, mut watch, .. } = Clients::new(&server.endpoint())?;
+    let id = lease.lease_grant(LeaseGrantRequest { ttl: 60, id: 0 }).await?.into_inner().id;
+    lease.lease_revoke(LeaseRevokeRequest { id }).await?;
+    let create =
+        WatchCreateRequest { key: "kept".into(), start_revision: 1, ..WatchCreateRequest::default() };
+    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
+    let mut answers = watch.watch(requests).await?.into_inner();
+    ensure!(answers.message().await?.context("an answer")?.created, "the watcher is created");
+    ensure!(answers.message().await?.context("an answer")?.events.len() == 1, "it is told");
+    let page = page(&server)?;
+    for line in [
+        "etcd_debugging_lease_granted_total 1",
+        "etcd_debugging_lease_revoked_total 1",
+        "etcd_debugging_mvcc_events_total 1",
+        "etcd_debugging_mvcc_watch_stream_total 1",
+        "etcd_debugging_mvcc_watcher_total 1",
+        "etcd_mvcc_put_total 1",
+        "etcd_server_client_requests_total{client_api_version=\"unknown\",type=\"stream\"} 1",
+        "etcd_server_has_leader 1",
+        "etcd_server_proposals_failed_total 0",
+        "etcd_server_proposals_pending 0",
+    ] {
+        ensure!(page.lines().any(|found| found == line), "{line} is not told");
+    }
+    for family in ["etcd_disk_backend_commit_duration_seconds", "etcd_disk_wal_fsync_duration_seconds"] {
+        ensure!(!page.contains(&format!("{family}_count 0\n")), "{family} saw nothing");
+    }
+    Ok(())
 }

@@ -8,11 +8,17 @@
 //! under way waits for the next, which serves all of them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use journal::{Barrier, Error, Journal};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::activity::{Activity, count};
+
+/// A barrier that takes longer is counted as slow: etcd asks its leader again after this time.
+const SLOW: Duration = Duration::from_millis(500);
 
 type Reply = oneshot::Sender<Result<Barrier, Error>>;
 
@@ -37,9 +43,9 @@ struct Waiting {
 
 impl Barriers {
     /// Runs on the current runtime until `cancel`.
-    pub(crate) fn start(journal: Journal, cancel: CancellationToken) -> Barriers {
+    pub(crate) fn start(journal: Journal, activity: Arc<Activity>, cancel: CancellationToken) -> Barriers {
         let shared = Arc::new(Shared { waiting: Mutex::default(), arrived: Notify::new() });
-        tokio::spawn(run(shared.clone(), journal, cancel));
+        tokio::spawn(run(shared.clone(), journal, activity, cancel));
         Barriers { shared }
     }
 
@@ -63,15 +69,15 @@ impl Barriers {
     }
 }
 
-async fn run(shared: Arc<Shared>, journal: Journal, cancel: CancellationToken) {
-    cancel.run_until_cancelled(serve(&shared, &journal)).await;
+async fn run(shared: Arc<Shared>, journal: Journal, activity: Arc<Activity>, cancel: CancellationToken) {
+    cancel.run_until_cancelled(serve(&shared, &journal, &activity)).await;
     let mut waiting = shared.waiting.lock();
     waiting.is_closed = true;
     // Dropped replies tell that nobody answers.
     waiting.replies.clear();
 }
 
-async fn serve(shared: &Shared, journal: &Journal) {
+async fn serve(shared: &Shared, journal: &Journal, activity: &Activity) {
     let mut batch: Vec<Reply> = Vec::new();
     loop {
         shared.arrived.notified().await;
@@ -80,7 +86,14 @@ async fn serve(shared: &Shared, journal: &Journal) {
         if batch.is_empty() {
             continue;
         }
+        let began = Instant::now();
         let barrier = journal.barrier().await;
+        if SLOW < began.elapsed() {
+            count(&activity.barriers_slow);
+        }
+        if barrier.is_err() {
+            count(&activity.barriers_failed);
+        }
         for reply in batch.drain(..) {
             // A read that gave up does not take its answer.
             let _ = reply.send(barrier.clone());

@@ -119,6 +119,8 @@ pub struct Config {
     pub progress_interval: Duration,
     /// Calls that take longer are logged.
     pub warn_call: Duration,
+    /// Applies to the memstores that take longer are logged.
+    pub warn_apply: Duration,
     pub cors: String,
     pub host_whitelist: String,
     pub version: Version,

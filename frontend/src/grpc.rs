@@ -150,6 +150,8 @@ impl Grpc {
         let Some(service) = self.services.find(method.method().service()) else {
             return Call::refused(absent(method.method().service()));
         };
+        let is_unary = method.method().kind == Kind::Unary;
+        self.counters.versions.count(request.headers(), is_unary);
         let mut guard = Guard::begin(self.counters.clone(), method, self.slow);
         let leadership = Leadership::is_wanted(request.headers()).then(|| self.leadership.clone());
         if leadership.as_ref().is_some_and(|leadership| !leadership.exists()) {
@@ -157,7 +159,6 @@ impl Grpc {
             return Call::refused(Error::NoLeader.into());
         }
         // A stream's deadline is kept by its client, which resets it.
-        let is_unary = method.method().kind == Kind::Unary;
         let timeout = timeout(request.headers()).filter(|_| is_unary);
         let context =
             Context { method, counters: self.counters.clone(), message_bytes_max: self.message_bytes_max };

@@ -15,6 +15,7 @@ use journal::{KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write};
 
 use crate::answer::{Answered, Position};
 use crate::error::Error;
+use crate::metrics::activity::count;
 use crate::quota::Effect;
 use crate::store::Store;
 use crate::write::{Change, Draft, Drafted, Loss};
@@ -63,6 +64,7 @@ impl Store {
                 let grant = SysOp::LeaseGrant { lease: name, ttl_seconds };
                 match self.sysop(grant).await {
                     Ok(Answered { at, .. }) => {
+                        self.activity().granted(ttl_seconds);
                         return Ok(Answered { answer: Granted { lease: name, ttl_seconds }, at });
                     }
                     // The store has chosen badly.
@@ -94,7 +96,11 @@ impl Store {
     /// # Errors
     /// `NoLeader` and `Stopped`: it may end.
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<Option<i64>, Error> {
-        Ok(self.journal().keep_alive(lease).await?)
+        let ttl_seconds = self.journal().keep_alive(lease).await?;
+        if ttl_seconds.is_some() {
+            count(&self.activity().leases_renewed);
+        }
+        Ok(ttl_seconds)
     }
 
     /// What is left of a lease; `None` where there is no such lease.
@@ -117,7 +123,12 @@ impl Store {
 
     /// Ends a lease whatever is attached or detached meanwhile. `expired_in`: the term in which its time was over.
     async fn end_lease(&self, lease: LeaseId, expired_in: Option<u64>) -> Result<Answered<()>, Error> {
-        self.land(&Ending { store: self, lease, expired_in }).await
+        let ended = self.land(&Ending { store: self, lease, expired_in }).await?;
+        count(&self.activity().leases_revoked);
+        if expired_in.is_some() {
+            count(&self.activity().leases_expired);
+        }
+        Ok(ended)
     }
 
     /// The keys attached to a lease in all partitions, and the smallest revision at which that was so.

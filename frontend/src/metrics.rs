@@ -4,6 +4,8 @@
 //! each call, where one thread adding to its own array costs nothing that can be measured. What other parts know
 //! already is not counted again but asked for when a page is written.
 
+pub(crate) mod activity;
+mod client_versions;
 pub(crate) mod histogram;
 pub(crate) mod log;
 pub(crate) mod page;

@@ -177,6 +177,7 @@ fn memstore_of(
     };
     let told = memstore::Config {
         split_keys: config.split_keys.clone(),
+        slow_apply: Some(config.warn_apply),
         snapshot_dir,
         process: rand::random(),
         ..memstore::Config::default()
@@ -242,11 +243,18 @@ fn http(config: &Config, thread: &JournalThread, store: &Store, counters: &[Arc<
             sources: vec![
                 crate::metrics::log::source(thread.log_metrics()),
                 crate::metrics::state::source(store.memstore().clone()),
+                crate::metrics::log::applied(store.memstore().apply_metrics()),
+                activity(store),
             ],
         },
         origins: config.origins(),
         arguments: std::env::args().collect(),
     }
+}
+
+fn activity(store: &Store) -> crate::metrics::Source {
+    let activity = store.activity().clone();
+    Box::new(move |page| activity.write(page))
 }
 
 /// Whether a read is answered. What is stale can always be read.

@@ -18,7 +18,7 @@ impl Store {
     /// # Errors
     /// `Compacted` and `FutureRevision` where the range names a revision; `TimedOut`, `Stopped`.
     pub async fn range(&self, range: &Range) -> Result<Answered<RangeAnswer>, Error> {
-        self.answer(self.range_now(range)).await
+        self.answer_read(self.range_now(range)).await
     }
 
     /// Goes on reading at a moment that was answered before.
@@ -27,7 +27,7 @@ impl Store {
         range: &Range,
         at: Position,
     ) -> Result<Answered<RangeAnswer>, Error> {
-        self.answer(async { Ok(Answered { answer: self.range_at(range, at).await?, at }) }).await
+        self.answer_read(async { Ok(Answered { answer: self.range_at(range, at).await?, at }) }).await
     }
 
     async fn range_now(&self, range: &Range) -> Result<Answered<RangeAnswer>, Error> {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answered, Position};
 use crate::barriers::Barriers;
 use crate::error::Error;
+use crate::metrics::activity::{Activity, count};
 use crate::quota::{Admitted, Effect, Quota, Refusal};
 use crate::routes::Routes;
 use crate::seen::Seen;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) routes: Routes,
     pub(crate) seen: Seen,
     pub(crate) quota: Quota,
+    pub(crate) activity: Arc<Activity>,
     /// Random, so that no two processes ever have the same.
     frontend: u64,
     requests: AtomicU64,
@@ -48,12 +50,14 @@ impl Store {
     /// until `cancel`. `patience` is how long a request may take; etcd's is 5 s and two election timeouts.
     #[must_use]
     pub fn new(journal: Journal, memstore: Memstore, patience: Duration, cancel: CancellationToken) -> Store {
-        let barriers = Barriers::start(journal.clone(), cancel.clone());
+        let activity = Arc::<Activity>::default();
+        let barriers = Barriers::start(journal.clone(), activity.clone(), cancel.clone());
         let shared = Shared {
             journal,
             routes: Routes::new(memstore),
             seen: Seen::default(),
             quota: Quota::default(),
+            activity,
             frontend: rand::random(),
             requests: AtomicU64::new(1),
             patience,
@@ -65,8 +69,8 @@ impl Store {
     /// The same store with its barriers asked for on the current runtime: for each thread of a frontend its own.
     #[must_use]
     pub fn on_this_runtime(&self) -> Store {
-        let Shared { journal, cancel, .. } = &*self.shared;
-        let barriers = Barriers::start(journal.clone(), cancel.clone());
+        let Shared { journal, activity, cancel, .. } = &*self.shared;
+        let barriers = Barriers::start(journal.clone(), activity.clone(), cancel.clone());
         Store { shared: self.shared.clone(), barriers }
     }
 
@@ -160,8 +164,25 @@ impl Store {
         }
     }
 
-    /// Gives a request its deadline, and remembers what its answer shows.
+    /// What is counted of this endpoint's doings.
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
+        &self.shared.activity
+    }
+
+    /// Gives a write its deadline, and remembers what its answer shows.
     pub(crate) async fn answer<T>(
+        &self,
+        request: impl Future<Output = Result<Answered<T>, Error>>,
+    ) -> Result<Answered<T>, Error> {
+        self.answer_read(request).await.inspect_err(|error| {
+            if matches!(error, Error::TimedOut | Error::Overloaded | Error::NoLeader | Error::Stopped) {
+                count(&self.activity().proposals_failed);
+            }
+        })
+    }
+
+    /// The same of a read.
+    pub(crate) async fn answer_read<T>(
         &self,
         request: impl Future<Output = Result<Answered<T>, Error>>,
     ) -> Result<Answered<T>, Error> {

@@ -14,11 +14,13 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use journal::{KeyRange, Revision};
 use memstore::{Event, Update, WatchSpec, WatchStream, WatcherKey};
 
+use crate::metrics::activity::{count, uncount};
 use crate::store::Store;
 use merge::Merge;
 
@@ -113,6 +115,7 @@ impl Session {
     #[must_use]
     pub fn new(store: Store) -> Session {
         let stream = store.memstore().watch();
+        count(&store.activity().watch_streams);
         Session {
             store,
             stream,
@@ -152,6 +155,7 @@ impl Session {
                 let watcher =
                     Watcher { parts, merge, start, prev_kv, fragment, progress_notify, spoke: true };
                 self.watchers.insert(id, watcher);
+                count(&self.store.activity().watchers);
             }
             Err(compacted) => self.end_compacted(id, compacted),
         }
@@ -232,6 +236,7 @@ impl Session {
 
     fn drop_watcher(&mut self, id: i64) -> bool {
         let Some(watcher) = self.watchers.remove(&id) else { return false };
+        uncount(&self.store.activity().watchers);
         for key in watcher.parts {
             self.owners.remove(&key);
             self.stream.remove(key);
@@ -262,6 +267,14 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        let activity = self.store.activity();
+        uncount(&activity.watch_streams);
+        self.watchers.values().for_each(|_| uncount(&activity.watchers));
+    }
+}
+
 impl Watcher {
     /// What is whole by now.
     fn tell(&mut self, id: i64, store: &Store) -> Option<Answer> {
@@ -273,6 +286,7 @@ impl Watcher {
         // Not the last event's: who catches up learns how far that brought it, as from etcd.
         let revision = self.merge.told();
         store.told(revision);
+        store.activity().events.fetch_add(events.len() as u64, Relaxed);
         Some(Answer::Events { id, revision, events, prev_kv: self.prev_kv, fragment: self.fragment })
     }
 

@@ -286,6 +286,11 @@ impl Log {
         self.shared.failed()
     }
 
+    /// How many appends wait for their commit, for the operator.
+    pub(crate) fn note_pending(&self, pending: usize) {
+        self.metrics.pending.store(pending as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn vote(&self) -> Option<Bytes> {
         self.shared.view(|view| view.vote.clone())
     }

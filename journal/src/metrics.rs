@@ -20,7 +20,8 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn observe(&self, took: Duration) {
+    /// Counts one observation.
+    pub fn observe(&self, took: Duration) {
         let bucket = (0..BOUNDS).find(|&bucket| took <= bound(bucket)).unwrap_or(BOUNDS);
         self.counts[bucket].fetch_add(1, Ordering::Relaxed);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -54,13 +55,15 @@ fn bound(bucket: usize) -> Duration {
     Duration::from_nanos((31_250 << doublings) / 4 * (4 + quarters as u64))
 }
 
-/// The log's figures.
+/// The figures of the log and of what waits for it.
 #[derive(Debug, Default)]
 pub struct LogMetrics {
     /// Each write that waited for the disk.
     pub syncs: Histogram,
     /// What was written, with padding.
     pub written_bytes: AtomicU64,
+    /// Appends that wait for their commit, as the sequencer last saw it.
+    pub pending: AtomicU64,
 }
 
 impl LogMetrics {

@@ -128,6 +128,11 @@ impl<W> Sequencer<W> {
         self.term
     }
 
+    /// How many appends wait for their commit.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
     /// Puts the append in its place, or refuses it. `state` has everything that `committed` was told of.
     pub(crate) fn append(&mut self, append: Append, waiter: W, state: &State, now: Duration) -> Answer<W> {
         match self.judge(&append, state, now) {

@@ -133,6 +133,8 @@ impl SequencerTask {
             self.propose().await;
             self.confirm();
             self.set_alarm();
+            let pending = self.sequencer.as_ref().map_or(0, Sequencer::waiting);
+            self.machine.note_pending(pending);
         }
         self.stop();
     }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hashing::{Hash, Hashing};
 use crate::key_value::KeyValue;
+use crate::metrics::ApplyMetrics;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::query::{Answer, At, Query};
 use crate::reading::Reading;
@@ -29,14 +30,19 @@ pub struct Memstore {
 struct Shared {
     replicas: Arc<[Replica]>,
     ranges: Vec<PartitionRange>,
+    metrics: Arc<ApplyMetrics>,
     closed: CancellationToken,
 }
 
 impl Memstore {
     /// `replicas` are in the order of their partitions' ids. Watches end after `closed`.
-    pub(crate) fn new(replicas: Arc<[Replica]>, closed: CancellationToken) -> Memstore {
+    pub(crate) fn new(
+        replicas: Arc<[Replica]>,
+        metrics: Arc<ApplyMetrics>,
+        closed: CancellationToken,
+    ) -> Memstore {
         let ranges = replicas.iter().map(|replica| replica.partition.range().clone()).collect();
-        Memstore { shared: Arc::new(Shared { replicas, ranges, closed }) }
+        Memstore { shared: Arc::new(Shared { replicas, ranges, metrics, closed }) }
     }
 
     /// In the order of their keys; together they cover all.
@@ -139,8 +145,8 @@ impl Memstore {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let stats = |replica: &Replica| {
-            let watchers = u64::try_from(replica.hub.live()).expect("a length fits 64 bits");
-            PartitionStats { watchers, ..replica.partition.stats() }
+            let (watchers, slow_watchers) = replica.hub.watchers();
+            PartitionStats { watchers, slow_watchers, ..replica.partition.stats() }
         };
         Stats::sum(self.shared.replicas.iter().map(stats).collect())
     }
@@ -149,6 +155,12 @@ impl Memstore {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shared.replicas.iter().map(|replica| replica.partition.bytes()).sum()
+    }
+
+    /// What applying takes.
+    #[must_use]
+    pub fn apply_metrics(&self) -> Arc<ApplyMetrics> {
+        self.shared.metrics.clone()
     }
 
     fn replica(&self, partition: PartitionId) -> Result<&Replica, Error> {

@@ -46,6 +46,15 @@ impl Feed {
         }
     }
 
+    /// What it tells time by.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Feed::Journal { clock, .. } => clock.clone(),
+            #[cfg(test)]
+            Feed::Fed(_) => Arc::new(journal::ManualClock::default()),
+        }
+    }
+
     /// Stores a mark, or leaves it at that: the next snapshot brings one that says more.
     pub(crate) async fn mark(&self, mark: SysOp) {
         match self {

@@ -8,13 +8,15 @@
 //! Applying has no branch that can fail. What can fail is getting the entries.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use journal::{Entry, SysOp};
+use journal::{Clock, Entry, SysOp};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Change;
 use crate::feed::Entries;
 use crate::frontier::Applied;
+use crate::metrics::ApplyMetrics;
 use crate::replica::Replica;
 use crate::watch::Wakes;
 use crate::work::{SnapshotDue, Work};
@@ -30,6 +32,35 @@ pub(crate) struct Follower {
     /// Kept from entry to entry for its room.
     changes: Vec<Change>,
     wakes: Wakes,
+    meter: Option<Meter>,
+}
+
+/// Measures what applying takes.
+struct Meter {
+    metrics: Arc<ApplyMetrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Meter {
+    fn measure(&self, apply: impl FnOnce(), entry: &Entry) {
+        let began = self.clock.now();
+        apply();
+        let took = self.clock.now().saturating_sub(began);
+        self.metrics.took.observe(took);
+        if let Some(expected) = self.metrics.slow_after.filter(|expected| *expected < took) {
+            self.metrics.slow.fetch_add(1, Relaxed);
+            let records = entry.batch.as_ref().map_or(0, |batch| batch.records.len());
+            let (took, expected) = (format!("{took:?}"), format!("{expected:?}"));
+            // In the words that people search etcd's logs for.
+            tracing::warn!(
+                took,
+                expected_duration = expected,
+                position = entry.lsn.0,
+                records,
+                "apply request took too long"
+            );
+        }
+    }
 }
 
 impl Follower {
@@ -43,7 +74,13 @@ impl Follower {
         let applied = replicas.first().expect("there is at least one partition").frontier.applied();
         let same = replicas.iter().all(|replica| replica.frontier.applied() == applied);
         assert!(same, "all partitions start at the same position");
-        Follower { entries, replicas, work, due, applied, changes: Vec::new(), wakes: Wakes::default() }
+        let (changes, wakes) = (Vec::new(), Wakes::default());
+        Follower { entries, replicas, work, due, applied, changes, wakes, meter: None }
+    }
+
+    /// Measures from now on.
+    pub(crate) fn measured(self, metrics: Arc<ApplyMetrics>, clock: Arc<dyn Clock>) -> Follower {
+        Follower { meter: Some(Meter { metrics, clock }), ..self }
     }
 
     /// Applies until it is cancelled, or until entries cannot be had.
@@ -54,9 +91,14 @@ impl Follower {
                 () = cancel.cancelled() => return Ok(()),
                 entries = self.entries.next() => entries?,
             };
+            let meter = self.meter.take();
             for entry in &entries {
-                self.apply(entry);
+                match &meter {
+                    Some(meter) => meter.measure(|| self.apply(entry), entry),
+                    None => self.apply(entry),
+                }
             }
+            self.meter = meter;
             self.work.wake(&self.due);
         }
     }

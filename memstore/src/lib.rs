@@ -14,6 +14,7 @@ mod history;
 mod keeper;
 mod key_value;
 mod lease_index;
+mod metrics;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use event::{Change, Event, EventKind};
 pub use frontier::Applied;
 pub use hashing::Hash;
 pub use key_value::{KeyValue, Version};
+pub use metrics::ApplyMetrics;
 pub use node::{Config, Node};
 pub use partition_id::{PartitionId, PartitionRange};
 pub use query::{Answer, At, Bounds, Projection, Query};

@@ -12,6 +12,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use journal::{Clock, Journal};
@@ -23,6 +24,7 @@ use self::run::Run;
 use crate::client::Memstore;
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::metrics::ApplyMetrics;
 use crate::partition_id::PartitionRange;
 use crate::replica::Replica;
 use crate::snapshot::Folder;
@@ -38,6 +40,8 @@ pub struct Config {
     pub snapshot_dir: Option<PathBuf>,
     pub snapshot_due: SnapshotDue,
     pub watch: WatchLimits,
+    /// Applying an entry should not take longer: what does is logged. `None`: however long.
+    pub slow_apply: Option<Duration>,
     /// Names this process to the journal. Random at each start.
     pub process: u64,
 }
@@ -45,6 +49,7 @@ pub struct Config {
 /// A running memstore.
 pub struct Node {
     replicas: Arc<[Replica]>,
+    metrics: Arc<ApplyMetrics>,
     cancel: CancellationToken,
     /// Cancelled once nothing is applied any more.
     closed: CancellationToken,
@@ -83,8 +88,10 @@ impl Node {
         let replica = |partition| Replica::new(partition, applied, config.watch);
         let replicas: Arc<[Replica]> = partitions.into_iter().map(replica).collect();
         let closed = CancellationToken::new();
+        let metrics = Arc::new(ApplyMetrics { slow_after: config.slow_apply, ..ApplyMetrics::default() });
         let run = Run {
             replicas: replicas.clone(),
+            metrics: metrics.clone(),
             feed,
             folder,
             cluster,
@@ -93,7 +100,7 @@ impl Node {
             closed: closed.clone(),
         };
         let outcome = spawn(run)?;
-        Ok(Node { replicas, cancel, closed, outcome })
+        Ok(Node { replicas, metrics, cancel, closed, outcome })
     }
 
     #[cfg(test)]
@@ -104,7 +111,7 @@ impl Node {
     /// The handle on it.
     #[must_use]
     pub fn handle(&self) -> Memstore {
-        Memstore::new(self.replicas.clone(), self.closed.clone())
+        Memstore::new(self.replicas.clone(), self.metrics.clone(), self.closed.clone())
     }
 
     /// Waits until it has stopped, for whichever reason.

@@ -25,6 +25,13 @@ pub struct PartitionStats {
     pub bytes_in_use: u64,
     /// Keys attached to a lease.
     pub leased_keys: u64,
+    /// Keys put and deleted, and versions freed by compaction, since the process began.
+    pub puts: u64,
+    pub deletes: u64,
+    pub freed: u64,
+    /// Bytes of the keys and values put since the process began.
+    pub put_bytes: u64,
+    /// Of each partition that a client's watcher touches, one.
     pub watchers: u64,
     /// Watchers that are served from history, since they have not caught up or are too slow.
     pub slow_watchers: u64,
@@ -41,6 +48,10 @@ impl Stats {
             bytes_total: sum.bytes_total + part.bytes_total,
             bytes_in_use: sum.bytes_in_use + part.bytes_in_use,
             leased_keys: sum.leased_keys + part.leased_keys,
+            puts: sum.puts + part.puts,
+            deletes: sum.deletes + part.deletes,
+            freed: sum.freed + part.freed,
+            put_bytes: sum.put_bytes + part.put_bytes,
             watchers: sum.watchers + part.watchers,
             slow_watchers: sum.slow_watchers + part.slow_watchers,
             compacted: sum.compacted.max(part.compacted),

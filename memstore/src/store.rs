@@ -42,6 +42,16 @@ pub(crate) struct Store {
     pub(crate) revision: Revision,
     pub(crate) compaction: Compaction,
     bytes: u64,
+    done: Done,
+}
+
+/// What was done since the process began, counted for the operator.
+#[derive(Default)]
+struct Done {
+    puts: u64,
+    put_bytes: u64,
+    deletes: u64,
+    freed: u64,
 }
 
 impl Store {
@@ -67,6 +77,7 @@ impl Store {
         let told =
             prev.filter(|prev| prev.mod_revision < revision).or_else(|| self.before(write.key(), revision));
         let prev = told.filter(|_| kv.version != 1);
+        self.done.count(&kv, kind);
         let kv = self.insert(&Version { sub, kv });
         Some(Change { revision, sub, kind, kv, prev })
     }
@@ -236,12 +247,13 @@ impl Store {
 
     /// Forgets versions of one key that a compaction at `at` does not leave, `max` at most.
     pub(crate) fn prune(&mut self, slot: Slot, at: Revision, max: usize) {
-        let (history, bytes) = (&mut self.history, &mut self.bytes);
+        let (history, bytes, freed) = (&mut self.history, &mut self.bytes, &mut self.done.freed);
         // A key may be forgotten before the last of its changes is looked at.
         let Some(chain) = self.slab.find_mut(slot) else { return };
         let left = chain.prune(at, max, |version| {
             history.forget(version.position());
             *bytes -= version.weight();
+            *freed += 1;
         });
         if !left {
             let key = self.slab.get(slot).head().key_bytes();
@@ -270,6 +282,10 @@ impl Store {
             bytes_total: self.bytes_total(),
             bytes_in_use: self.bytes_in_use(),
             leased_keys: number(self.leases.keys()),
+            puts: self.done.puts,
+            put_bytes: self.done.put_bytes,
+            deletes: self.done.deletes,
+            freed: self.done.freed,
             compacted,
             ..PartitionStats::default()
         }
@@ -278,6 +294,18 @@ impl Store {
 
 /// About what a key needs beside its versions: its entries in `points` and `order`.
 const KEY_BYTES: usize = 24;
+
+impl Done {
+    fn count(&mut self, kv: &KeyValue, kind: EventKind) {
+        match kind {
+            EventKind::Put => {
+                self.puts += 1;
+                self.put_bytes += number(kv.key.len() + kv.value.len());
+            }
+            EventKind::Delete => self.deletes += 1,
+        }
+    }
+}
 
 fn number(length: usize) -> u64 {
     u64::try_from(length).expect("a length fits 64 bits")

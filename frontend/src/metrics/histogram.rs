@@ -32,10 +32,26 @@ impl Histogram {
 
     /// Counts one observation. Only one thread may call this.
     pub(crate) fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let place = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len());
-        add(&self.counts[place], 1);
+        add(&self.counts[self.place(took)], 1);
         add(&self.sum_nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
+impl Histogram {
+    /// Counts one observation, from any thread.
+    pub(crate) fn observe_shared(&self, took: Duration) {
+        self.counts[self.place(took)].fetch_add(1, Relaxed);
+        self.sum_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// How many were seen.
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    fn place(&self, took: Duration) -> usize {
+        let seconds = took.as_secs_f64();
+        self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len())
     }
 }
 

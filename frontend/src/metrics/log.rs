@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use journal::{Histogram, LogMetrics};
+use memstore::ApplyMetrics;
 
 use super::Source;
 use super::page::{Kind, Page, as_f64};
@@ -19,15 +20,34 @@ pub(crate) fn source(log: Arc<LogMetrics>) -> Source {
     Box::new(move |page| write(page, &log))
 }
 
+/// Writes the figures of what memstores apply, which is etcd's commit to its backend: what readers wait for.
+pub(crate) fn applied(metrics: Arc<ApplyMetrics>) -> Source {
+    Box::new(move |page| {
+        let help = "How long the memstores took to apply what was committed together.";
+        page.family("etcd_disk_backend_commit_duration_seconds", Kind::Histogram, help);
+        histogram(page, &metrics.took, 0);
+        let slow = as_f64(metrics.slow.load(Relaxed));
+        page.counter("etcd_server_slow_apply_total", "Applies longer than --warning-apply-duration.", slow);
+    })
+}
+
 fn write(page: &mut Page, log: &LogMetrics) {
     let help = "How long writes of the journal waited for the disk.";
     page.family("etcd_disk_wal_fsync_duration_seconds", Kind::Histogram, help);
+    histogram(page, &log.syncs, 0);
+    page.family(
+        "etcd_disk_wal_write_duration_seconds",
+        Kind::Histogram,
+        "The same: writing and syncing are one call.",
+    );
     histogram(page, &log.syncs, 0);
     page.family("mainstem_journal_sync_duration_seconds", Kind::Histogram, "The same, with finer buckets.");
     histogram(page, &log.syncs, FINER_BOUNDS);
     // A gauge in etcd, whatever its name says.
     let bytes = as_f64(log.written_bytes.load(Relaxed));
     page.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the journal.", bytes);
+    let pending = as_f64(log.pending.load(Relaxed));
+    page.gauge("etcd_server_proposals_pending", "Appends that wait to be committed.", pending);
 }
 
 fn histogram(page: &mut Page, seen: &Histogram, finer: i32) {

@@ -6,7 +6,8 @@
 use super::histogram::{doubling, write_empty};
 use super::page::{Kind, Page};
 
-const ZEROS: [(&str, Kind, &str); 9] = [
+const ZEROS: [(&str, Kind, &str); 6] = [
+    ("etcd_mvcc_db_open_read_transactions", Kind::Gauge, "Read transactions: there are none."),
     ("etcd_debugging_auth_revision", Kind::Gauge, "Changes of users and roles."),
     (
         "etcd_disk_defrag_inflight",
@@ -15,10 +16,6 @@ const ZEROS: [(&str, Kind, &str); 9] = [
     ),
     ("etcd_server_heartbeat_send_failures_total", Kind::Counter, "Heartbeats that could not be sent."),
     ("etcd_server_learner_promote_successes", Kind::Counter, "Learners that were promoted."),
-    ("etcd_server_proposals_pending", Kind::Gauge, "Appends that wait to be committed."),
-    ("etcd_server_read_indexes_failed_total", Kind::Counter, "Barriers that failed."),
-    ("etcd_server_slow_apply_total", Kind::Counter, "Records that took long to apply."),
-    ("etcd_server_slow_read_indexes_total", Kind::Counter, "Barriers that took long."),
     ("etcd_server_snapshot_apply_in_progress_total", Kind::Gauge, "Whether a snapshot is being applied."),
 ];
 

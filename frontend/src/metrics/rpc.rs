@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::client_versions::{self, ClientVersions};
 use super::histogram::{DEFAULT_SECONDS, Histogram, add, write_sum};
 use super::page::{Kind, Page, as_f64};
 use crate::grpc::method::{METHODS, METHODS_COUNT, MethodId};
@@ -64,6 +65,7 @@ pub(crate) struct RpcCounters {
     methods: Box<[MethodCounters]>,
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
+    pub(crate) versions: ClientVersions,
 }
 
 impl RpcCounters {
@@ -76,7 +78,8 @@ impl RpcCounters {
             took: Histogram::new(DEFAULT_SECONDS),
         };
         let methods = (0..METHODS_COUNT).map(|_| method()).collect();
-        Arc::new(RpcCounters { methods, bytes_received: AtomicU64::new(0), bytes_sent: AtomicU64::new(0) })
+        let (bytes_received, bytes_sent) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(RpcCounters { methods, bytes_received, bytes_sent, versions: ClientVersions::default() })
     }
 
     pub(crate) fn started(&self, method: MethodId) {
@@ -119,6 +122,14 @@ pub(crate) fn write(page: &mut Page, threads: &[Arc<RpcCounters>]) {
         "Bytes of messages sent to clients over gRPC.",
         sum(&|one| one.bytes_sent.load(Relaxed)),
     );
+    client_versions::write(page, threads.iter().map(|one| &one.versions));
+    for (name, help, path) in [
+        ("etcd_mvcc_range_total", "Calls of Range.", "/etcdserverpb.KV/Range"),
+        ("etcd_mvcc_txn_total", "Calls of Txn.", "/etcdserverpb.KV/Txn"),
+    ] {
+        let method = MethodId::of(path).expect("it is in the table");
+        page.counter(name, help, sum(&|one| one.methods[method.0].started.load(Relaxed)));
+    }
     page.family("grpc_server_handled_total", Kind::Counter, "Calls that have ended, by code.");
     for (place, method) in METHODS.iter().enumerate() {
         for (number, code) in CODES.iter().enumerate() {

@@ -120,6 +120,11 @@ impl LogStore {
         part.into_iter().map(|read| entry::from_log(copy(read))).collect()
     }
 
+    /// How many appends wait for their commit, for the operator.
+    pub(crate) fn note_pending(&self, pending: usize) {
+        self.log.note_pending(pending);
+    }
+
     /// Whether the disk has failed: what was on its way is lost, and Raft is about to stop.
     pub(crate) fn has_failed(&self) -> bool {
         self.log.has_failed()

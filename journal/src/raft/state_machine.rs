@@ -100,6 +100,11 @@ impl Machine {
         &self.status
     }
 
+    /// How many appends wait for their commit, for the operator.
+    pub(crate) fn note_pending(&self, pending: usize) {
+        self.log.note_pending(pending);
+    }
+
     /// Whether the disk has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.log.has_failed()

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::follower::Follower;
 use crate::keeper::{Keeper, Snapshots};
+use crate::metrics::ApplyMetrics;
 use crate::replica::Replica;
 use crate::snapshot::Folder;
 use crate::watch::Wakes;
@@ -19,6 +20,7 @@ use crate::work::{Held, SnapshotDue, Work};
 /// Everything that a memstore's thread holds.
 pub(crate) struct Run {
     pub(crate) replicas: Arc<[Replica]>,
+    pub(crate) metrics: Arc<ApplyMetrics>,
     pub(crate) feed: Feed,
     pub(crate) folder: Option<Arc<Folder>>,
     pub(crate) cluster: u64,
@@ -64,6 +66,7 @@ impl Run {
         let from = self.replicas[0].frontier.applied().lsn.next();
         let entries = self.feed.entries(from);
         let follower = Follower::new(entries, self.replicas.clone(), work, self.due);
+        let follower = follower.measured(self.metrics.clone(), self.feed.clock());
         let stopped = match follower.run(self.cancel.clone()).await {
             Ok(()) => Stopped::Asked,
             Err(journal::Error::Trimmed { first }) => Stopped::Trimmed { first },

@@ -24,6 +24,8 @@ pub(crate) struct Hub {
     /// Every event up to and including this revision is in its watchers' buffers, or known to be in history.
     published: AtomicU64,
     state: Mutex<State>,
+    /// Live ones and others.
+    watchers: AtomicU64,
 }
 
 struct State {
@@ -56,7 +58,8 @@ impl Hub {
     /// The partition has applied everything up to `published`.
     pub(crate) fn new(partition: Arc<Partition>, published: Revision, limits: WatchLimits) -> Hub {
         let state = State { index: Index::new(), names: 0, asks: BTreeMap::new() };
-        Hub { partition, limits, published: AtomicU64::new(published.0), state: Mutex::new(state) }
+        let (published, watchers) = (AtomicU64::new(published.0), AtomicU64::new(0));
+        Hub { partition, limits, published, state: Mutex::new(state), watchers }
     }
 
     pub(crate) fn partition(&self) -> &Arc<Partition> {
@@ -67,9 +70,28 @@ impl Hub {
         Revision(self.published.load(Ordering::SeqCst))
     }
 
+    /// Watchers, and how many of them are served from history.
+    pub(crate) fn watchers(&self) -> (u64, u64) {
+        let live = u64::try_from(self.state.lock().index.len()).expect("a length fits 64 bits");
+        let all = self.watchers.load(Ordering::Relaxed).max(live);
+        (all, all - live)
+    }
+
     /// Watchers that are live.
-    pub(crate) fn live(&self) -> usize {
-        self.state.lock().index.len()
+    #[cfg(test)]
+    pub(crate) fn live(&self) -> u64 {
+        let (all, slow) = self.watchers();
+        all - slow
+    }
+
+    /// A watcher is there, not live yet.
+    pub(super) fn came(&self) {
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A watcher is gone.
+    pub(super) fn went(&self) {
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Tells the changes that the partition has just applied, in order; it stands at `revision` now.

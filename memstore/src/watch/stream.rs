@@ -46,10 +46,12 @@ impl WatchStream {
     /// # Errors
     /// `Compacted` when the first revision to tell of is, `WrongPartition` where there is no such partition.
     pub fn add(&mut self, spec: WatchSpec) -> Result<WatcherKey, Error> {
-        let compacted = self.hub(spec.partition).ok_or(Error::WrongPartition)?.partition().compacted();
+        let hub = self.hub(spec.partition).ok_or(Error::WrongPartition)?;
+        let compacted = hub.partition().compacted();
         if spec.from < compacted {
             return Err(Error::Compacted { compacted });
         }
+        hub.came();
         self.keys += 1;
         let key = WatcherKey(self.keys);
         let mut state = self.shared.lock();
@@ -62,6 +64,7 @@ impl WatchStream {
     pub fn remove(&mut self, key: WatcherKey) {
         let Some(watcher) = self.shared.lock().watchers.remove(&key) else { return };
         let hub = self.hub(watcher.spec.partition).expect("it was checked when the watcher was added");
+        hub.went();
         if let Phase::Live { target } = watcher.phase() {
             hub.leave(target, &watcher.spec.keys);
         }

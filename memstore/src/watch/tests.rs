@@ -138,7 +138,7 @@ fn who_joins_or_asks_when_it_was_just_published_is_sent_back() {
     let (stream, key) = (world.streams[0].shared(), world.seen[0].key);
     let hub = &world.hubs[0];
     hub.join(stream, key, Revision(2));
-    assert_eq!(hub.live(), 0, "revision 2 has to come from history");
+    assert_eq!(hub.watchers(), (1, 1), "revision 2 has to come from history");
     assert!(!hub.ask(stream, key, Revision(2)));
     assert!(hub.ask(stream, key, Revision(3)));
     world.finish();

@@ -258,7 +258,10 @@ impl World {
             assert!(seen.asked.is_none_or(|asked| asked > told), "a question was not answered");
         }
         self.streams.clear();
-        assert!(self.hubs.iter().all(|hub| hub.live() == 0), "a stream that is gone leaves nothing behind");
+        assert!(
+            self.hubs.iter().all(|hub| hub.watchers() == (0, 0)),
+            "a stream that is gone leaves nothing behind"
+        );
         assert!(!self.closed.is_cancelled());
     }
 }

@@ -119,6 +119,8 @@ pub struct Config {
     pub progress_interval: Duration,
     /// Calls that take longer are logged.
     pub warn_call: Duration,
+    /// Acknowledge writes before they are on disk: a machine that dies takes them along.
+    pub unsafe_no_sync: bool,
     /// Applies to the memstores that take longer are logged.
     pub warn_apply: Duration,
     pub cors: String,

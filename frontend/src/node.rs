@@ -157,6 +157,7 @@ fn journal_config(config: &Config, identity: &Identity) -> journal::Config {
         Storage::Memory => journal::Storage::Memory,
     };
     journal::Config {
+        unsafe_no_sync: config.unsafe_no_sync,
         heartbeat: config.heartbeat,
         election_timeout: config.election_timeout,
         // So that nobody can choose keys that collide in the window of recent writes.

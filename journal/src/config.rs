@@ -33,6 +33,9 @@ pub struct Config {
     /// How many may follow without a vote: etcd's `--max-learners`.
     pub learners_max: usize,
     pub storage: Storage,
+    /// Acknowledge what the system has taken, without waiting for the disk. What was acknowledged survives the death
+    /// of the process, and not that of the machine: a journal without this promise is for tests.
+    pub unsafe_no_sync: bool,
     /// How often a leader shows that it is there: etcd's `--heartbeat-interval`.
     pub heartbeat: Duration,
     /// How long followers go without it before they elect another: between this and twice this, by chance.
@@ -65,6 +68,7 @@ impl Config {
             dialer: None,
             learners_max: 1,
             storage,
+            unsafe_no_sync: false,
             heartbeat: Duration::from_millis(50),
             election_timeout: Duration::from_millis(200),
             batches_in_flight_max: 4,

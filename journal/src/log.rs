@@ -31,7 +31,7 @@ use crate::config::Storage;
 use crate::data_directory::DataDirectory;
 use crate::error::Error;
 use crate::log_device::LogDevice;
-use crate::log_device::file::Directory;
+use crate::log_device::file::{Directory, Sync};
 use crate::log_device::sim::Sim;
 use crate::lsn::Lsn;
 use crate::metrics::LogMetrics;
@@ -108,12 +108,17 @@ impl Log {
     ///
     /// # Errors
     /// `Io` where the directory or the disk refuses, `Corrupt` where acknowledged data is damaged.
-    pub(crate) fn open(storage: &Storage, cluster: u64, clock: Arc<dyn Clock>) -> Result<Log, Error> {
+    pub(crate) fn open(
+        storage: &Storage,
+        sync: Sync,
+        cluster: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Log, Error> {
         let settings = Settings::of(storage);
         match storage {
             Storage::Directory(path) => {
                 let directory = DataDirectory::open(path, cluster)?;
-                let device = Arc::new(Directory::new(directory.path().to_owned()));
+                let device = Arc::new(Directory::new(directory.path().to_owned(), sync));
                 Log::start(device, cluster, settings, clock, Some(directory))
             }
             Storage::Memory => Log::start(Arc::new(Sim::default()), cluster, settings, clock, None),
@@ -281,14 +286,14 @@ impl Log {
         Ok(entries)
     }
 
-    /// Whether the disk has failed: then nothing is written any more.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.shared.failed()
-    }
-
     /// How many appends wait for their commit, for the operator.
     pub(crate) fn note_pending(&self, pending: usize) {
         self.metrics.pending.store(pending as u64, Ordering::Relaxed);
+    }
+
+    /// Whether the disk has failed: then nothing is written any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.failed()
     }
 
     pub(crate) fn vote(&self) -> Option<Bytes> {

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::error::Error;
 use crate::log::Log;
+use crate::log_device::file::Sync;
 use crate::metrics::LogMetrics;
 use crate::raft::Cluster;
 use crate::raft::log_store::LogStore;
@@ -193,7 +194,8 @@ async fn join(task: JoinHandle<()>) {
 
 /// The directory is the log's, which has locked it; the state's snapshot lies beside the segments.
 fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<(Log, SnapshotStore), Error> {
-    let log = Log::open(&config.storage, config.cluster, clock)?;
+    let sync = if config.unsafe_no_sync { Sync::Never } else { Sync::Always };
+    let log = Log::open(&config.storage, sync, config.cluster, clock)?;
     let snapshots = match &config.storage {
         Storage::Directory(path) => SnapshotStore::Directory(path.clone()),
         Storage::Memory => SnapshotStore::Memory(Arc::default()),

@@ -26,6 +26,9 @@ impl std::fmt::Display for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning(pub String);
 
+const NO_SYNC: &str = "--unsafe-no-fsync: writes are acknowledged before they are on disk, and a power failure or a \
+                       crash of the machine LOSES them, or the whole store; never use it for data that matters";
+
 /// The settings that were set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
@@ -74,6 +77,9 @@ impl Settings {
     /// Refuses what this release cannot do, and notes what has no effect.
     pub(super) fn judge(&mut self) -> Result<(), Refusal> {
         let mut idle = Vec::new();
+        if self.flag("unsafe-no-fsync") {
+            idle.push(NO_SYNC.to_owned());
+        }
         for (name, value) in &self.set {
             let setting = known(name);
             match setting.effect {

@@ -182,7 +182,18 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("log-format", Text, "json", "json or console."),
     honoured("log-outputs", Text, "default", "stderr, stdout, or files, separated by commas."),
     honoured("metrics", Text, "basic", "basic or extensive: here both tell everything."),
-    honoured("warning-apply-duration", Duration, "100ms", "Applying what was committed is logged above this."),
+    honoured(
+        "unsafe-no-fsync",
+        Bool,
+        "false",
+        "Don't wait for the disk: a power failure loses acknowledged writes.",
+    ),
+    honoured(
+        "warning-apply-duration",
+        Duration,
+        "100ms",
+        "Applying what was committed is logged above this.",
+    ),
     // Asked for something that cannot be done yet.
     later("cert-file", Text, "", TLS),
     later("key-file", Text, "", TLS),
@@ -220,7 +231,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("enable-log-rotation", Bool, "false", "log to stderr and let the service manager rotate"),
     // Without a meaning here.
     idle("snapshot-count", Count),
-    idle("unsafe-no-fsync", Bool),
     idle("auth-token-ttl", Count),
     idle("bcrypt-cost", Count),
     idle("self-signed-cert-validity", Count),

@@ -48,6 +48,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         auto_compaction: auto_compaction(settings)?,
         progress_interval: settings.duration("watch-progress-notify-interval"),
         warn_call: settings.duration("warning-unary-request-duration"),
+        unsafe_no_sync: settings.flag("unsafe-no-fsync"),
         warn_apply: settings.duration("warning-apply-duration"),
         cors: settings.text("cors").to_owned(),
         host_whitelist: settings.text("host-whitelist").to_owned(),

@@ -24,7 +24,7 @@ fn start(device: Arc<dyn LogDevice>) -> Result<Log, Error> {
 
 fn start_in(path: &Path, settings: Settings) -> Result<Log, Error> {
     let directory = DataDirectory::open(path, CLUSTER)?;
-    let device = Arc::new(Directory::new(path.to_owned()));
+    let device = Arc::new(Directory::new(path.to_owned(), Sync::Always));
     Log::start(device, CLUSTER, settings, clock(), Some(directory))
 }
 

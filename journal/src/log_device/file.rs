@@ -15,22 +15,33 @@ use super::{LogDevice, LogFile, Mapping, mapping};
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1 << 20;
 
+/// When a write counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sync {
+    /// When it is on disk.
+    Always,
+    /// When the system has taken it: not durable, whatever the names of the calls say.
+    Never,
+}
+
 /// The `sync` device.
 pub(crate) struct Directory {
     path: PathBuf,
+    sync: Sync,
     /// Whether `RWF_DSYNC` works here; found out by the first write.
     one_call: Arc<AtomicBool>,
 }
 
 impl Directory {
     /// The directory must be there, and locked by the caller.
-    pub(crate) fn new(path: PathBuf) -> Directory {
-        Directory { path, one_call: Arc::new(AtomicBool::new(cfg!(target_os = "linux"))) }
+    pub(crate) fn new(path: PathBuf, sync: Sync) -> Directory {
+        let one_call = Arc::new(AtomicBool::new(cfg!(target_os = "linux") && sync == Sync::Always));
+        Directory { path, sync, one_call }
     }
 
     fn file(&self, file: File) -> io::Result<Box<dyn LogFile>> {
         let bytes = file.metadata()?.len();
-        Ok(Box::new(DiskFile { file, bytes, one_call: Arc::clone(&self.one_call) }))
+        Ok(Box::new(DiskFile { file, bytes, sync: self.sync, one_call: Arc::clone(&self.one_call) }))
     }
 }
 
@@ -49,7 +60,7 @@ impl LogDevice for Directory {
         let path = self.path.join(name);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        match fill(&mut file, bytes) {
+        match fill(&mut file, bytes).and_then(|()| self.sync.all(&file)) {
             Ok(()) => self.file(file),
             Err(error) => {
                 // What was taken is needed elsewhere. The first error is the one that tells why.
@@ -72,7 +83,13 @@ impl LogDevice for Directory {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.sync.all(&File::open(&self.path)?)
+    }
+}
+
+impl Sync {
+    fn all(self, file: &File) -> io::Result<()> {
+        if self == Sync::Never { Ok(()) } else { file.sync_all() }
     }
 }
 
@@ -84,12 +101,13 @@ fn fill(file: &mut File, bytes: u64) -> io::Result<()> {
         file.write_all(&zeros[..piece])?;
         left -= piece as u64;
     }
-    file.sync_all()
+    Ok(())
 }
 
 struct DiskFile {
     file: File,
     bytes: u64,
+    sync: Sync,
     one_call: Arc<AtomicBool>,
 }
 
@@ -109,7 +127,7 @@ impl LogFile for DiskFile {
             }
         }
         self.file.write_all_at(bytes, offset)?;
-        self.file.sync_data()
+        if self.sync == Sync::Never { Ok(()) } else { self.file.sync_data() }
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -151,8 +169,9 @@ mod tests {
     #[test]
     fn what_was_written_either_way_is_read_and_mapped() {
         let scratch = tempfile::tempdir().expect("a scratch directory");
-        let device = Directory::new(scratch.path().to_owned());
-        for one_call in [cfg!(target_os = "linux"), false] {
+        let syncs = [(Sync::Always, cfg!(target_os = "linux")), (Sync::Always, false), (Sync::Never, false)];
+        for (sync, one_call) in syncs {
+            let device = Directory::new(scratch.path().to_owned(), sync);
             device.one_call.store(one_call, Ordering::Relaxed);
             let file = device.create("file", 8_192).unwrap();
             file.write_durable(4_096, &[7; 100]).unwrap();

@@ -24,6 +24,9 @@ use crate::seen::Seen;
 /// How long journal and memstores are asked again while nobody leads.
 pub(crate) const LEADERLESS_PAUSE: Duration = Duration::from_millis(20);
 
+/// What may have been answered before the memstores have applied it: as much as waits in the sequencer at the most.
+const LAG_BYTES: u64 = 64 << 20;
+
 /// The handle, cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -131,11 +134,20 @@ impl Store {
     /// Lets a request in that the alarms and the quota allow. What it answers is held until the request is answered.
     ///
     /// # Errors
-    /// `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`.
+    /// `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`; `Stopped`.
     pub(crate) async fn admit(&self, effect: Effect) -> Result<Admitted<'_>, Error> {
-        let refusal = match self.quota().admit(effect, || self.memstore().bytes()) {
+        // Far from the quota nobody waits for what was answered and is not applied yet.
+        let about = self.quota().admit(effect, || self.memstore().bytes().saturating_add(LAG_BYTES));
+        let refusal = match about {
             Ok(admitted) => return Ok(admitted),
-            Err(refusal) => refusal,
+            Err(refusal @ Refusal::Alarmed(_)) => refusal,
+            Err(Refusal::WouldPass { .. }) => {
+                self.shared.routes.reach_everywhere(self.shared.seen.lsn()).await?;
+                match self.quota().admit(effect, || self.memstore().bytes()) {
+                    Ok(admitted) => return Ok(admitted),
+                    Err(refusal) => refusal,
+                }
+            }
         };
         if let Refusal::WouldPass { bytes } = refusal
             && self.quota().miss(bytes)

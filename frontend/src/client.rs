@@ -6,6 +6,7 @@
 //! methods ending in `_with` take, and `txn`.
 
 mod checks;
+mod turns;
 mod watch;
 
 use std::time::Duration;
@@ -15,8 +16,9 @@ use journal::{KeyRange, LeaseId, Revision};
 use memstore::KeyValue;
 
 use self::checks::Checks;
+pub(crate) use self::turns::{Place, Turns, everyone};
 pub use self::watch::Watch;
-use crate::answer::{DeleteAnswer, PutAnswer, RangeAnswer, TxnAnswer};
+use crate::answer::{Answered, DeleteAnswer, PutAnswer, RangeAnswer, TxnAnswer};
 use crate::config::Config;
 use crate::error::Error;
 use crate::leases::{Granted, Lease, ttl_seconds_min};
@@ -75,8 +77,12 @@ impl Client {
     /// # Errors
     /// As `get`, and `Compacted`, `FutureRevision`.
     pub async fn range_with(&self, range: &Range) -> Result<RangeAnswer, Error> {
+        Ok(self.range_at(range).await?.answer)
+    }
+
+    pub(crate) async fn range_at(&self, range: &Range) -> Result<Answered<RangeAnswer>, Error> {
         checks::keys(&range.keys)?;
-        Ok(self.store.range(range).await?.answer)
+        self.store.range(range).await
     }
 
     /// Deletes keys, and counts them.
@@ -92,8 +98,12 @@ impl Client {
     /// # Errors
     /// As `delete`.
     pub async fn delete_with(&self, delete: &DeleteRange) -> Result<DeleteAnswer, Error> {
+        Ok(self.delete_at(delete).await?.answer)
+    }
+
+    pub(crate) async fn delete_at(&self, delete: &DeleteRange) -> Result<Answered<DeleteAnswer>, Error> {
         self.checks.delete(delete)?;
-        Ok(self.store.delete_range(delete).await?.answer)
+        self.store.delete_range(delete).await
     }
 
     /// Takes the one branch or the other, whole and at one revision.
@@ -101,8 +111,12 @@ impl Client {
     /// # Errors
     /// As the operations, and `TooManyOperations`, `DuplicateKey`.
     pub async fn txn(&self, txn: &Txn) -> Result<TxnAnswer, Error> {
+        Ok(self.txn_at(txn).await?.answer)
+    }
+
+    pub(crate) async fn txn_at(&self, txn: &Txn) -> Result<Answered<TxnAnswer>, Error> {
         self.checks.txn(txn)?;
-        Ok(self.store.txn(txn).await?.answer)
+        self.store.txn(txn).await
     }
 
     /// Forgets what was before `revision`.

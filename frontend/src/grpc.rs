@@ -38,9 +38,6 @@ use crate::metrics::rpc::{Code, RpcCounters};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Services that etcd has and this release has not: a clear answer instead of "unknown".
-const LATER: [&str; 2] = ["v3lockpb.Lock", "v3electionpb.Election"];
-
 /// What a service needs to know of a call besides the request.
 #[derive(Clone)]
 pub(crate) struct Context {
@@ -180,10 +177,7 @@ fn unknown(path: &str) -> Status {
 }
 
 fn absent(service: &str) -> Status {
-    Status::unimplemented(match LATER.contains(&service) {
-        true => format!("{service} is not implemented in this release"),
-        false => format!("unknown service {service}"),
-    })
+    Status::unimplemented(format!("unknown service {service}"))
 }
 
 /// The deadline that a client set, as a duration from now.
@@ -212,12 +206,6 @@ mod tests {
         check("/etcdserverpb.KV/Nope", "unknown method Nope for service etcdserverpb.KV");
         check("/nope.Nope/Put", "unknown service nope.Nope");
         check("/Put", "malformed method name: \"/Put\"");
-    }
-
-    #[test]
-    fn what_comes_later_says_so() {
-        assert_eq!(absent("v3lockpb.Lock").message(), "v3lockpb.Lock is not implemented in this release");
-        assert_eq!(absent("etcdserverpb.KV").message(), "unknown service etcdserverpb.KV");
     }
 
     #[test]

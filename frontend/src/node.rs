@@ -208,7 +208,7 @@ fn serve(
     let message_bytes_max = services::message_bytes_max(config);
     let leadership = Leadership::follow(journal.handle().status(), config.election_timeout);
     let tools = counters.into_iter().map(|counters| Tools {
-        services: services::maker(config, store, identity),
+        services: services::maker(config, store, identity, stops),
         counters,
         message_bytes_max,
         leadership: leadership.clone(),

@@ -57,6 +57,32 @@ fn auth(refusal: AuthRefusal) -> (Code, &'static str) {
     }
 }
 
+/// An error of the Lock and Election services. etcd's pass through a client of its own on their way, and lose their
+/// codes there.
+pub(super) fn codeless(error: Error) -> Status {
+    Status::unknown(status(&error).message())
+}
+
+/// Whoever waited for its turn has lost its place, because its lease ended.
+pub(super) fn session_expired() -> Status {
+    Status::unknown("mutex: session is expired")
+}
+
+/// Who wants to lead does not, or no longer.
+pub(super) fn not_leader() -> Status {
+    Status::unknown("election: not leader")
+}
+
+/// Nobody leads.
+pub(super) fn nobody_leads() -> Status {
+    Status::unknown("election: no leader")
+}
+
+/// The request does not say which leader it is about.
+pub(super) fn leader_missing() -> Status {
+    Status::unknown("\"leader\" field must be provided")
+}
+
 /// Why a watcher was not created.
 pub(super) fn watch_refusal(reason: Refusal) -> &'static str {
     match reason {

@@ -5,13 +5,19 @@ use proto::etcdserverpb::auth_server::{self, AuthServer};
 use proto::etcdserverpb::cluster_server::{self, ClusterServer};
 use proto::etcdserverpb::lease_server::{self, LeaseServer};
 use proto::etcdserverpb::maintenance_server::{self, MaintenanceServer};
+use proto::v3electionpb::election_server::{self, ElectionServer};
+use proto::v3lockpb::lock_server::{self, LockServer};
+use tokio_util::sync::CancellationToken;
 
+use crate::client::{Client, Turns};
 use crate::config::Config;
 use crate::etcd::auth::AuthService;
 use crate::etcd::cluster::ClusterService;
+use crate::etcd::election::ElectionService;
 use crate::etcd::header::Identity;
 use crate::etcd::kv::KvService;
 use crate::etcd::lease::LeaseService;
+use crate::etcd::lock::LockService;
 use crate::etcd::maintenance::MaintenanceService;
 use crate::etcd::validate;
 use crate::etcd::watch::{self, WatchContext, WatchService};
@@ -26,8 +32,9 @@ pub(super) fn maker(
     config: &Config,
     store: &Store,
     identity: Identity,
+    stops: &CancellationToken,
 ) -> Box<dyn FnOnce() -> Services + Send> {
-    let (config, store) = (config.clone(), store.clone());
+    let (config, store, stops) = (config.clone(), store.clone(), stops.clone());
     Box::new(move || {
         let store = store.on_this_runtime();
         let kv = KvService::new(store.clone(), identity, limits(&config));
@@ -42,6 +49,9 @@ pub(super) fn maker(
         let quota = config.limits.quota_bytes.unwrap_or_default();
         let maintenance = MaintenanceService::new(store.clone(), identity, config.version.clone(), quota);
         let auth = AuthService::new(store.clone(), identity);
+        let turns = Turns::new(Client::new(store.clone(), &config), stops);
+        let lock = LockService::new(turns.clone(), identity);
+        let election = ElectionService::new(turns, identity);
         let cluster = ClusterService::new(store, identity, member(&config, identity));
         // What a message may have is checked before it comes here.
         let any = usize::MAX;
@@ -55,6 +65,8 @@ pub(super) fn maker(
             )
             .with(auth_server::SERVICE_NAME, AuthServer::new(auth).max_decoding_message_size(any))
             .with(cluster_server::SERVICE_NAME, ClusterServer::new(cluster).max_decoding_message_size(any))
+            .with(lock_server::SERVICE_NAME, LockServer::new(lock).max_decoding_message_size(any))
+            .with(election_server::SERVICE_NAME, ElectionServer::new(election).max_decoding_message_size(any))
     })
 }
 

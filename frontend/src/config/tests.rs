@@ -55,6 +55,16 @@ fn what_this_release_cannot_do_is_refused_with_the_reason() {
     check("--auth-token jwt,pub-key=a", "users and roles come in a later release");
 }
 
+/// etcd's sample file sets these, without any certificate.
+#[test]
+fn how_tls_would_be_spoken_does_not_switch_it_on() {
+    let start = started(
+        Persona::Mainstem,
+        "--tls-min-version TLS1.2 --tls-max-version TLS1.3 --cipher-suites A,B --enable-pprof",
+    );
+    assert_eq!(start.expect("it starts without").warnings.len(), 4);
+}
+
 #[test]
 fn what_would_change_nothing_is_accepted() {
     config("--client-cert-auth=false --auth-token simple --initial-cluster default=http://localhost:2380");

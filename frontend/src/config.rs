@@ -125,6 +125,8 @@ pub struct Config {
     pub warn_apply: Duration,
     pub cors: String,
     pub host_whitelist: String,
+    /// Whether plain HTTP has etcd's API as JSON.
+    pub gateway: bool,
     pub version: Version,
 }
 

@@ -8,6 +8,7 @@ mod call;
 mod frames;
 mod guard;
 mod health;
+mod inbound;
 mod kv;
 mod leadership;
 pub(crate) mod method;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use hyper::body::Incoming;
 use proto::etcdserverpb::kv_server::Kv;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -29,6 +29,7 @@ pub(crate) use self::body::Body;
 pub(crate) use self::call::Call;
 use self::call::Ends;
 use self::guard::Guard;
+pub(crate) use self::inbound::Inbound;
 pub(crate) use self::leadership::Leadership;
 use self::method::{Kind, MethodId, split};
 use self::received::Received;
@@ -54,7 +55,7 @@ pub(crate) enum Answer {
 
 /// Answers the calls of one of gRPC's services.
 pub(crate) trait Service: Send + Sync {
-    fn call(&self, context: Context, request: Request<Incoming>) -> BoxFuture<Answer>;
+    fn call(&self, context: Context, request: Request<Inbound>) -> BoxFuture<Answer>;
 }
 
 /// The services of one frontend thread.
@@ -105,7 +106,7 @@ where
         + Sync
         + 'static,
 {
-    fn call(&self, context: Context, request: Request<Incoming>) -> BoxFuture<Answer> {
+    fn call(&self, context: Context, request: Request<Inbound>) -> BoxFuture<Answer> {
         let Context { method, counters, message_bytes_max } = context;
         let request = request.map(|body| Received::new(body, method, counters, message_bytes_max));
         let answer = self.0.clone().call(request);
@@ -141,7 +142,12 @@ impl Grpc {
         Grpc { services, counters, message_bytes_max, slow, leadership, stops }
     }
 
-    pub(crate) fn call(&self, request: Request<Incoming>) -> Call {
+    /// The largest request, in bytes.
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.message_bytes_max
+    }
+
+    pub(crate) fn call(&self, request: Request<Inbound>) -> Call {
         let path = request.uri().path();
         let Some(method) = MethodId::of(path) else { return Call::refused(unknown(path)) };
         let Some(service) = self.services.find(method.method().service()) else {

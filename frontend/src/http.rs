@@ -20,7 +20,8 @@ pub(crate) use self::health::{HealthCounters, Vitals};
 pub(crate) use self::origin::{Names, Origins};
 use self::probes::Probe;
 pub(crate) use self::probes::SERIES;
-use crate::grpc::{Body, BoxFuture};
+use crate::gateway;
+use crate::grpc::{Body, BoxFuture, Grpc};
 use crate::metrics::Metrics;
 use crate::version::Version;
 
@@ -38,19 +39,36 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn call(self: &Arc<Http>, request: Request<Incoming>) -> BoxFuture<Response<Body>> {
+    /// Answers a request. What is for the JSON gateway goes on to `grpc`, where there is a gateway.
+    pub(crate) fn call(
+        self: &Arc<Http>,
+        request: Request<Incoming>,
+        grpc: Option<Arc<Grpc>>,
+    ) -> BoxFuture<Response<Body>> {
         let http = self.clone();
-        Box::pin(async move { http.answer(&request.map(|_| ())).await })
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let head = Request::from_parts(head, ());
+            let grpc = grpc.filter(|_| gateway::serves(head.uri().path()));
+            match grpc {
+                Some(grpc) => http.answer(&head, gateway::answer(&grpc, &head, body)).await,
+                None => http.answer(&head, http.route(&head)).await,
+            }
+        })
     }
 
-    async fn answer(&self, request: &Request<()>) -> Response<Body> {
+    async fn answer(
+        &self,
+        request: &Request<()>,
+        answer: impl Future<Output = Response<Body>>,
+    ) -> Response<Body> {
         if let Some(host) = self.origins.refuses_host(request) {
             return error(StatusCode::MISDIRECTED_REQUEST, &origin::unknown_host(&host));
         }
         let mut response = match *request.method() {
             // What a browser asks before it lets a page ask.
             Method::OPTIONS => Response::new(Body::Empty),
-            _ => self.route(request).await,
+            _ => answer.await,
         };
         self.origins.allow(request, &mut response);
         response

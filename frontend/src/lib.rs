@@ -11,6 +11,7 @@ pub mod config;
 pub mod error;
 pub mod etcd;
 mod evaluate;
+mod gateway;
 mod grpc;
 mod http;
 pub mod leases;

@@ -39,6 +39,8 @@ pub(crate) enum Serves {
     Everything,
     GrpcOnly,
     HttpOnly,
+    /// Plain HTTP for those who look after the node: nobody's data.
+    Probes,
 }
 
 /// A thread as the acceptor sees it.
@@ -152,7 +154,8 @@ impl Thread {
         let Tools { services, counters, message_bytes_max, leadership, http } = tools;
         let slow = settings.slow_call;
         let grpc = Grpc::new(services(), counters, message_bytes_max, slow, leadership, stops.clone());
-        let (dispatch, builder) = (Dispatch::new(grpc, http), connection::builder(&settings));
+        let (dispatch, builder) =
+            (Dispatch::new(grpc, http, settings.gateway), connection::builder(&settings));
         let tasks = TaskTracker::new();
         while let Some(Some(accepted)) = stops.run_until_cancelled(arrives.recv()).await {
             let (dispatch, builder) = (dispatch.clone(), builder.clone());

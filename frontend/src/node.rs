@@ -137,7 +137,7 @@ fn bind_all(config: &Config) -> Result<Vec<Socket>, StartError> {
     let all = [
         (&config.listen_client, for_clients),
         (&config.listen_http, Serves::HttpOnly),
-        (&config.listen_metrics, Serves::HttpOnly),
+        (&config.listen_metrics, Serves::Probes),
     ];
     let all = all.into_iter().flat_map(|(addresses, serves)| addresses.iter().map(move |one| (one, serves)));
     let bound = all.map(|(Address { url, socket }, serves)| {
@@ -147,7 +147,8 @@ fn bind_all(config: &Config) -> Result<Vec<Socket>, StartError> {
 }
 
 fn addresses(sockets: &[Socket]) -> Vec<std::net::SocketAddr> {
-    let clients = sockets.iter().filter(|socket| socket.serves != Serves::HttpOnly);
+    let clients =
+        sockets.iter().filter(|socket| matches!(socket.serves, Serves::Everything | Serves::GrpcOnly));
     clients.filter_map(|socket| socket.listener.local_addr().ok()).collect()
 }
 
@@ -219,6 +220,7 @@ fn serve(
         keepalive_interval: config.keep_alive.interval,
         keepalive_timeout: config.keep_alive.timeout,
         slow_call: config.warn_call,
+        gateway: config.gateway,
     };
     Frontends::start(sockets, tools.collect(), &settings, stops)
 }

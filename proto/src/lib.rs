@@ -3,6 +3,9 @@
 //!
 //! Keys and values are `Bytes`: slices of the message that they came in.
 
+/// All of it as descriptors (`google.protobuf.FileDescriptorSet`), for those who map messages by their fields' names.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// Keys, values and events.
 #[allow(unreachable_pub, clippy::all, clippy::restriction)]
 pub mod mvccpb {

@@ -178,6 +178,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("warning-unary-request-duration", Duration, "300ms", "Calls that take longer are logged."),
     honoured("cors", Text, "*", "Origins whose pages may ask, separated by commas."),
     honoured("host-whitelist", Text, "*", "Names that this server may be called by, separated by commas."),
+    honoured("enable-grpc-gateway", Bool, "true", "Serve etcd's API as JSON over plain HTTP, too."),
     honoured("log-level", Text, "info", "debug, info, warn or error."),
     honoured("log-format", Text, "json", "json or console."),
     honoured("log-outputs", Text, "default", "stderr, stdout, or files, separated by commas."),
@@ -248,7 +249,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("discovery-password", Text),
     idle("discovery-fallback", Text),
     idle("discovery-proxy", Text),
-    idle("enable-grpc-gateway", Bool),
     idle("grpc-keepalive-min-time", Duration),
     // How TLS is spoken where it is; what would switch it on is refused.
     idle("tls-min-version", Text),

@@ -52,6 +52,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         warn_apply: settings.duration("warning-apply-duration"),
         cors: settings.text("cors").to_owned(),
         host_whitelist: settings.text("host-whitelist").to_owned(),
+        gateway: settings.flag("enable-grpc-gateway"),
         version: version(settings)?,
     })
 }

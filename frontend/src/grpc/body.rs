@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 
@@ -33,6 +34,8 @@ pub(crate) enum Body {
     /// The trailers of a unary call that went well.
     Trailers,
     Stream(Box<Stream>),
+    /// What is sent while it is made.
+    Boxed(UnsyncBoxBody<Bytes, Status>),
 }
 
 impl HttpBody for Body {
@@ -43,11 +46,13 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Body::Stream(stream) = &mut *self {
-            return Pin::new(&mut **stream).poll_frame(context);
+        match &mut *self {
+            Body::Stream(stream) => return Pin::new(&mut **stream).poll_frame(context),
+            Body::Boxed(body) => return Pin::new(body).poll_frame(context),
+            Body::Empty | Body::Full(_) | Body::Message(_) | Body::Trailers => {}
         }
         Poll::Ready(match std::mem::take(&mut *self) {
-            Body::Empty | Body::Stream(_) => None,
+            Body::Empty | Body::Stream(_) | Body::Boxed(_) => None,
             Body::Full(bytes) => Some(Ok(Frame::data(bytes))),
             Body::Message(message) => {
                 *self = Body::Trailers;
@@ -65,7 +70,7 @@ impl HttpBody for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Message(_) | Body::Trailers | Body::Stream(_) => SizeHint::default(),
+            Body::Message(_) | Body::Trailers | Body::Stream(_) | Body::Boxed(_) => SizeHint::default(),
         }
     }
 }

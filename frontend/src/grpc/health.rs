@@ -7,11 +7,11 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Request;
-use hyper::body::{Body as HttpBody, Frame, Incoming};
+use hyper::body::{Body as HttpBody, Frame};
 use prost::Message;
 use tonic::{Response, Status};
 
-use super::{Answer, BoxFuture, Context, Service, Unary};
+use super::{Answer, BoxFuture, Context, Inbound, Service, Unary};
 
 pub(crate) const NAME: &str = "grpc.health.v1.Health";
 
@@ -42,7 +42,7 @@ struct HealthListResponse {
 pub(crate) struct Health;
 
 impl Service for Health {
-    fn call(&self, context: Context, request: Request<Incoming>) -> BoxFuture<Answer> {
+    fn call(&self, context: Context, request: Request<Inbound>) -> BoxFuture<Answer> {
         let name = context.method.method().name();
         let Context { method, counters, message_bytes_max } = context;
         let unary = Unary { method, counters, message_bytes_max };
@@ -68,7 +68,7 @@ async fn list(_: tonic::Request<HealthListRequest>) -> Result<Response<HealthLis
     Ok(Response::new(HealthListResponse { statuses }))
 }
 
-async fn watch(unary: Unary, request: Request<Incoming>) -> Answer {
+async fn watch(unary: Unary, request: Request<Inbound>) -> Answer {
     let (parts, body) = request.into_parts();
     let request: HealthCheckRequest = match unary.read(&parts.headers, body).await {
         Ok(request) => request,

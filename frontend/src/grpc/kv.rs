@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use proto::etcdserverpb::kv_server::{Kv, KvServer, SERVICE_NAME};
 
-use super::{Answer, Body, BoxFuture, Context, Generated, Service, Unary};
+use super::{Answer, Body, BoxFuture, Context, Generated, Inbound, Service, Unary};
 
 pub(crate) const NAME: &str = SERVICE_NAME;
 
@@ -24,7 +23,7 @@ impl<K: Kv> KvService<K> {
 }
 
 impl<K: Kv> Service for KvService<K> {
-    fn call(&self, context: Context, request: Request<Incoming>) -> BoxFuture<Answer> {
+    fn call(&self, context: Context, request: Request<Inbound>) -> BoxFuture<Answer> {
         let kv = self.kv.clone();
         let name = context.method.method().name();
         let Context { method, counters, message_bytes_max } = context.clone();

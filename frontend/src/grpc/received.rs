@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming};
+use hyper::body::{Body as HttpBody, Frame};
 use tonic::Status;
 
 use super::frames::Frames;
+use super::inbound::Inbound;
 use super::method::MethodId;
 use crate::metrics::rpc::RpcCounters;
 
 /// A request's body.
 pub(crate) struct Received {
-    inner: Incoming,
+    inner: Inbound,
     frames: Frames,
     method: MethodId,
     counters: Arc<RpcCounters>,
@@ -24,7 +25,7 @@ pub(crate) struct Received {
 
 impl Received {
     pub(crate) fn new(
-        inner: Incoming,
+        inner: Inbound,
         method: MethodId,
         counters: Arc<RpcCounters>,
         message_bytes_max: usize,
@@ -51,7 +52,7 @@ impl HttpBody for Received {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(context));
         Poll::Ready(frame.map(|frame| {
-            let frame = frame.map_err(|error| Status::from_error(Box::new(error)))?;
+            let frame = frame?;
             if let Some(data) = frame.data_ref() {
                 self.pass(data)?;
             }

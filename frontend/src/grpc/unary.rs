@@ -9,13 +9,13 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use prost::Message;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::body::Body;
 use super::frames::{PREFIX_BYTES, length};
+use super::inbound::Inbound;
 use super::method::MethodId;
 use super::received::fits;
 use crate::metrics::rpc::RpcCounters;
@@ -32,7 +32,7 @@ impl Unary {
     /// Reads the request, has it answered, and writes the answer.
     pub(crate) async fn answer<Q, A, F>(
         self,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
         answer: impl FnOnce(tonic::Request<Q>) -> F,
     ) -> Response<Body>
     where
@@ -55,7 +55,7 @@ impl Unary {
     pub(crate) async fn read<Q: Message + Default>(
         &self,
         headers: &HeaderMap,
-        body: Incoming,
+        body: Inbound,
     ) -> Result<Q, Status> {
         not_compressed(headers)?;
         let message = self.collect(body).await?;
@@ -65,7 +65,7 @@ impl Unary {
     }
 
     /// The body's one message. Nearly always it is one data frame, which is then not copied.
-    async fn collect(&self, mut body: Incoming) -> Result<Bytes, Status> {
+    async fn collect(&self, mut body: Inbound) -> Result<Bytes, Status> {
         let mut first = next_data(&mut body).await?.ok_or_else(no_message)?;
         if first.len() >= PREFIX_BYTES {
             let bytes = self.announced(&first)?;
@@ -123,10 +123,9 @@ fn no_message() -> Status {
     Status::internal("the request ended before its message did")
 }
 
-async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Status> {
+async fn next_data(body: &mut Inbound) -> Result<Option<Bytes>, Status> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::from_error(Box::new(error)))?;
-        if let Ok(data) = frame.into_data() {
+        if let Ok(data) = frame?.into_data() {
             return Ok(Some(data));
         }
     }

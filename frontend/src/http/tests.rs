@@ -1,7 +1,5 @@
 //! Every path and state of the plain HTTP side, as etcd 3.6 was seen to answer.
 
-use std::sync::Arc;
-
 use expect_test::{Expect, expect};
 use http_body_util::BodyExt;
 use journal::{Alarm, Status};
@@ -41,7 +39,7 @@ fn request(method: Method, path: &str) -> Request<()> {
 fn told(http: Http, request: Request<()>) -> (Vec<String>, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
-        let response = Arc::new(http).answer(&request).await;
+        let response = http.answer(&request, http.route(&request)).await;
         let mut head = vec![response.status().as_str().to_owned()];
         for name in ["allow", "content-type", "x-content-type-options", "access-control-allow-origin"] {
             let value = response.headers().get(name).map(|value| value.to_str().expect("it is text"));

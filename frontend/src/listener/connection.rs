@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Serves;
-use crate::grpc::{Body, Call, Grpc};
+use crate::grpc::{Body, Call, Grpc, Inbound};
 use crate::http::Http;
 
 /// What a client may send before it is told that it was read. Several requests of the largest size fit, so that
@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) keepalive_timeout: Duration,
     /// Unary calls that take longer are logged.
     pub(crate) slow_call: Duration,
+    /// Whether plain HTTP has etcd's API as JSON.
+    pub(crate) gateway: bool,
 }
 
 /// A connection on its way to its thread.
@@ -100,18 +102,26 @@ async fn serve_until(
 pub(super) struct Dispatch {
     grpc: Arc<Grpc>,
     http: Arc<Http>,
+    /// Whether plain HTTP has etcd's API as JSON.
+    gateway: bool,
 }
 
 impl Dispatch {
-    pub(super) fn new(grpc: Grpc, http: Arc<Http>) -> Dispatch {
-        Dispatch { grpc: Arc::new(grpc), http }
+    pub(super) fn new(grpc: Grpc, http: Arc<Http>, gateway: bool) -> Dispatch {
+        Dispatch { grpc: Arc::new(grpc), http, gateway }
     }
 
     fn call(&self, request: Request<Incoming>, serves: Serves) -> Call {
         match (is_grpc(&request), serves) {
-            (true, Serves::Everything | Serves::GrpcOnly) => self.grpc.call(request),
-            (false, Serves::Everything | Serves::HttpOnly) => Call::Http(self.http.call(request)),
-            (true, Serves::HttpOnly) | (false, Serves::GrpcOnly) => Call::Ready(Some(not_here())),
+            (true, Serves::Everything | Serves::GrpcOnly) => self.grpc.call(request.map(Inbound::Connection)),
+            (false, Serves::Everything | Serves::HttpOnly) => {
+                let grpc = self.gateway.then(|| self.grpc.clone());
+                Call::Http(self.http.call(request, grpc))
+            }
+            (false, Serves::Probes) => Call::Http(self.http.call(request, None)),
+            (true, Serves::HttpOnly | Serves::Probes) | (false, Serves::GrpcOnly) => {
+                Call::Ready(Some(not_here()))
+            }
         }
     }
 }

@@ -98,6 +98,7 @@ fn start(threads: usize) -> Server {
         streams_max: None,
         keepalive_interval: None,
         keepalive_timeout: Duration::from_secs(20),
+        gateway: true,
         slow_call: Duration::MAX,
     };
     let any_port = "127.0.0.1:0".parse().expect("an address");

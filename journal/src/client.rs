@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
 use crate::lsn::Lsn;
-use crate::member::Member;
+use crate::member::{LeaderMoved, Member, MemberChange, MembersChanged};
 use crate::origin::Origin;
 use crate::record::{Alarm, Append, LeaseId};
 use crate::remote::RemoteTails;
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Lease { lease: LeaseId, reply: oneshot::Sender<Result<Option<LeaseStatus>, Error>> },
     Leases { reply: oneshot::Sender<Result<Vec<(Duration, LeaseId)>, Error>> },
     Expired { reply: oneshot::Sender<Result<Vec<Expired>, Error>> },
+    Members { change: MemberChange, reply: oneshot::Sender<Result<MembersChanged, Error>> },
+    MoveLeader { to: u64, reply: oneshot::Sender<Result<LeaderMoved, Error>> },
 }
 
 impl Command {
@@ -50,6 +52,8 @@ impl Command {
             Command::Lease { reply, .. } => drop(reply.send(Err(error))),
             Command::Leases { reply } => drop(reply.send(Err(error))),
             Command::Expired { reply } => drop(reply.send(Err(error))),
+            Command::Members { reply, .. } => drop(reply.send(Err(error))),
+            Command::MoveLeader { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -203,6 +207,24 @@ impl Journal {
     /// `NotLeader` where nobody leads or another node begins to: ask again. `Closed`.
     pub async fn expired(&self) -> Result<Vec<Expired>, Error> {
         self.ask(|reply| Command::Expired { reply }).await?
+    }
+
+    /// Changes the cluster, and answers its members once that is committed. A new voter follows without a vote until
+    /// it has caught up.
+    ///
+    /// # Errors
+    /// `NotLeader`: ask that node, which may lead because the member to be removed did. `NoQuorum`: nobody knows what
+    /// became of it; look at the members. `Closed`.
+    pub async fn change_members(&self, change: MemberChange) -> Result<MembersChanged, Error> {
+        self.ask(|reply| Command::Members { change, reply }).await?
+    }
+
+    /// Lets the voter `to` lead, and answers when it does.
+    ///
+    /// # Errors
+    /// `NotLeader` or `Closed`.
+    pub async fn move_leader(&self, to: u64) -> Result<LeaderMoved, Error> {
+        self.ask(|reply| Command::MoveLeader { to, reply }).await?
     }
 
     /// Everything committed from `from` on, in order.

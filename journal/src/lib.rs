@@ -43,7 +43,7 @@ pub use dial::Dialer;
 pub use error::{Error, advice};
 pub use key_range::KeyRange;
 pub use lsn::Lsn;
-pub use member::{Member, MemberChange, MemberRefusal};
+pub use member::{LeaderMoved, Member, MemberChange, MemberRefusal, MembersChanged, MoveRefusal};
 pub use metrics::{Histogram, LogMetrics};
 pub use node::Node;
 pub use origin::Origin;

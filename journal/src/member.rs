@@ -57,9 +57,28 @@ pub enum MemberRefusal {
     LearnerNotReady,
     #[error("there are as many learners as there may be")]
     TooManyLearners,
+    /// Counted are those that have told their name.
+    #[error("too few of those that would vote have started")]
+    NotEnoughStarted,
     #[error("too few of the voters that would be left are up")]
     Unhealthy,
     /// Another change is not yet committed: try again.
     #[error("another change of the members is under way")]
     UnderWay,
 }
+
+/// The members after a change, or why there was none.
+pub type MembersChanged = Result<Vec<Member>, MemberRefusal>;
+
+/// Why another does not lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoveRefusal {
+    #[error("this member cannot lead: it is not there, or has no vote")]
+    NotAVoter,
+    /// It does not answer, or somebody else was elected.
+    #[error("the member did not take the lead in time")]
+    TookTooLong,
+}
+
+/// Whether another leads now.
+pub type LeaderMoved = Result<(), MoveRefusal>;

@@ -94,6 +94,8 @@ impl Node {
             let removed =
                 outcast::removed(cluster.clone(), wire.clone(), config.node, clock.clone(), patience);
             tokio::spawn(leave(removed, closing.clone(), stopped.clone()));
+            let (admit, stopped) = (cluster.clone().admit(), stopped.clone());
+            tokio::spawn(stopped.run_until_cancelled_owned(admit));
         }
         let task = SequencerTask::new(
             cluster.clone(),

@@ -9,11 +9,13 @@
 pub(crate) mod cluster;
 mod entry;
 pub(crate) mod log_store;
+mod members;
 mod membership;
 mod message;
 pub(crate) mod network;
 pub(crate) mod outcast;
 mod peer;
+mod reconfigure;
 mod runtime;
 pub(crate) mod snapshot;
 pub(crate) mod state_machine;

@@ -246,6 +246,15 @@ impl SequencerTask {
                 Command::Lease { lease, reply } => self.ask(Question::Lease(lease, reply)),
                 Command::Leases { reply } => self.ask(Question::Leases(reply)),
                 Command::Expired { reply } => self.takers.push_back(reply),
+                // What follows takes as long as the other nodes take, and appends must not wait for it.
+                Command::Members { change, reply } => {
+                    let cluster = self.cluster.clone();
+                    tokio::spawn(async move { reply.send(cluster.change_members(change).await) });
+                }
+                Command::MoveLeader { to, reply } => {
+                    let cluster = self.cluster.clone();
+                    tokio::spawn(async move { reply.send(cluster.move_leader(to).await) });
+                }
             }
         }
         self.taken = taken;

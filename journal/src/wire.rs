@@ -3,6 +3,7 @@
 //!     questions   what is asked of a leader         Append, Fate, Barrier, leases
 //!     answers     what it says
 //!     entries     what is committed
+//!     members     how the cluster is changed
 //!     status      what a node knows
 //!
 //! Nothing else in this crate names a message. Bytes from outside never panic here: what cannot be read is
@@ -10,6 +11,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod entries;
+pub(crate) mod members;
 pub(crate) mod questions;
 pub(crate) mod status;
 #[cfg(test)]

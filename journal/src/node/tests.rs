@@ -2,6 +2,7 @@
 
 mod closing;
 mod lagging;
+mod members;
 mod net;
 mod observer;
 mod storm;

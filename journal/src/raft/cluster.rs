@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::async_runtime::watch::{Watch, WatchReceiver};
 use openraft::metrics::RaftServerMetrics;
 use openraft::raft::ClientWriteResponse;
 use openraft::{AsyncRuntime, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
+use tokio::sync::Mutex;
 
 use super::log_store::LogStore;
 use super::network::{Network, Wire};
@@ -54,10 +56,15 @@ type Servers = <<Runtime as AsyncRuntime>::Watch as Watch>::Receiver<RaftServerM
 /// A running voter.
 #[derive(Clone)]
 pub(crate) struct Cluster {
-    raft: Raft,
+    pub(super) raft: Raft,
     network: Network,
-    node: u64,
-    servers: Servers,
+    pub(super) node: u64,
+    pub(super) servers: Servers,
+    /// How long a silent node counts as one that is there, and what a hand-over may take.
+    pub(super) patience: Duration,
+    pub(super) learners_max: usize,
+    /// Held by whoever changes the cluster.
+    pub(super) changing: Arc<Mutex<()>>,
 }
 
 impl Cluster {
@@ -76,7 +83,15 @@ impl Cluster {
         let settings = settings(config).map_err(|error| Error::Io(error.to_string()))?;
         let raft = Raft::new(config.node, Arc::new(settings), network.clone(), log, machine);
         let raft = raft.await.map_err(|error| stopped(error.to_string()))?;
-        let cluster = Cluster { node: config.node, servers: raft.server_metrics(), network, raft };
+        let cluster = Cluster {
+            node: config.node,
+            servers: raft.server_metrics(),
+            network,
+            raft,
+            patience: config.election_timeout * 2,
+            learners_max: config.learners_max,
+            changing: Arc::default(),
+        };
         cluster.network.join(&cluster.raft);
         cluster.elect_at_once(config).await.map_err(|error| stopped(error.to_string()))?;
         Ok(cluster)
@@ -120,6 +135,12 @@ impl Cluster {
     /// Why Raft has stopped.
     pub(crate) async fn reason(&self) -> String {
         self.raft.is_initialized().await.err().map_or_else(String::new, |fatal| fatal.to_string())
+    }
+
+    /// How many vote.
+    #[cfg(test)]
+    pub(crate) fn voters(&self) -> usize {
+        self.servers.borrow_watched().membership_config.membership().voter_ids().count()
     }
 
     /// Proposes a batch in its term; in any other it is refused. Proposals keep their order. `landed` is
@@ -208,8 +229,7 @@ fn leadership(node: u64, server: &RaftServerMetrics<Types>) -> Leadership {
 }
 
 fn settings(config: &Config) -> Result<openraft::Config, openraft::ConfigError> {
-    let milliseconds =
-        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let election = milliseconds(config.election_timeout);
     openraft::Config {
         cluster_name: format!("{:x}", config.cluster),

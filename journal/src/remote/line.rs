@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 use super::COMMANDS_AT_ONCE;
 use crate::client::{Command, Expired, LeaseStatus};
 use crate::error::Error;
+use crate::member::{LeaderMoved, MembersChanged};
 use crate::record::LeaseId;
 use crate::verdict::{Barrier, Fate, Verdict};
 use crate::wire::answers::Answer;
@@ -35,6 +36,8 @@ enum Waiter {
     Lease(oneshot::Sender<Result<Option<LeaseStatus>, Error>>),
     Leases(oneshot::Sender<Result<Vec<(Duration, LeaseId)>, Error>>),
     Expired(oneshot::Sender<Result<Vec<Expired>, Error>>),
+    Members(oneshot::Sender<Result<MembersChanged, Error>>),
+    MoveLeader(oneshot::Sender<Result<LeaderMoved, Error>>),
 }
 
 pub(super) struct Line {
@@ -111,6 +114,8 @@ impl Line {
             Command::Lease { lease, reply } => (Asked::Lease(lease), Waiter::Lease(reply)),
             Command::Leases { reply } => (Asked::Leases, Waiter::Leases(reply)),
             Command::Expired { reply } => (Asked::Expired, Waiter::Expired(reply)),
+            Command::Members { change, reply } => (Asked::Members(change), Waiter::Members(reply)),
+            Command::MoveLeader { to, reply } => (Asked::MoveLeader(to), Waiter::MoveLeader(reply)),
         };
         self.ids += 1;
         self.waiting.insert(self.ids, waiter);
@@ -144,6 +149,8 @@ impl Waiter {
             (Waiter::Lease(reply), Answer::Lease(lease)) => drop(reply.send(Ok(lease))),
             (Waiter::Leases(reply), Answer::Leases(leases)) => drop(reply.send(Ok(leases))),
             (Waiter::Expired(reply), Answer::Expired(expired)) => drop(reply.send(Ok(expired))),
+            (Waiter::Members(reply), Answer::Members(changed)) => drop(reply.send(Ok(changed))),
+            (Waiter::MoveLeader(reply), Answer::LeaderMoved(moved)) => drop(reply.send(Ok(moved))),
             (waiter, Answer::Refused(error)) => waiter.refuse(error),
             _ => return None,
         }
@@ -164,6 +171,8 @@ impl Waiter {
             Waiter::Lease(reply) => drop(reply.send(Err(error))),
             Waiter::Leases(reply) => drop(reply.send(Err(error))),
             Waiter::Expired(reply) => drop(reply.send(Err(error))),
+            Waiter::Members(reply) => drop(reply.send(Err(error))),
+            Waiter::MoveLeader(reply) => drop(reply.send(Err(error))),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::client::{Command, Expired, Journal, LeaseStatus};
 use crate::error::Error;
+use crate::member::{LeaderMoved, MembersChanged};
 use crate::record::LeaseId;
 use crate::verdict::{Barrier, Fate, Verdict};
 use crate::wire::answers::Answer;
@@ -23,6 +24,8 @@ enum Reply {
     Lease(oneshot::Receiver<Result<Option<LeaseStatus>, Error>>),
     Leases(oneshot::Receiver<Result<Vec<(Duration, LeaseId)>, Error>>),
     Expired(oneshot::Receiver<Result<Vec<Expired>, Error>>),
+    Members(oneshot::Receiver<Result<MembersChanged, Error>>),
+    MoveLeader(oneshot::Receiver<Result<LeaderMoved, Error>>),
     /// Answered before it was asked.
     Now(Option<Answer>),
 }
@@ -87,6 +90,14 @@ fn split(asked: Asked) -> (Command, Reply) {
             let (reply, answer) = oneshot::channel();
             (Command::Expired { reply }, Reply::Expired(answer))
         }
+        Asked::Members(change) => {
+            let (reply, answer) = oneshot::channel();
+            (Command::Members { change, reply }, Reply::Members(answer))
+        }
+        Asked::MoveLeader(to) => {
+            let (reply, answer) = oneshot::channel();
+            (Command::MoveLeader { to, reply }, Reply::MoveLeader(answer))
+        }
     }
 }
 
@@ -104,6 +115,8 @@ impl Future for Pending {
             Reply::Lease(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Lease),
             Reply::Leases(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Leases),
             Reply::Expired(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Expired),
+            Reply::Members(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Members),
+            Reply::MoveLeader(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::LeaderMoved),
             Reply::Now(answer) => answer.take().expect("a future is not polled after its end"),
         };
         Poll::Ready((self.id, answer))

@@ -7,10 +7,11 @@ use proto::journal::{
     answer::Answer as Says, fate::Fate as Fates, refusal::Why, verdict::Verdict as Verdicts,
 };
 
-use super::Malformed;
+use super::{Malformed, members};
 use crate::client::{Expired, LeaseStatus};
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::member::{LeaderMoved, MembersChanged};
 use crate::record::LeaseId;
 use crate::revision::Revision;
 use crate::verdict::{Barrier, Fate, Verdict};
@@ -26,6 +27,8 @@ pub(crate) enum Answer {
     /// With when each ends.
     Leases(Vec<(Duration, LeaseId)>),
     Expired(Vec<Expired>),
+    Members(MembersChanged),
+    LeaderMoved(LeaderMoved),
     /// `NotLeader`, `NoQuorum` or `Closed`.
     Refused(Error),
 }
@@ -43,6 +46,8 @@ pub(crate) fn write(id: u64, answer: Answer) -> message::Answer {
             Says::Leases(message::Leases { leases: leases.into_iter().map(write_end).collect() })
         }
         Answer::Expired(expired) => Says::Expired(write_expired(&expired)),
+        Answer::Members(changed) => Says::Members(members::write_changed(&changed)),
+        Answer::LeaderMoved(moved) => Says::LeaderMoved(members::write_moved(moved)),
         Answer::Refused(error) => Says::Refusal(write_refusal(&error)),
     };
     message::Answer { id, answer: Some(says) }
@@ -69,6 +74,8 @@ pub(crate) fn read(answer: message::Answer) -> Result<(u64, Answer), Malformed> 
             let one = |one: message::expired::One| Expired { lease: LeaseId(one.lease), term: one.term };
             Answer::Expired(expired.leases.into_iter().map(one).collect())
         }
+        Says::Members(changed) => Answer::Members(members::read_changed(changed)?),
+        Says::LeaderMoved(moved) => Answer::LeaderMoved(members::read_moved(moved)?),
         Says::Refusal(refusal) => Answer::Refused(read_refusal(&refusal)),
     };
     Ok((answer.id, says))

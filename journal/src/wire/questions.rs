@@ -4,9 +4,10 @@ use bytes::Bytes;
 use proto::journal as message;
 use proto::journal::{keys_read::To, question::Ask, read::What};
 
-use super::Malformed;
+use super::{Malformed, members};
 use crate::codec;
 use crate::key_range::KeyRange;
+use crate::member::MemberChange;
 use crate::origin::Origin;
 use crate::record::{Append, LeaseId, Read, Record};
 use crate::revision::Revision;
@@ -21,6 +22,8 @@ pub(crate) enum Asked {
     Lease(LeaseId),
     Leases,
     Expired,
+    Members(MemberChange),
+    MoveLeader(u64),
 }
 
 /// Takes the question apart that a peer has sent.
@@ -33,6 +36,8 @@ pub(crate) fn read(question: message::Question) -> Result<(u64, Asked), Malforme
         Ask::Lease(lease) => Asked::Lease(LeaseId(lease)),
         Ask::Leases(_) => Asked::Leases,
         Ask::Expired(_) => Asked::Expired,
+        Ask::Members(change) => Asked::Members(members::read_change(change)?),
+        Ask::MoveLeader(to) => Asked::MoveLeader(to),
     };
     Ok((question.id, asked))
 }
@@ -47,6 +52,8 @@ pub(crate) fn write(id: u64, asked: &Asked) -> message::Question {
         Asked::Lease(lease) => Ask::Lease(lease.0),
         Asked::Leases => Ask::Leases(nothing),
         Asked::Expired => Ask::Expired(nothing),
+        Asked::Members(change) => Ask::Members(members::write_change(change)),
+        Asked::MoveLeader(to) => Ask::MoveLeader(*to),
     };
     message::Question { id, ask: Some(ask) }
 }

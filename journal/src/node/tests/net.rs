@@ -19,13 +19,16 @@ use crate::Dialer;
 use crate::clock::SystemClock;
 use crate::log_device::sim::Sim;
 use crate::lsn::Lsn;
-use crate::member::Member;
+use crate::member::{Member, MemberChange, MemberRefusal, MembersChanged};
 use crate::origin::Origin;
 use crate::raft::network::Wire;
 use crate::record::Append;
 use crate::verdict::{Fate, Verdict};
 
 pub(super) const CLUSTER: u64 = 0xc0;
+
+/// No test takes a tenth of it, also where many run at once.
+const HOPELESS_AFTER: Duration = Duration::from_secs(180);
 
 /// What there is of a node while its process does not run.
 #[derive(Clone)]
@@ -74,9 +77,23 @@ impl Net {
         self.places.insert(node, Place { address, disk: Sim::default(), snapshots });
     }
 
+    /// What there is of the node, at another address.
+    pub(super) async fn relocate(&mut self, node: u64) {
+        let Place { disk, snapshots, .. } = self.places.remove(&node).expect("it has a place");
+        self.place(node).await;
+        let place = self.places.get_mut(&node).expect("it has a place again");
+        (place.disk, place.snapshots) = (disk, snapshots);
+    }
+
     pub(super) fn member(&self, id: u64) -> Member {
         let peer_urls = vec![format!("http://{}", self.places[&id].address)];
         Member { id, name: format!("node-{id}"), peer_urls, ..Member::default() }
+    }
+
+    /// The node as one that nobody knows yet: it has an address, and no name.
+    pub(super) async fn newcomer(&mut self, id: u64, learner: bool) -> Member {
+        self.place(id).await;
+        Member { name: String::new(), learner, ..self.member(id) }
     }
 
     pub(super) async fn start(&mut self, id: u64, voters: &[u64], join: bool) {
@@ -117,8 +134,14 @@ impl Net {
         self.processes[&id].node.handle()
     }
 
+    pub(super) fn node(&self, id: u64) -> &Node {
+        &self.processes[&id].node
+    }
+
     pub(super) async fn rest(&self) {
-        self.clock.until(self.clock.now() + Duration::from_millis(20)).await;
+        let now = self.clock.now();
+        assert!(now < HOPELESS_AFTER, "what is waited for does not come");
+        self.clock.until(now + Duration::from_millis(20)).await;
     }
 
     /// Waits for a leader that can prove it.
@@ -168,9 +191,33 @@ impl Net {
         last
     }
 
+    /// Changes the cluster wherever it is led, and tries again what may only be too early.
+    pub(super) async fn change(&self, change: MemberChange) -> MembersChanged {
+        loop {
+            let leader = self.handle(self.leader().await);
+            match leader.change_members(change.clone()).await {
+                Ok(Err(
+                    MemberRefusal::UnderWay | MemberRefusal::Unhealthy | MemberRefusal::LearnerNotReady,
+                ))
+                | Err(Error::NotLeader { .. }) => self.rest().await,
+                Ok(changed) => return changed,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Waits until this many vote, as the node sees it.
+    pub(super) async fn voters(&self, id: u64, count: usize) {
+        while self.node(id).cluster.voters() != count {
+            self.rest().await;
+        }
+    }
+
     /// Waits until the node has everything up to `lsn`.
     pub(super) async fn has(&self, id: u64, lsn: Lsn) {
-        self.handle(id).status().wait_for(|status| lsn <= status.applied).await.unwrap();
+        while self.handle(id).status().borrow().applied < lsn {
+            self.rest().await;
+        }
     }
 }
 

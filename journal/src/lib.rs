@@ -10,6 +10,7 @@ mod conflicts;
 mod data_directory;
 mod dial;
 mod error;
+mod gray;
 mod key_range;
 mod lessor;
 mod log;

@@ -21,6 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -79,6 +80,7 @@ pub(crate) struct Log {
     found: Arc<Recovered>,
     metrics: Arc<LogMetrics>,
     disk_bytes: Arc<AtomicU64>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Closes the log with its last handle.
@@ -189,7 +191,7 @@ impl Log {
         );
         let (metrics, disk_bytes) = (Arc::default(), segments.disk_bytes());
         let end = (offset, chain);
-        let mut writer = Writer::resume(segments, cluster, clock, active, end, state, committed_end);
+        let mut writer = Writer::resume(segments, cluster, clock.clone(), active, end, state, committed_end);
         writer.metrics = Arc::clone(&metrics);
         let mut worker = Worker { writer, shared: Arc::new(Shared::new(view)) };
         // Nothing else is written before it: whatever was cut off can never fit behind this block.
@@ -201,7 +203,7 @@ impl Log {
         let found = Arc::new(Recovered { committed, warning: found.warning });
         let shared = Arc::clone(&worker.shared);
         let running = Arc::new(Running { shared: Arc::clone(&shared), thread: Mutex::default() });
-        Ok((Log { shared, running, found, metrics, disk_bytes }, worker))
+        Ok((Log { shared, running, found, metrics, disk_bytes, clock }, worker))
     }
 
     /// Adds entries behind the last. They can be read when this returns, and are durable when `done` is called.
@@ -296,6 +298,11 @@ impl Log {
         self.shared.failed()
     }
 
+    /// Since when the oldest write waits that is not yet durable, on the log's clock.
+    pub(crate) fn oldest_write(&self) -> Option<Duration> {
+        self.shared.oldest()
+    }
+
     pub(crate) fn vote(&self) -> Option<Bytes> {
         self.shared.view(|view| view.vote.clone())
     }
@@ -333,7 +340,7 @@ impl Log {
     }
 
     fn ask(&self, bytes: usize, done: Done, change: impl FnOnce(&mut View, u64) -> Step) {
-        if let Err((done, error)) = self.shared.ask(bytes, done, change) {
+        if let Err((done, error)) = self.shared.ask(bytes, self.clock.now(), done, change) {
             done(Err(to_io(error)));
         }
     }

@@ -17,6 +17,7 @@ use crate::client::{COMMANDS_MAX, Journal, Status, Tails};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
 use crate::error::Error;
+use crate::gray;
 use crate::log::Log;
 use crate::log_device::file::Sync;
 use crate::metrics::LogMetrics;
@@ -40,6 +41,8 @@ pub struct Node {
     log: Log,
     closing: CancellationToken,
     stopped: CancellationToken,
+    /// Its disk hangs, so nothing of it ends any more.
+    hangs: CancellationToken,
     task: JoinHandle<()>,
     trimming: JoinHandle<()>,
     clock: Arc<dyn Clock>,
@@ -97,6 +100,18 @@ impl Node {
             let (admit, stopped) = (cluster.clone().admit(), stopped.clone());
             tokio::spawn(stopped.run_until_cancelled_owned(admit));
         }
+        let hangs = CancellationToken::new();
+        let handed_over =
+            gray::handed_over(cluster.clone(), log.clone(), clock.clone(), config.election_timeout);
+        tokio::spawn({
+            let (hangs, closing, stopped) = (hangs.clone(), closing.clone(), stopped.clone());
+            async move {
+                if stopped.run_until_cancelled(handed_over).await.is_some() {
+                    hangs.cancel();
+                    closing.cancel();
+                }
+            }
+        });
         let task = SequencerTask::new(
             cluster.clone(),
             state,
@@ -122,7 +137,7 @@ impl Node {
             })
         };
         let patience = config.election_timeout;
-        Ok(Node { handle, cluster, log, closing, stopped, task, trimming, clock, patience })
+        Ok(Node { handle, cluster, log, closing, stopped, hangs, task, trimming, clock, patience })
     }
 
     /// The way in, for everybody.
@@ -149,7 +164,8 @@ impl Node {
         self.log.metrics()
     }
 
-    /// Resolves when the node has stopped, because it was closed or because its disk failed.
+    /// Resolves when the node has stopped, because it was closed, its disk failed or hangs, or its
+    /// cluster removed it.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         self.stopped.clone().cancelled_owned()
     }
@@ -163,10 +179,13 @@ impl Node {
     }
 
     /// Stops taking appends, waits for what is on its way, lets another voter lead where there is one, and leaves the
-    /// disk as it should be found.
+    /// disk as it should be found. Where the disk hangs it is left as it is.
     pub async fn close(self) {
         self.closing.cancel();
         join(self.task).await;
+        if self.hangs.is_cancelled() {
+            return;
+        }
         self.cluster.hand_over(&*self.clock, self.patience).await;
         self.cluster.close().await;
         join(self.trimming).await;

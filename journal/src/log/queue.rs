@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -38,6 +39,9 @@ struct Inner {
     queue: Vec<Queued>,
     queue_bytes: usize,
     tickets: Ticket,
+    /// Since when the first of `queue` waits, and since when the first of what the thread has taken.
+    waits_since: Option<Duration>,
+    written_since: Option<Duration>,
     closed: bool,
     /// The first error: the log has stopped.
     error: Option<Error>,
@@ -45,7 +49,16 @@ struct Inner {
 
 impl Shared {
     pub(super) fn new(view: View) -> Shared {
-        let inner = Inner { view, queue: Vec::new(), queue_bytes: 0, tickets: 0, closed: false, error: None };
+        let inner = Inner {
+            view,
+            queue: Vec::new(),
+            queue_bytes: 0,
+            tickets: 0,
+            waits_since: None,
+            written_since: None,
+            closed: false,
+            error: None,
+        };
         Shared {
             inner: Mutex::new(inner),
             work: Condvar::new(),
@@ -59,6 +72,7 @@ impl Shared {
     pub(super) fn ask(
         &self,
         bytes: usize,
+        now: Duration,
         done: Done,
         change: impl FnOnce(&mut View, Ticket) -> Step,
     ) -> Result<(), (Done, Error)> {
@@ -71,6 +85,7 @@ impl Shared {
         let step = if inner.error.is_none() { change(&mut inner.view, ticket) } else { Step::Nothing };
         inner.queue.push(Queued { ticket, step, done });
         inner.queue_bytes += bytes;
+        inner.waits_since.get_or_insert(now);
         drop(inner);
         self.work.notify_one();
         Ok(())
@@ -90,6 +105,7 @@ impl Shared {
         let mut inner = self.inner.lock();
         self.work.wait_while(&mut inner, |inner| inner.queue.is_empty() && !inner.closed);
         inner.queue_bytes = 0;
+        inner.written_since = inner.waits_since.take();
         let batch = std::mem::take(&mut inner.queue);
         drop(inner);
         self.room.notify_all();
@@ -97,7 +113,15 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, written: Written, ticket: Ticket) -> Vec<Arc<Segment>> {
-        self.inner.lock().view.publish(written, ticket)
+        let mut inner = self.inner.lock();
+        inner.written_since = None;
+        inner.view.publish(written, ticket)
+    }
+
+    /// Since when the oldest step waits that is not yet durable.
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        let inner = self.inner.lock();
+        inner.written_since.or(inner.waits_since)
     }
 
     pub(super) fn view<T>(&self, look: impl FnOnce(&View) -> T) -> T {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::{LogDevice, LogFile, Mapping};
 
@@ -41,6 +41,9 @@ struct Disk {
     /// As they are on disk.
     durable: BTreeMap<String, Arc<Content>>,
     changes: Vec<Change>,
+    /// Nothing is written until it is let go.
+    hangs: bool,
+    let_go: Arc<Condvar>,
 }
 
 enum Change {
@@ -130,6 +133,16 @@ fn apply(names: &mut BTreeMap<String, Arc<Content>>, change: &Change) {
     }
 }
 
+impl Sim {
+    /// A write's turn, once the disk does not hang.
+    fn operate(&self) -> Fate {
+        let mut disk = self.0.lock();
+        let let_go = disk.let_go.clone();
+        let_go.wait_while(&mut disk, |disk| disk.hangs);
+        disk.operate()
+    }
+}
+
 impl LogDevice for Sim {
     fn place(&self) -> String {
         "memory".into()
@@ -204,7 +217,7 @@ impl LogFile for SimFile {
     fn write_durable(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         assert!((offset + bytes.len()) as u64 <= self.content.bytes, "files keep their size");
-        let fate = self.disk.0.lock().operate();
+        let fate = self.disk.operate();
         let mut written = self.content.written.lock();
         match fate {
             Fate::Refused(error) => Err(error),
@@ -255,6 +268,17 @@ impl Sim {
         let sim = Sim::default();
         sim.0.lock().faults = faults;
         sim
+    }
+
+    /// From here on whoever writes waits until the disk is let go.
+    pub(crate) fn hang(&self) {
+        self.0.lock().hangs = true;
+    }
+
+    pub(crate) fn let_go(&self) {
+        let mut disk = self.0.lock();
+        disk.hangs = false;
+        disk.let_go.notify_all();
     }
 
     /// How much it has been asked to do so far.

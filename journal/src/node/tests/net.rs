@@ -126,6 +126,10 @@ impl Net {
         node.cluster.close().await;
     }
 
+    pub(super) fn disk(&self, id: u64) -> &Sim {
+        &self.places[&id].disk
+    }
+
     pub(super) fn ids(&self) -> Vec<u64> {
         self.processes.keys().copied().collect()
     }

@@ -8,6 +8,7 @@ use tonic::Code;
 use super::net::{CLUSTER, Net};
 use super::world::{history, put, requests};
 use crate::Dialer;
+use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::verdict::{Fate, Verdict};
 
@@ -80,4 +81,39 @@ async fn a_node_of_another_cluster_is_refused() {
     let stream = tokio_stream::iter([message]);
     let mut answers = client.append(stream).await.unwrap().into_inner();
     assert_eq!(answers.message().await.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_leader_whose_disk_hangs_lets_another_lead_and_stops() {
+    let mut net = Net::begin(&[1, 2, 3]).await;
+    net.write(7, 5).await;
+    let first = net.leader().await;
+    let disk = net.disk(first).clone();
+    disk.hang();
+    // A majority has it without that disk.
+    let verdict = net.handle(first).append(put(8, 1, 100)).await;
+    assert!(matches!(verdict, Verdict::Committed { .. } | Verdict::Unknown), "{verdict:?}");
+    while !matches!(net.handle(first).barrier().await, Err(Error::Closed)) {
+        net.rest().await;
+    }
+    net.node(first).stopped().await;
+    net.write(9, 5).await;
+    disk.let_go();
+    net.kill(first).await;
+}
+
+#[tokio::test]
+async fn one_that_nobody_can_replace_waits_for_its_disk() {
+    let net = Net::begin(&[1]).await;
+    net.write(7, 5).await;
+    let disk = net.disk(1).clone();
+    disk.hang();
+    let (journal, append) = (net.handle(1), put(8, 1, 100));
+    let pending = tokio::spawn(async move { journal.append(append).await });
+    for _ in 0..100 {
+        net.rest().await;
+    }
+    assert!(!pending.is_finished());
+    disk.let_go();
+    assert!(matches!(pending.await.unwrap(), Verdict::Committed { .. }));
 }

@@ -32,6 +32,11 @@ impl Cluster {
         }
     }
 
+    /// Whether this node leads and another voter, which was heard of within `patience`, could.
+    pub(crate) fn has_heir(&self, patience: Duration) -> bool {
+        self.leadership().leads && !self.heirs(patience).is_empty()
+    }
+
     /// The other voters, whoever has most of the log first.
     fn heirs(&self, patience: Duration) -> Vec<u64> {
         let data = self.raft.data_metrics();

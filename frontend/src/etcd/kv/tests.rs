@@ -19,6 +19,8 @@ use super::*;
 use crate::model::Model;
 use crate::requests::{delete_request, put_request, range_request, txn_request};
 
+mod endpoint;
+
 const IDENTITY: Identity = Identity { cluster_id: 11, member_id: 12 };
 
 /// A store in memory. The memstore follows on a thread of its own, so it lags as it will.

@@ -5,6 +5,7 @@ mod lagging;
 mod members;
 mod net;
 mod observer;
+mod remote;
 mod storm;
 mod three;
 mod wire;

@@ -23,6 +23,7 @@ use crate::member::{Member, MemberChange, MemberRefusal, MembersChanged};
 use crate::origin::Origin;
 use crate::raft::network::Wire;
 use crate::record::Append;
+use crate::remote::Remote;
 use crate::verdict::{Fate, Verdict};
 
 pub(super) const CLUSTER: u64 = 0xc0;
@@ -112,7 +113,8 @@ impl Net {
         let network = network(&config);
         let node = Node::assemble(config, self.clock.clone(), log, snapshots, network).await.unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
-        let server = tokio::spawn(serve(listener, node.peer_service().expect("it has a dialer")));
+        let peer = node.peer_service().expect("it has a dialer");
+        let server = tokio::spawn(serve(listener, peer, node.service()));
         self.processes.insert(id, Process { node, server });
     }
 
@@ -152,7 +154,9 @@ impl Net {
     pub(super) async fn leader(&self) -> u64 {
         loop {
             for id in self.ids() {
-                if self.handle(id).barrier().await.is_ok() {
+                let handle = self.handle(id);
+                // Who does not lead asks who does.
+                if handle.status().borrow().leader == Some(id) && handle.barrier().await.is_ok() {
                     return id;
                 }
             }
@@ -217,6 +221,13 @@ impl Net {
         }
     }
 
+    /// The whole of it, from outside.
+    pub(super) fn remote(&self) -> Journal {
+        let endpoints = self.ids().into_iter().flat_map(|id| self.member(id).peer_urls).collect();
+        let clock = self.clock.clone();
+        Remote { endpoints, cluster: Some(self.cluster), dialer: Dialer::plain(), clock }.connect().unwrap()
+    }
+
     /// Waits until the node has everything up to `lsn`.
     pub(super) async fn has(&self, id: u64, lsn: Lsn) {
         while self.handle(id).status().borrow().applied < lsn {
@@ -225,14 +236,22 @@ impl Net {
     }
 }
 
-async fn serve(listener: TcpListener, service: PeerService) {
+/// What voters say to each other, and what others ask a node.
+async fn serve(listener: TcpListener, peer: PeerService, journal: JournalServer<JournalService>) {
     let mut connections = JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let service = service.clone();
+        let (peer, journal) = (peer.clone(), journal.clone());
         let answer = service_fn(move |request: hyper::Request<Incoming>| {
-            service.clone().call(request.map(tonic::body::Body::new))
+            let (mut peer, mut journal) = (peer.clone(), journal.clone());
+            async move {
+                let request = request.map(tonic::body::Body::new);
+                match request.uri().path().starts_with("/mainstem.journal.") {
+                    true => journal.call(request).await,
+                    false => peer.call(request).await,
+                }
+            }
         });
         let connection =
             http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), answer);

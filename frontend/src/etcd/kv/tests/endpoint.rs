@@ -28,8 +28,13 @@ impl Told {
 /// What a client does.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    Get { key: &'static str, serializable: bool },
-    List { serializable: bool },
+    Get {
+        key: &'static str,
+        serializable: bool,
+    },
+    List {
+        serializable: bool,
+    },
     Put(&'static str),
     Delete(&'static str),
     /// Reads or writes, as it finds it.

@@ -13,6 +13,7 @@ mod members;
 mod membership;
 mod message;
 pub(crate) mod network;
+mod newcomer;
 pub(crate) mod outcast;
 mod peer;
 mod reconfigure;

@@ -270,15 +270,10 @@ impl Sim {
         sim
     }
 
-    /// From here on whoever writes waits until the disk is let go.
-    pub(crate) fn hang(&self) {
+    /// From here on whoever writes waits until what this answers is dropped.
+    pub(crate) fn hang(&self) -> Hang {
         self.0.lock().hangs = true;
-    }
-
-    pub(crate) fn let_go(&self) {
-        let mut disk = self.0.lock();
-        disk.hangs = false;
-        disk.let_go.notify_all();
+        Hang(self.clone())
     }
 
     /// How much it has been asked to do so far.
@@ -320,5 +315,18 @@ impl Sim {
         let mut disk = self.0.lock();
         disk.names.insert(name.into(), Arc::clone(&content));
         disk.durable.insert(name.into(), content);
+    }
+}
+
+/// A disk hangs as long as it is held.
+#[cfg(test)]
+pub(crate) struct Hang(Sim);
+
+#[cfg(test)]
+impl Drop for Hang {
+    fn drop(&mut self) {
+        let mut disk = self.0.0.lock();
+        disk.hangs = false;
+        disk.let_go.notify_all();
     }
 }

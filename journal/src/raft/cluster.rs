@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use super::log_store::LogStore;
 use super::network::{Network, Wire};
+use super::newcomer;
 use super::peer::Peer;
 use super::state_machine::StateMachine;
 use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
@@ -72,7 +73,8 @@ impl Cluster {
     /// that is there.
     ///
     /// # Errors
-    /// `Corrupt` and `Io`: what the log or the configuration cannot be started from.
+    /// `Corrupt` and `Io`: what the log or the configuration cannot be started from. `Corrupt` also where there is
+    /// nothing, and the cluster knows the node.
     pub(crate) async fn start(
         config: &Config,
         log: LogStore,
@@ -93,13 +95,24 @@ impl Cluster {
             changing: Arc::default(),
         };
         cluster.network.join(&cluster.raft);
-        cluster.elect_at_once(config).await.map_err(|error| stopped(error.to_string()))?;
+        let begun = cluster.raft.is_initialized().await.map_err(|error| stopped(error.to_string()))?;
+        if let Some(wire) = cluster.wire().filter(|_| !begun)
+            && let Err(error) = newcomer::check(wire, config).await
+        {
+            cluster.close().await;
+            return Err(error);
+        }
+        cluster.elect_at_once(config, begun).await.map_err(|error| stopped(error.to_string()))?;
         Ok(cluster)
     }
 
     /// Where one node votes there is nobody to wait for.
-    async fn elect_at_once(&self, config: &Config) -> Result<(), openraft::errors::Fatal<Types>> {
-        if !config.join && !self.raft.is_initialized().await? {
+    async fn elect_at_once(
+        &self,
+        config: &Config,
+        begun: bool,
+    ) -> Result<(), openraft::errors::Fatal<Types>> {
+        if !config.join && !begun {
             let voters: BTreeMap<u64, Peer> =
                 config.voters.iter().map(|voter| (voter.id, Peer::of(voter))).collect();
             // Every voter of a new cluster begins with the same entry, whoever of them is first.

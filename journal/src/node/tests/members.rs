@@ -1,7 +1,7 @@
 //! A cluster that grows, shrinks and changes hands over TCP.
 
 use super::net::Net;
-use super::world::{history, requests};
+use super::world::{history, put, requests};
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::member::{Member, MemberChange, MemberRefusal, MoveRefusal};
@@ -99,4 +99,60 @@ async fn a_member_that_moves_is_found_where_it_is() {
     net.start(moving, &[], false).await;
     let last = net.write(8, 5).await;
     net.has(moving, last).await;
+}
+
+#[tokio::test]
+async fn a_learner_that_is_removed_learns_it() {
+    let mut net = Net::begin(&[1]).await;
+    net.write(7, 5).await;
+    let member = net.newcomer(2, true).await;
+    net.change(MemberChange::Add(member)).await.unwrap();
+    net.start(2, &[], true).await;
+    let last = net.write(8, 5).await;
+    net.has(2, last).await;
+    net.change(MemberChange::Remove { id: 2 }).await.unwrap();
+    while !matches!(net.handle(2).barrier().await, Err(Error::Closed)) {
+        net.rest().await;
+    }
+}
+
+#[tokio::test]
+async fn a_voter_that_has_lost_its_data_is_refused() {
+    let mut net = Net::begin(&[1, 2, 3]).await;
+    net.write(7, 5).await;
+    let lost = net.leader().await % 3 + 1;
+    let client_urls = vec!["http://127.0.0.1:2379".into()];
+    net.change(MemberChange::Publish { id: lost, name: "lost".into(), client_urls }).await.unwrap();
+    net.kill(lost).await;
+    net.wipe(lost);
+    for join in [false, true] {
+        let error = net.try_start(lost, &[1, 2, 3], join).await.unwrap_err();
+        assert!(error.to_string().contains("has already been bootstrapped"), "{error}");
+    }
+    net.change(MemberChange::Remove { id: lost }).await.unwrap();
+    let again = net.newcomer(4, false).await;
+    net.change(MemberChange::Add(again)).await.unwrap();
+    net.start(4, &[], true).await;
+    let leader = net.leader().await;
+    net.voters(leader, 3).await;
+}
+
+#[tokio::test]
+async fn one_that_comes_behind_what_is_trimmed_gets_a_snapshot() {
+    let mut net = Net::begin_with(&[1], 0).await;
+    let journal = net.handle(1);
+    for seq in 1..=100 {
+        net.append(put(7, seq, 64 << 10)).await;
+    }
+    let at = net.handle(net.leader().await).barrier().await.unwrap();
+    net.append(super::mark(1, at.lsn, at.revision)).await;
+    journal.status().wait_for(|status| Lsn(20) < status.first).await.unwrap();
+    let member = net.newcomer(2, false).await;
+    net.change(MemberChange::Add(member)).await.unwrap();
+    net.start(2, &[], true).await;
+    net.voters(1, 2).await;
+    let last = net.write(9, 5).await;
+    net.has(2, last).await;
+    assert!(Lsn(20) < net.handle(2).status().borrow().first);
+    assert_eq!(net.handle(2).status().borrow().revision, journal.status().borrow().revision);
 }

@@ -49,19 +49,22 @@ pub(super) struct Net {
     cluster: u64,
     places: BTreeMap<u64, Place>,
     processes: BTreeMap<u64, Process>,
-    /// Changes what the next nodes are told.
-    pub(super) adjust: fn(Config) -> Config,
+    retention_bytes: u64,
 }
 
 impl Net {
-    pub(super) fn new(cluster: u64) -> Net {
+    fn new(cluster: u64) -> Net {
         let clock = Arc::new(SystemClock::default());
-        Net { clock, cluster, places: BTreeMap::new(), processes: BTreeMap::new(), adjust: |config| config }
+        Net { clock, cluster, places: BTreeMap::new(), processes: BTreeMap::new(), retention_bytes: 1 << 30 }
     }
 
-    /// A cluster of these nodes, begun.
+    /// A cluster of these nodes, begun, which never trims.
     pub(super) async fn begin(nodes: &[u64]) -> Net {
-        let mut net = Net::new(CLUSTER);
+        Net::begin_with(nodes, 1 << 30).await
+    }
+
+    pub(super) async fn begin_with(nodes: &[u64], retention_bytes: u64) -> Net {
+        let mut net = Net { retention_bytes, ..Net::new(CLUSTER) };
         for node in nodes {
             net.place(*node).await;
         }
@@ -98,6 +101,11 @@ impl Net {
     }
 
     pub(super) async fn start(&mut self, id: u64, voters: &[u64], join: bool) {
+        self.try_start(id, voters, join).await.unwrap();
+    }
+
+    /// The process starts, or says why not.
+    pub(super) async fn try_start(&mut self, id: u64, voters: &[u64], join: bool) -> Result<(), Error> {
         let Place { address, disk, snapshots } = self.places[&id].clone();
         let voters = voters.iter().map(|voter| self.member(*voter)).collect();
         let config = Config {
@@ -106,16 +114,17 @@ impl Net {
             dialer: Some(Dialer::plain()),
             heartbeat: Duration::from_millis(100),
             election_timeout: Duration::from_millis(600),
+            retention_bytes: self.retention_bytes,
             ..Config::single(self.cluster, id, Storage::Memory)
         };
-        let config = (self.adjust)(config);
         let log = Log::on_sim(&disk, 4 << 20, self.clock.clone()).unwrap();
         let network = network(&config);
-        let node = Node::assemble(config, self.clock.clone(), log, snapshots, network).await.unwrap();
+        let node = Node::assemble(config, self.clock.clone(), log, snapshots, network).await?;
         let listener = TcpListener::bind(address).await.unwrap();
         let peer = node.peer_service().expect("it has a dialer");
         let server = tokio::spawn(serve(listener, peer, node.service()));
         self.processes.insert(id, Process { node, server });
+        Ok(())
     }
 
     /// The process ends without a word. What its disk has stays.
@@ -126,6 +135,13 @@ impl Net {
         place.disk = place.disk.restart(crate::log_device::sim::Faults::default());
         node.task.abort();
         node.cluster.close().await;
+    }
+
+    /// What the node had on disk is gone.
+    pub(super) fn wipe(&mut self, id: u64) {
+        let place = self.places.get_mut(&id).expect("it has a place");
+        place.disk = Sim::default();
+        place.snapshots = SnapshotStore::Memory(Arc::default());
     }
 
     pub(super) fn disk(&self, id: u64) -> &Sim {

@@ -88,8 +88,7 @@ async fn a_leader_whose_disk_hangs_lets_another_lead_and_stops() {
     let mut net = Net::begin(&[1, 2, 3]).await;
     net.write(7, 5).await;
     let first = net.leader().await;
-    let disk = net.disk(first).clone();
-    disk.hang();
+    let hang = net.disk(first).hang();
     // A majority has it without that disk.
     let verdict = net.handle(first).append(put(8, 1, 100)).await;
     assert!(matches!(verdict, Verdict::Committed { .. } | Verdict::Unknown), "{verdict:?}");
@@ -98,7 +97,7 @@ async fn a_leader_whose_disk_hangs_lets_another_lead_and_stops() {
     }
     net.node(first).stopped().await;
     net.write(9, 5).await;
-    disk.let_go();
+    drop(hang);
     net.kill(first).await;
 }
 
@@ -106,14 +105,13 @@ async fn a_leader_whose_disk_hangs_lets_another_lead_and_stops() {
 async fn one_that_nobody_can_replace_waits_for_its_disk() {
     let net = Net::begin(&[1]).await;
     net.write(7, 5).await;
-    let disk = net.disk(1).clone();
-    disk.hang();
+    let hang = net.disk(1).hang();
     let (journal, append) = (net.handle(1), put(8, 1, 100));
     let pending = tokio::spawn(async move { journal.append(append).await });
     for _ in 0..100 {
         net.rest().await;
     }
     assert!(!pending.is_finished());
-    disk.let_go();
+    drop(hang);
     assert!(matches!(pending.await.unwrap(), Verdict::Committed { .. }));
 }

@@ -34,6 +34,7 @@ use super::service::PeerService;
 use super::{Answers, unreachable};
 use crate::dial::Dialer;
 use crate::lsn::Lsn;
+use crate::member::Member;
 use crate::raft::membership::Voters;
 use crate::raft::message::{Body, InstallSnapshot, Roster};
 use crate::raft::peer::Peer;
@@ -137,6 +138,12 @@ impl Wire {
         let stays = |id: &u64| members.get_node(id).is_some();
         book.peers.retain(|id, _| stays(id));
         book.channels.retain(|(id, _), _| stays(id));
+    }
+
+    /// Nothing is applied here yet, and these are said to be the members.
+    pub(crate) fn introduce(&self, members: &[Member]) {
+        let mut book = self.shared.book.lock();
+        members.iter().for_each(|member| book.note(member.id, &member.peer_urls));
     }
 
     /// The members as of what is applied here.

@@ -137,13 +137,13 @@ impl Store {
     /// `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`; `Stopped`.
     pub(crate) async fn admit(&self, effect: Effect) -> Result<Admitted<'_>, Error> {
         // Far from the quota nobody waits for what was answered and is not applied yet.
-        let about = self.quota().admit(effect, || self.memstore().bytes().saturating_add(LAG_BYTES));
+        let about = self.quota().admit(effect, || self.memstore().bytes_in_use().saturating_add(LAG_BYTES));
         let refusal = match about {
             Ok(admitted) => return Ok(admitted),
             Err(refusal @ Refusal::Alarmed(_)) => refusal,
             Err(Refusal::WouldPass { .. }) => {
                 self.shared.routes.reach_everywhere(self.shared.seen.lsn()).await?;
-                match self.quota().admit(effect, || self.memstore().bytes()) {
+                match self.quota().admit(effect, || self.memstore().bytes_in_use()) {
                     Ok(admitted) => return Ok(admitted),
                     Err(refusal) => refusal,
                 }
@@ -164,7 +164,7 @@ impl Store {
             Ok(_) => {
                 self.quota().raise(Alarm::NoSpace);
                 tracing::warn!(
-                    used = self.memstore().bytes(),
+                    used = self.memstore().bytes_in_use(),
                     "the store is full and takes nothing that makes it grow (alarm NOSPACE): delete keys and compact, \
                      or start with a larger --quota-backend-bytes"
                 );

@@ -151,10 +151,10 @@ impl Memstore {
         Stats::sum(self.shared.replicas.iter().map(stats).collect())
     }
 
-    /// What all partitions take, as `stats` has it in `bytes_total`, without a lock: cheap enough to ask at each write.
+    /// What all partitions hold, as `stats` has it, without a lock: cheap enough to ask at each write.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.shared.replicas.iter().map(|replica| replica.partition.bytes()).sum()
+    pub fn bytes_in_use(&self) -> u64 {
+        self.shared.replicas.iter().map(|replica| replica.partition.bytes_in_use()).sum()
     }
 
     /// What applying takes.

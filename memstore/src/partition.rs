@@ -29,7 +29,7 @@ pub(crate) struct Partition {
     range: PartitionRange,
     store: RwLock<Store>,
     /// What the store takes, for those who ask too often to wait for its lock. Set under it.
-    bytes: AtomicU64,
+    in_use: AtomicU64,
     /// Revisions that reads under way still need, and how many of them. Locked after the store, if both are.
     pins: Mutex<BTreeMap<Revision, usize>>,
 }
@@ -47,8 +47,8 @@ impl Partition {
     }
 
     fn with(range: PartitionRange, store: Store) -> Partition {
-        let bytes = AtomicU64::new(store.bytes_total());
-        Partition { range, store: RwLock::new(store), bytes, pins: Mutex::default() }
+        let in_use = AtomicU64::new(store.bytes_in_use());
+        Partition { range, store: RwLock::new(store), in_use, pins: Mutex::default() }
     }
 
     /// A partition as a snapshot has it: at `revision`, compacted at `compacted`, with the versions that `next`
@@ -80,7 +80,7 @@ impl Partition {
         assert_eq!(self.range, other.range, "a partition keeps its range");
         let other = other.store.into_inner();
         let mut store = self.store.write();
-        self.bytes.store(other.bytes_total(), Relaxed);
+        self.in_use.store(other.bytes_in_use(), Relaxed);
         let before = std::mem::replace(&mut *store, other);
         drop(store);
         // Freed when nobody waits for the lock any more.
@@ -107,7 +107,7 @@ impl Partition {
         }
         assert!(store.revision <= batch.last_revision(), "batches are applied in order");
         store.revision = batch.last_revision();
-        self.bytes.store(store.bytes_total(), Relaxed);
+        self.in_use.store(store.bytes_in_use(), Relaxed);
     }
 
     /// Frees a part of what is compacted, by looking at `budget` changes. Answers whether there is more to do.
@@ -115,7 +115,7 @@ impl Partition {
         let mut store = self.store.write();
         let floor = self.pins.lock().keys().next().copied();
         let more = store.compact_step(floor, budget);
-        self.bytes.store(store.bytes_total(), Relaxed);
+        self.in_use.store(store.bytes_in_use(), Relaxed);
         more
     }
 
@@ -200,9 +200,9 @@ impl Partition {
         Ok(store.versions(upto, store.compaction.compacted(), after).filter_map(hashed).take(max).collect())
     }
 
-    /// What it takes, as of the last change.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+    /// What its versions take, as of the last change; not the room that those which are gone have left.
+    pub(crate) fn bytes_in_use(&self) -> u64 {
+        self.in_use.load(Relaxed)
     }
 
     pub(crate) fn stats(&self) -> PartitionStats {
@@ -250,5 +250,40 @@ impl Drop for Pin<'_> {
         if *count == 0 {
             pins.remove(&self.revision);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::{LeaseId, Origin, Record, Write};
+
+    use super::*;
+
+    fn batch(base: u64, writes: Vec<Write>, sysop: Option<SysOp>) -> Batch {
+        let record = Record { origin: Origin::default(), writes, sysop };
+        Batch { term: 1, base_revision: Revision(base), wall_clock_ms: 0, records: vec![record] }
+    }
+
+    /// Else a store that was full once would be full for ever.
+    #[test]
+    fn what_is_compacted_no_longer_counts() {
+        let partition = Partition::new(PartitionRange::split(&[]).remove(0));
+        let empty = partition.bytes_in_use();
+        let key = |number: u32| Bytes::from(format!("{number}"));
+        let value = Bytes::from_static(b"v");
+        let put = |number| Write::Put { key: key(number), value: value.clone(), lease: LeaseId::NONE };
+        let mut ignore = |_: Change| {};
+        partition.apply(&batch(2, (0..10_000).map(put).collect(), None), &mut ignore);
+        assert!(empty + 10_000 < partition.bytes_in_use());
+        let delete = |number| Write::Delete { key: key(number) };
+        partition.apply(&batch(3, (0..10_000).map(delete).collect(), None), &mut ignore);
+        // Deletions at the compacted revision itself are kept.
+        partition.apply(&batch(4, vec![put(10_000)], None), &mut ignore);
+        let compact = SysOp::Compact { revision: Revision(4) };
+        partition.apply(&batch(5, Vec::new(), Some(compact)), &mut ignore);
+        while partition.compact_step(1_000) {}
+        let other = Partition::new(PartitionRange::split(&[]).remove(0));
+        other.apply(&batch(2, vec![put(10_000)], None), &mut ignore);
+        assert_eq!(partition.bytes_in_use(), other.bytes_in_use());
     }
 }

@@ -264,11 +264,11 @@ impl Store {
     }
 
     /// What is in use, and room kept for keys to come. Counted, not measured.
-    pub(crate) fn bytes_total(&self) -> u64 {
+    fn bytes_total(&self) -> u64 {
         self.bytes_in_use() + self.slab.spare_bytes()
     }
 
-    fn bytes_in_use(&self) -> u64 {
+    pub(crate) fn bytes_in_use(&self) -> u64 {
         self.bytes + number(self.order.sum().all * KEY_BYTES + size_of::<Store>())
     }
 

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::dial::Dialer;
+use crate::lsn::Lsn;
 use crate::member::Member;
 
 /// Where a node keeps its journal.
@@ -52,6 +55,9 @@ pub struct Config {
     /// How much of the journal is kept on disk although snapshots made it unnecessary: whoever lags by less
     /// catches up from the journal alone.
     pub retention_bytes: u64,
+    /// How far the snapshots reach that a memstore of this process keeps to itself: the log here is trimmed no
+    /// further, whatever others have marked. `None`: there is none, and marks alone count.
+    pub own_snapshots: Option<watch::Receiver<Lsn>>,
     /// What the window of recent writes hashes keys with. Chance, so that nobody can choose keys that collide.
     pub seed: u64,
 }
@@ -76,6 +82,7 @@ impl Config {
             record_bytes_max: 128 << 20,
             recent_bytes_max: 32 << 20,
             retention_bytes: 128 << 20,
+            own_snapshots: None,
             seed: 0,
         }
     }

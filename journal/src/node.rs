@@ -91,7 +91,7 @@ impl Node {
 
         let (commands, questions) = mpsc::channel(COMMANDS_MAX);
         let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
-        let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone()));
+        let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone(), config.own_snapshots.clone()));
         let patience = config.election_timeout * 2;
         if let Some(wire) = cluster.wire() {
             let removed =

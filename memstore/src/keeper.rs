@@ -13,6 +13,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use journal::{Lsn, Revision, SysOp};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -31,6 +32,8 @@ const CHUNK_VERSIONS: usize = 512;
 pub(crate) struct Snapshots {
     pub(crate) folder: Arc<Folder>,
     pub(crate) feed: Feed,
+    /// How far the older set reaches.
+    pub(crate) reach: watch::Sender<Lsn>,
     pub(crate) cluster: u64,
     pub(crate) due: SnapshotDue,
 }
@@ -142,6 +145,8 @@ impl Keeper {
                 return;
             }
         };
+        // Before the marks: they may be all that the journal still waits for.
+        snapshots.reach.send_replace(older.first().expect("there is at least one partition").0.lsn);
         for (header, summary) in older {
             snapshots.feed.mark(mark(header, *summary)).await;
         }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::{Clock, Journal};
-use tokio::sync::oneshot;
+use journal::{Clock, Journal, Lsn};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::restart::{Start, load};
@@ -39,6 +39,8 @@ pub struct Config {
     /// Where snapshots go. `None` for a store that ends with its process.
     pub snapshot_dir: Option<PathBuf>,
     pub snapshot_due: SnapshotDue,
+    /// Told how far the older of the snapshots reaches that are kept: up to there this memstore needs no journal.
+    pub snapshots_reach: watch::Sender<Lsn>,
     pub watch: WatchLimits,
     /// Applying an entry should not take longer: what does is logged. `None`: however long.
     pub slow_apply: Option<Duration>,
@@ -96,6 +98,7 @@ impl Node {
             folder,
             cluster,
             due: config.snapshot_due,
+            reach: config.snapshots_reach,
             cancel: cancel.clone(),
             closed: closed.clone(),
         };

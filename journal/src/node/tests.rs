@@ -5,6 +5,7 @@ mod lagging;
 mod members;
 mod net;
 mod observer;
+mod own_snapshots;
 mod remote;
 mod storm;
 mod three;

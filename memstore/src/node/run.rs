@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use journal::Lsn;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -25,6 +26,7 @@ pub(crate) struct Run {
     pub(crate) folder: Option<Arc<Folder>>,
     pub(crate) cluster: u64,
     pub(crate) due: SnapshotDue,
+    pub(crate) reach: watch::Sender<Lsn>,
     pub(crate) cancel: CancellationToken,
     pub(crate) closed: CancellationToken,
 }
@@ -98,7 +100,8 @@ impl Run {
 
     fn snapshots(&self) -> Option<Snapshots> {
         let folder = self.folder.clone()?;
-        Some(Snapshots { folder, feed: self.feed.clone(), cluster: self.cluster, due: self.due })
+        let (feed, reach) = (self.feed.clone(), self.reach.clone());
+        Some(Snapshots { folder, feed, reach, cluster: self.cluster, due: self.due })
     }
 }
 

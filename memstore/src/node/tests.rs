@@ -167,9 +167,13 @@ fn no_snapshot_is_written_when_nothing_has_changed() {
             if round < 2 {
                 journal.append(vec![(vec![put("a", round)], None)]);
             }
-            let node = start(config(Some(directory.path()), &[], NEVER), &journal).expect("it starts");
+            let config = config(Some(directory.path()), &[], NEVER);
+            let reach = config.snapshots_reach.clone();
+            let node = start(config, &journal).expect("it starts");
             state(&node, journal.last()).await;
             node.close().await.expect("it closes");
+            let older = if round == 1 { Lsn(1) } else { Lsn::ZERO };
+            assert_eq!(*reach.borrow(), older, "the journal is needed behind the older snapshot");
         }
         assert_eq!(journal.marks().len(), 1, "the second snapshot marks the first");
         assert_eq!(folder.sets(), Ok(vec![Lsn(2), Lsn(1)]));

@@ -34,6 +34,10 @@ pub(crate) async fn run(mode: AutoCompaction, store: Store, closing: Cancellatio
         }
         compactor.compacted(store.memstore().stats().total.compacted);
         let Some(target) = compactor.look(store.seen().revision) else { continue };
+        // Members look alike and one is enough: as in etcd, the one that leads.
+        if !store.leads() {
+            continue;
+        }
         let revision = target.to_wire();
         match store.compact(Compact { revision, physical: false }).await {
             // Somebody else was further already.

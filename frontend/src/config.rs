@@ -11,6 +11,7 @@ mod env;
 mod file;
 mod flags;
 mod help;
+mod initial_cluster;
 mod settings;
 mod table;
 mod typed;
@@ -23,6 +24,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::flags::Asked;
+pub use self::initial_cluster::InitialCluster;
+pub(crate) use self::initial_cluster::{member_id, peer_urls};
 pub use self::settings::{Refusal, Warning};
 use crate::http::{Names, Origins};
 pub use crate::logging::{Format, Level, LogConfig, Output};
@@ -106,8 +109,15 @@ pub struct Config {
     /// Plain HTTP as well.
     pub listen_metrics: Vec<Address>,
     pub advertise_client: Vec<String>,
+    /// Where other members are served.
+    pub listen_peer: Vec<Address>,
+    /// Whether they are also where there are none yet.
+    pub serve_peers: bool,
     pub advertise_peer: Vec<String>,
-    pub cluster_token: String,
+    /// What a node without data begins with. `None`: a cluster of its own, which it names by chance.
+    pub initial_cluster: Option<InitialCluster>,
+    /// How many members may follow without a vote.
+    pub learners_max: usize,
     /// 0: one per core.
     pub frontend_threads: usize,
     pub share_port: bool,

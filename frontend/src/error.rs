@@ -31,6 +31,22 @@ pub enum Error {
     LeaseTtlTooLarge,
     #[error("the member that shall lead cannot")]
     BadTransferee,
+    /// Ask the member that leads.
+    #[error("this member does not lead")]
+    NotLeader,
+    #[error("the other member did not begin to lead in time")]
+    TransferTimedOut,
+    /// Ask a member that has a vote.
+    #[error("this member has no vote yet")]
+    NotForLearners,
+    #[error("a member's peer URLs are no addresses")]
+    BadMemberUrls,
+    /// Start it with `--listen-peer-urls`.
+    #[error("this member serves no others")]
+    ServesNoPeers,
+    /// The cluster stays as it is.
+    #[error("{0}")]
+    Member(journal::MemberRefusal),
     #[error("there is no such thing to do with an alarm")]
     UnknownAlarmAction,
     /// The store is full: delete, compact, or raise the quota.

@@ -62,11 +62,13 @@ pub(crate) trait Service: Send + Sync {
 pub(crate) struct Services {
     /// By service name. A handful: looking through them is quicker than hashing.
     services: Vec<(&'static str, Box<dyn Service>)>,
+    /// Whether this member has no vote yet: then little is served.
+    learns: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Default for Services {
     fn default() -> Services {
-        Services { services: vec![(health::NAME, Box::new(health::Health))] }
+        Services { services: vec![(health::NAME, Box::new(health::Health))], learns: Box::new(|| false) }
     }
 }
 
@@ -83,6 +85,12 @@ impl Services {
         Generated<S>: Service + 'static,
     {
         self.services.push((name, Box::new(Generated(server))));
+        self
+    }
+
+    /// Refuses what a member without a vote does not serve, while this one has none.
+    pub(crate) fn while_learning(mut self, learns: impl Fn() -> bool + Send + Sync + 'static) -> Services {
+        self.learns = Box::new(learns);
         self
     }
 
@@ -155,6 +163,9 @@ impl Grpc {
         };
         let is_unary = method.method().kind == Kind::Unary;
         self.counters.versions.count(request.headers(), is_unary);
+        if !method.method().serves_learner() && (self.services.learns)() {
+            return Call::refused(Error::NotForLearners.into());
+        }
         let mut guard = Guard::begin(self.counters.clone(), method, self.slow);
         let leadership = Leadership::is_wanted(request.headers()).then(|| self.leadership.clone());
         if leadership.as_ref().is_some_and(|leadership| !leadership.exists()) {

@@ -17,6 +17,7 @@ mod http;
 pub mod leases;
 mod listener;
 pub mod logging;
+mod members;
 mod metrics;
 mod node;
 pub mod operation;

@@ -88,7 +88,14 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::new()?;
         let data = start.config.storage.clone();
         let version = start.config.version.clone();
-        let node = Node::start(start.config).await?;
+        // One of several members waits for the others.
+        let node = tokio::select! {
+            node = Node::start(start.config) => node?,
+            name = signals.next() => {
+                tracing::info!(signal = name, "received signal before it was ready; leaving");
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         tracing::info!(
             cluster_id = format!("{:x}", node.summary().cluster),
             member_id = format!("{:x}", node.summary().member),

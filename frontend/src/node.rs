@@ -7,21 +7,26 @@
 //! because everything else may still append to it, and what it holds must be durable when the process ends.
 
 mod background;
+mod bootstrap;
 mod error;
 mod identity;
 mod journal_thread;
+mod peers;
+mod publisher;
 mod services;
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::{Journal, SystemClock};
+use journal::{Dialer, Journal, Lsn, Member, SystemClock};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::background::Background;
 pub use self::error::StartError;
-use self::identity::Identity;
+use self::identity::{Begins, Identity};
 use self::journal_thread::JournalThread;
 use crate::client::Client;
 use crate::config::{Address, Config, Storage};
@@ -73,12 +78,15 @@ impl Node {
     pub async fn start(config: Config) -> Result<Node, StartError> {
         let sockets = bind_all(&config)?;
         let clients = addresses(&sockets);
-        let identity = Identity::of(&config.storage)?;
-        let journal = JournalThread::start(journal_config(&config, &identity)).await?;
+        let identity = Identity::of(&config).await?;
+        let peers = bind_peers(&config, &identity)?;
+        // A memstore without a folder has no snapshots, and needs all of the journal.
+        let reach = watch::Sender::default();
+        let journal = JournalThread::start(journal_config(&config, &identity, &reach), peers).await?;
         let handle = journal.handle();
         leads(&handle).await;
         let closing = CancellationToken::new();
-        let memstore = memstore_of(&config, &handle, &closing)?;
+        let memstore = memstore_of(&config, &handle, reach, &closing)?;
         let patience = REQUEST_TIMEOUT + 2 * config.election_timeout;
         let store = Store::new(handle.clone(), memstore.handle(), patience, closing.clone());
         // The state has to be there before the first client asks for it.
@@ -86,7 +94,7 @@ impl Node {
         for partition in store.memstore().partitions() {
             store.memstore().wait(partition.id, at.lsn).await?;
         }
-        let Identity { cluster, member, is_new } = identity;
+        let Identity { cluster, member, is_new, .. } = identity;
         let summary = Summary { cluster, member, is_new, revision: at.revision, clients };
         let stops = CancellationToken::new();
         let background = Background::start(&config, &store, member);
@@ -140,10 +148,12 @@ fn bind_all(config: &Config) -> Result<Vec<Socket>, StartError> {
         (&config.listen_metrics, Serves::Probes),
     ];
     let all = all.into_iter().flat_map(|(addresses, serves)| addresses.iter().map(move |one| (one, serves)));
-    let bound = all.map(|(Address { url, socket }, serves)| {
-        bind(*socket, serves, reuse).map_err(|error| StartError::Listen { url: url.clone(), error })
-    });
-    bound.collect()
+    all.map(|(address, serves)| bind_one(address, serves, reuse)).collect()
+}
+
+fn bind_one(address: &Address, serves: Serves, reuse: Reuse) -> Result<Socket, StartError> {
+    let Address { url, socket } = address;
+    bind(*socket, serves, reuse).map_err(|error| StartError::Listen { url: url.clone(), error })
 }
 
 fn addresses(sockets: &[Socket]) -> Vec<std::net::SocketAddr> {
@@ -152,13 +162,23 @@ fn addresses(sockets: &[Socket]) -> Vec<std::net::SocketAddr> {
     clients.filter_map(|socket| socket.listener.local_addr().ok()).collect()
 }
 
-fn journal_config(config: &Config, identity: &Identity) -> journal::Config {
+fn journal_config(config: &Config, identity: &Identity, reach: &watch::Sender<Lsn>) -> journal::Config {
     let storage = match &config.storage {
         Storage::Directory(directory) => journal::Storage::Directory(directory.join("journal")),
         Storage::Memory => journal::Storage::Memory,
     };
+    let (voters, join) = match &identity.begins {
+        Begins::Alone => (vec![itself(config, identity)], false),
+        Begins::With(voters) => (voters.clone(), false),
+        Begins::Joins => (Vec::new(), true),
+    };
     journal::Config {
         unsafe_no_sync: config.unsafe_no_sync,
+        voters,
+        join,
+        dialer: reaches_others(config, identity).then(Dialer::plain),
+        learners_max: config.learners_max,
+        own_snapshots: Some(reach.subscribe()),
         heartbeat: config.heartbeat,
         election_timeout: config.election_timeout,
         // So that nobody can choose keys that collide in the window of recent writes.
@@ -167,9 +187,35 @@ fn journal_config(config: &Config, identity: &Identity) -> journal::Config {
     }
 }
 
+/// Whether there are other members, or may be some.
+fn reaches_others(config: &Config, identity: &Identity) -> bool {
+    config.serve_peers || identity.begins != Begins::Alone
+}
+
+/// This member in a cluster of its own.
+fn itself(config: &Config, identity: &Identity) -> Member {
+    Member {
+        id: identity.member,
+        name: config.name.clone(),
+        peer_urls: config.advertise_peer.clone(),
+        client_urls: config.advertise_client.clone(),
+        learner: false,
+    }
+}
+
+fn bind_peers(config: &Config, identity: &Identity) -> Result<Vec<TcpListener>, StartError> {
+    let addresses = if reaches_others(config, identity) { &config.listen_peer[..] } else { &[] };
+    let bound = addresses.iter().map(|address| {
+        let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
+        Ok(socket.listener)
+    });
+    bound.collect()
+}
+
 fn memstore_of(
     config: &Config,
     journal: &Journal,
+    snapshots_reach: watch::Sender<Lsn>,
     closing: &CancellationToken,
 ) -> Result<memstore::Node, memstore::Error> {
     let snapshot_dir = match (&config.storage, &config.snapshot_dir) {
@@ -181,6 +227,7 @@ fn memstore_of(
         split_keys: config.split_keys.clone(),
         slow_apply: Some(config.warn_apply),
         snapshot_dir,
+        snapshots_reach,
         process: rand::random(),
         ..memstore::Config::default()
     };

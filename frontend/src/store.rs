@@ -198,9 +198,16 @@ impl Store {
         &self,
         request: impl Future<Output = Result<Answered<T>, Error>>,
     ) -> Result<Answered<T>, Error> {
-        let answered = tokio::time::timeout(self.shared.patience, request);
-        let answered = answered.await.map_err(|_| Error::TimedOut)??;
+        let answered = self.within(request).await?;
         self.shared.seen.show(answered.at);
         Ok(answered)
+    }
+
+    /// As long as a request may take.
+    pub(crate) async fn within<T>(
+        &self,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::time::timeout(self.shared.patience, request).await.map_err(|_| Error::TimedOut)?
     }
 }

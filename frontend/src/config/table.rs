@@ -103,7 +103,9 @@ const fn later(name: &'static str, kind: Kind, default: &'static str, why: &'sta
 const TLS: &str =
     "TLS comes in a later release; until then put a TLS proxy in front, or listen on a private network";
 const AUTH: &str = "users and roles come in a later release; leave it out";
-const CLUSTER: &str = "clusters of several members come in a later release; leave it out";
+const DISCOVERY: &str = "name the members by --initial-cluster";
+const FORCE: &str =
+    "a cluster that has lost its quorum for good cannot be cut down to one member in this release";
 const TRACING: &str = "tracing comes in a later release; leave it out";
 
 use Kind::{Bool, Count, Duration, Number, Text, Urls};
@@ -137,12 +139,23 @@ pub(super) static SETTINGS: &[Setting] = &[
         "listen-peer-urls",
         Urls,
         "http://localhost:2380",
-        "Told in the member list: one member has no peers.",
+        "Where to listen for other members; not done where neither this nor --initial-cluster is given.",
     ),
-    honoured("initial-advertise-peer-urls", Urls, "http://localhost:2380", "As above."),
-    honoured("initial-cluster", Text, "", "This member alone, as NAME=PEER-URL."),
-    honoured("initial-cluster-state", Text, "new", "new, or existing where there is data already."),
+    honoured(
+        "initial-advertise-peer-urls",
+        Urls,
+        "http://localhost:2380",
+        "Where other members are told to find this one.",
+    ),
+    honoured(
+        "initial-cluster",
+        Text,
+        "",
+        "The members of a new cluster, or of the one to join: NAME=PEER-URL, separated by commas.",
+    ),
+    honoured("initial-cluster-state", Text, "new", "new, or existing to join a cluster that is there."),
     honoured("initial-cluster-token", Text, "etcd-cluster", "Tells clusters apart that look the same."),
+    honoured("max-learners", Count, "1", "How many members may follow without a vote."),
     honoured(
         "quota-backend-bytes",
         Number,
@@ -217,12 +230,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("peer-auto-tls", Bool, "false", TLS),
     later("peer-skip-client-san-verification", Bool, "false", TLS),
     later("auth-token", Text, "simple", AUTH),
-    later("discovery", Text, "", CLUSTER),
-    later("discovery-token", Text, "", CLUSTER),
-    later("discovery-endpoints", Text, "", CLUSTER),
-    later("discovery-srv", Text, "", CLUSTER),
-    later("discovery-srv-name", Text, "", CLUSTER),
-    later("force-new-cluster", Bool, "false", CLUSTER),
+    later("discovery", Text, "", DISCOVERY),
+    later("discovery-token", Text, "", DISCOVERY),
+    later("discovery-endpoints", Text, "", DISCOVERY),
+    later("discovery-srv", Text, "", DISCOVERY),
+    later("discovery-srv-name", Text, "", DISCOVERY),
+    later("force-new-cluster", Bool, "false", FORCE),
     later("enable-distributed-tracing", Bool, "false", TRACING),
     later("wal-dir", Text, "", "the journal lives in the data directory; make that a mount of the fast disk"),
     later("enable-log-rotation", Bool, "false", "log to stderr and let the service manager rotate"),
@@ -269,7 +282,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("snapshot-catchup-entries", Count),
     idle("pre-vote", Bool),
     idle("strict-reconfig-check", Bool),
-    idle("max-learners", Count),
     idle("initial-election-tick-advance", Bool),
     idle("raft-read-timeout", Duration),
     idle("raft-write-timeout", Duration),

@@ -49,9 +49,12 @@ fn what_this_release_cannot_do_is_refused_with_the_reason() {
         "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://a:1",
         "TLS comes in a later release",
     );
-    check("--initial-cluster default=http://localhost:2380,b=http://b:2380", "several members");
-    check("--initial-cluster default=http://x:2380", "missing from --initial-advertise-peer-urls");
-    check("--initial-cluster-state existing --data-dir /nowhere", "several members");
+    check("--force-new-cluster", "has lost its quorum");
+    check("--discovery https://discovery.example/1", "name the members by --initial-cluster");
+    check(
+        "--initial-cluster a=https://a:2380 --initial-advertise-peer-urls https://a:2380",
+        "TLS comes in a later release",
+    );
     check("--auth-token jwt,pub-key=a", "users and roles come in a later release");
 }
 
@@ -156,4 +159,47 @@ fn help_tells_every_setting_that_has_an_effect() {
     let usage = usage(Persona::Mainstem);
     assert!(usage.contains("--split-keys ''") && usage.contains("--max-txn-ops '128'"), "{usage}");
     assert!(!usage.contains("--cert-file"));
+}
+
+#[test]
+fn other_members_are_served_where_it_was_asked_for() {
+    assert!(!config("").serve_peers);
+    for line in
+        ["--listen-peer-urls http://127.0.0.1:2380", "--initial-cluster default=http://localhost:2380"]
+    {
+        let config = config(line);
+        assert!(config.serve_peers && config.listen_peer[0].socket.to_string() == "127.0.0.1:2380", "{line}");
+    }
+}
+
+#[test]
+fn a_cluster_is_named_by_its_first_members() {
+    assert_eq!(config("").initial_cluster, None);
+    let line = "--initial-cluster b=http://b:2380,a=http://a:2380,b=http://b:2381 --initial-cluster-token t";
+    let cluster = config(line).initial_cluster.expect("it is named");
+    assert_eq!((cluster.token.as_str(), cluster.exists), ("t", false));
+    assert_eq!(cluster.members["b"], ["http://b:2380", "http://b:2381"]);
+    let joined = config("--initial-cluster-state existing --name a").initial_cluster.expect("it is meant");
+    assert!(joined.exists && joined.members["a"] == ["http://localhost:2380"]);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_is_refused_in_etcds_words() {
+    let check = |line: &str, text: &str| assert_eq!(refusal(line), text, "{line}");
+    check(
+        "--initial-cluster a=127.0.0.1:2380",
+        "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: 127.0.0.1:2380",
+    );
+    check(
+        "--initial-cluster a",
+        "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: ",
+    );
+    check(
+        "--initial-cluster a=http://a",
+        "error setting up initial cluster: URL address does not have the form \"host:port\": http://a",
+    );
+    check(
+        "--initial-cluster-state nope",
+        "invalid value \"nope\" for --initial-cluster-state: new or existing",
+    );
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::settings::{Refusal, Settings};
 use super::values::{self, Url};
 use super::{
-    Address, AutoCompaction, Config, Format, KeepAlive, Level, Limits, LogConfig, Output, Persona, Storage,
+    Address, AutoCompaction, Config, Format, InitialCluster, KeepAlive, Level, Limits, LogConfig, Output,
+    Persona, Storage,
 };
 use crate::version::Version;
 
@@ -23,7 +24,7 @@ fn refused(text: impl Into<String>) -> Refusal {
 pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Refusal> {
     let urls = Urls::of(settings)?;
     let storage = storage(settings, persona);
-    alone(settings, &urls.peers, &storage)?;
+    let initial_cluster = initial_cluster(settings, &urls.peers)?;
     Ok(Config {
         name: settings.text("name").to_owned(),
         storage,
@@ -33,8 +34,12 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         listen_http: urls.http,
         listen_metrics: urls.metrics,
         advertise_client: urls.advertise,
+        listen_peer: urls.listen_peer,
+        // A store of its own opens one port and no more, unless it is told to.
+        serve_peers: ["listen-peer-urls", "initial-cluster"].into_iter().any(|name| settings.is_set(name)),
         advertise_peer: urls.peers,
-        cluster_token: settings.text("initial-cluster-token").to_owned(),
+        initial_cluster,
+        learners_max: small(settings, "max-learners", 1024)?,
         frontend_threads: small(settings, "frontend-threads", 1024)?,
         share_port: settings.flag("socket-reuse-port"),
         limits: limits(settings)?,
@@ -102,6 +107,7 @@ struct Urls {
     http: Vec<Address>,
     metrics: Vec<Address>,
     advertise: Vec<String>,
+    listen_peer: Vec<Address>,
     peers: Vec<String>,
 }
 
@@ -119,6 +125,7 @@ impl Urls {
             http: addresses(settings, "listen-client-http-urls")?,
             metrics: addresses(settings, "listen-metrics-urls")?,
             advertise: texts("advertise-client-urls"),
+            listen_peer: addresses(settings, "listen-peer-urls")?,
             peers: texts("initial-advertise-peer-urls"),
         })
     }
@@ -148,39 +155,27 @@ fn storage(settings: &Settings, persona: Persona) -> Storage {
     Storage::Directory(PathBuf::from(directory))
 }
 
-/// Refuses what would make this node one of several.
-fn alone(settings: &Settings, peers: &[String], storage: &Storage) -> Result<(), Refusal> {
-    let name = settings.text("name");
-    let members: Vec<&str> =
-        settings.text("initial-cluster").split(',').filter(|one| !one.is_empty()).collect();
-    if let Some(other) =
-        members.iter().find(|member| member.split_once('=').map(|(name, _)| name) != Some(name))
-    {
-        return Err(refused(format!(
-            "--initial-cluster names {other:?} beside {name:?}: clusters of several members come in a later \
-             release; leave only the one that --name names"
-        )));
-    }
-    let advertised =
-        |member: &&str| member.split_once('=').is_some_and(|(_, url)| peers.iter().any(|peer| peer == url));
-    if let Some(member) = members.iter().find(|member| !advertised(member)) {
-        return Err(refused(format!(
-            "--initial-cluster has {member} but missing from --initial-advertise-peer-urls={}; make the two agree",
-            peers.join(",")
-        )));
-    }
-    match settings.text("initial-cluster-state") {
-        "new" => Ok(()),
-        // With data, etcd ignores it.
-        "existing" if matches!(storage, Storage::Directory(directory) if directory.exists()) => Ok(()),
-        "existing" => Err(refused(
-            "--initial-cluster-state=existing joins another member: clusters of several members come in a later \
-             release; to start a store of its own, leave it out",
-        )),
+/// `None` where the member is on its own and nothing says that anybody should find it.
+fn initial_cluster(settings: &Settings, peers: &[String]) -> Result<Option<InitialCluster>, Refusal> {
+    let exists = match settings.text("initial-cluster-state") {
+        "new" => false,
+        "existing" => true,
         other => {
-            Err(refused(format!("invalid value {other:?} for --initial-cluster-state: new or existing")))
+            let text = format!("invalid value {other:?} for --initial-cluster-state: new or existing");
+            return Err(refused(text));
         }
-    }
+    };
+    let token = settings.text("initial-cluster-token").to_owned();
+    let own =
+        || format!("{0}={1}", settings.text("name"), peers.join(&format!(",{}=", settings.text("name"))));
+    let text = match settings.text("initial-cluster") {
+        "" if !exists => return Ok(None),
+        "" => own(),
+        text => text.to_owned(),
+    };
+    InitialCluster::parse(&text, token, exists)
+        .map(Some)
+        .map_err(|error| refused(format!("error setting up initial cluster: {error}")))
 }
 
 fn split_keys(text: &str) -> Vec<Bytes> {

@@ -71,7 +71,7 @@ pub(super) fn urls(text: &str) -> Result<Vec<Url>, String> {
     list.map(url).collect()
 }
 
-fn url(text: &str) -> Result<Url, String> {
+pub(super) fn url(text: &str) -> Result<Url, String> {
     let no_scheme = || format!("URL scheme must be http, https, unix, or unixs: {text}");
     let (scheme, rest) = text.split_once("://").ok_or_else(no_scheme)?;
     let secure = match scheme {

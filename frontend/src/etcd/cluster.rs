@@ -1,69 +1,104 @@
-//! etcd's Cluster service: who serves this API. A member is a frontend, because that is what a client can
-//! reach; changing the list is the journal's business and comes with a later release.
+//! etcd's Cluster service: the journal's members, as the journal itself has them.
 
+use std::time::SystemTime;
+
+use journal::MemberChange;
+use proto::etcdserverpb as wire;
 use proto::etcdserverpb::cluster_server::Cluster;
-use proto::etcdserverpb::{
-    Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
-    MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest,
-    MemberUpdateResponse,
-};
 use tonic::{Request, Response, Status};
 
 use crate::answer::Position;
+use crate::config::{member_id, peer_urls};
 use crate::error::Error;
 use crate::etcd::header::Identity;
 use crate::store::Store;
-
-/// What changes the list says.
-const LATER: &str = "changing the members comes with a later release";
 
 /// The service.
 pub(crate) struct ClusterService {
     store: Store,
     identity: Identity,
-    member: Member,
+    /// Whether others can reach this member, so that some can be added.
+    serves_peers: bool,
 }
 
 impl ClusterService {
-    pub(crate) fn new(store: Store, identity: Identity, member: Member) -> ClusterService {
-        ClusterService { store, identity, member }
+    pub(crate) fn new(store: Store, identity: Identity, serves_peers: bool) -> ClusterService {
+        ClusterService { store, identity, serves_peers }
     }
+
+    /// etcd leaves the revision out here.
+    fn header(&self) -> Option<wire::ResponseHeader> {
+        let term = self.store.journal().status().borrow().term;
+        Some(self.identity.header(Position { term, ..Position::default() }))
+    }
+
+    async fn change(&self, change: MemberChange) -> Result<Vec<wire::Member>, Error> {
+        let members = self.store.change_members(change).await?;
+        Ok(members.into_iter().map(to_wire).collect())
+    }
+}
+
+fn to_wire(member: journal::Member) -> wire::Member {
+    let journal::Member { id, name, peer_urls, client_urls, learner } = member;
+    wire::Member { id, name, peer_ur_ls: peer_urls, client_ur_ls: client_urls, is_learner: learner }
+}
+
+/// Seconds since 1970: with them a member that comes back to an address gets another id than the one before.
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
-    async fn member_add(&self, _: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {
-        Err(Error::Unimplemented(LATER).into())
+    async fn member_add(
+        &self,
+        request: Request<wire::MemberAddRequest>,
+    ) -> Result<Response<wire::MemberAddResponse>, Status> {
+        let wire::MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
+        let peer_urls = peer_urls(&peer_ur_ls).ok_or(Error::BadMemberUrls)?;
+        if !self.serves_peers {
+            return Err(Error::ServesNoPeers.into());
+        }
+        let id = member_id(&peer_urls, &now_seconds().to_string());
+        let added = journal::Member { id, peer_urls, learner: is_learner, ..journal::Member::default() };
+        let members = self.change(MemberChange::Add(added.clone())).await?;
+        let (header, member) = (self.header(), Some(to_wire(added)));
+        Ok(Response::new(wire::MemberAddResponse { header, member, members }))
     }
 
     async fn member_remove(
         &self,
-        _: Request<MemberRemoveRequest>,
-    ) -> Result<Response<MemberRemoveResponse>, Status> {
-        Err(Error::Unimplemented(LATER).into())
+        request: Request<wire::MemberRemoveRequest>,
+    ) -> Result<Response<wire::MemberRemoveResponse>, Status> {
+        let members = self.change(MemberChange::Remove { id: request.into_inner().id }).await?;
+        Ok(Response::new(wire::MemberRemoveResponse { header: self.header(), members }))
     }
 
     async fn member_update(
         &self,
-        _: Request<MemberUpdateRequest>,
-    ) -> Result<Response<MemberUpdateResponse>, Status> {
-        Err(Error::Unimplemented(LATER).into())
+        request: Request<wire::MemberUpdateRequest>,
+    ) -> Result<Response<wire::MemberUpdateResponse>, Status> {
+        let wire::MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
+        // etcd takes any text here, and then cannot reach the member.
+        let peer_urls = peer_urls(&peer_ur_ls).ok_or(Error::BadMemberUrls)?;
+        let members = self.change(MemberChange::Update { id, peer_urls }).await?;
+        Ok(Response::new(wire::MemberUpdateResponse { header: self.header(), members }))
     }
 
     async fn member_list(
         &self,
-        _: Request<MemberListRequest>,
-    ) -> Result<Response<MemberListResponse>, Status> {
-        // etcd leaves the revision out here.
-        let term = self.store.journal().status().borrow().term;
-        let header = Some(self.identity.header(Position { term, ..Position::default() }));
-        Ok(Response::new(MemberListResponse { header, members: vec![self.member.clone()] }))
+        request: Request<wire::MemberListRequest>,
+    ) -> Result<Response<wire::MemberListResponse>, Status> {
+        let members = self.store.members(request.into_inner().linearizable).await?;
+        let members = members.into_iter().map(to_wire).collect();
+        Ok(Response::new(wire::MemberListResponse { header: self.header(), members }))
     }
 
     async fn member_promote(
         &self,
-        _: Request<MemberPromoteRequest>,
-    ) -> Result<Response<MemberPromoteResponse>, Status> {
-        Err(Error::Unimplemented(LATER).into())
+        request: Request<wire::MemberPromoteRequest>,
+    ) -> Result<Response<wire::MemberPromoteResponse>, Status> {
+        let members = self.change(MemberChange::Promote { id: request.into_inner().id }).await?;
+        Ok(Response::new(wire::MemberPromoteResponse { header: self.header(), members }))
     }
 }

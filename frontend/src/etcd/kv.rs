@@ -5,6 +5,7 @@ use proto::etcdserverpb::kv_server::Kv;
 use tonic::{Request, Response, Status};
 
 use crate::answer::Answered;
+use crate::error::Error;
 use crate::etcd::header::Identity;
 use crate::etcd::pack;
 use crate::etcd::range_stream::RangeStream;
@@ -34,7 +35,11 @@ impl Kv for KvService {
         &self,
         request: Request<wire::RangeRequest>,
     ) -> Result<Response<wire::RangeResponse>, Status> {
-        let range = validate::range(request.into_inner())?;
+        let range = request.into_inner();
+        if !range.serializable && self.store.learns() {
+            return Err(Error::NotForLearners.into());
+        }
+        let range = validate::range(range)?;
         let Answered { answer, at } = self.store.range(&range).await?;
         Ok(Response::new(pack::range(answer, Some(self.identity.header(at)))))
     }

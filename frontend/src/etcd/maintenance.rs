@@ -141,15 +141,15 @@ impl Maintenance for MaintenanceService {
     ) -> Result<Response<wire::StatusResponse>, Status> {
         let (stats, at) = (self.store.memstore().stats().total, self.store.seen());
         let status = self.store.journal().status();
-        let (applied, leads) = {
+        let (applied, leader) = {
             let status = status.borrow();
-            (status.applied, status.leader.is_some())
+            (status.applied, status.leader)
         };
         let alarm = |one: wire::AlarmMember| {
             format!("memberID:{} alarm:{} ", one.member_id, one.alarm().as_str_name())
         };
         let mut errors: Vec<String> = self.alarms().into_iter().map(alarm).collect();
-        if !leads {
+        if leader.is_none() {
             errors.insert(0, "etcdserver: no leader".to_owned());
         }
         let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -157,13 +157,13 @@ impl Maintenance for MaintenanceService {
             header: Some(self.identity.header(at)),
             version: self.version.server().to_owned(),
             db_size: size(stats.bytes_total),
-            leader: if leads { self.identity.member_id } else { 0 },
+            leader: leader.unwrap_or(0),
             raft_index: applied.0,
             raft_term: at.term,
             raft_applied_index: self.store.memstore().applied(self.store.memstore().partitions()[0].id).lsn.0,
             errors,
             db_size_in_use: size(stats.bytes_in_use),
-            is_learner: false,
+            is_learner: self.store.learns(),
             storage_version: self.version.cluster().to_owned(),
             db_size_quota: size(self.quota_bytes),
             downgrade_info: Some(wire::DowngradeInfo::default()),
@@ -211,15 +211,12 @@ impl Maintenance for MaintenanceService {
         Err(Error::Unimplemented(SNAPSHOT_LATER).into())
     }
 
-    /// Where there is one node, it leads: naming it changes nothing, and nobody else can lead.
     async fn move_leader(
         &self,
         request: Request<wire::MoveLeaderRequest>,
     ) -> Result<Response<wire::MoveLeaderResponse>, Status> {
-        if request.into_inner().target_id == self.identity.member_id {
-            return Ok(Response::new(wire::MoveLeaderResponse { header: None }));
-        }
-        Err(Error::BadTransferee.into())
+        self.store.move_leader(request.into_inner().target_id).await?;
+        Ok(Response::new(wire::MoveLeaderResponse { header: None }))
     }
 
     async fn downgrade(

@@ -1,5 +1,6 @@
 //! The only place with etcd's codes and texts. Clients tell errors apart by the exact text.
 
+use journal::MemberRefusal;
 use tonic::{Code, Status};
 
 use crate::error::{AuthRefusal, Error};
@@ -29,6 +30,19 @@ fn status(error: &Error) -> Status {
         Error::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
         Error::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
         Error::BadTransferee => (Code::FailedPrecondition, "etcdserver: bad leader transferee"),
+        Error::NotLeader => (Code::FailedPrecondition, "etcdserver: not leader"),
+        // Not "unavailable": etcd knows no code for this one.
+        Error::TransferTimedOut => {
+            (Code::Unknown, "etcdserver: request timed out, leader transfer took too long")
+        }
+        Error::NotForLearners => (Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
+        Error::BadMemberUrls => (Code::InvalidArgument, "etcdserver: given member URLs are invalid"),
+        Error::ServesNoPeers => (
+            Code::FailedPrecondition,
+            "this member cannot be reached by others: start it with --listen-peer-urls, and tell the cluster where \
+             that is by `etcdctl member update`",
+        ),
+        Error::Member(refusal) => member(*refusal),
         Error::UnknownAlarmAction => (Code::InvalidArgument, "etcdserver: unknown alarm action"),
         Error::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Error::CorruptCluster => (Code::DataLoss, "etcdserver: corrupt cluster"),
@@ -81,6 +95,32 @@ pub(super) fn nobody_leads() -> Status {
 /// The request does not say which leader it is about.
 pub(super) fn leader_missing() -> Status {
     Status::unknown("\"leader\" field must be provided")
+}
+
+/// Why the members stay as they are.
+fn member(refusal: MemberRefusal) -> (Code, &'static str) {
+    match refusal {
+        MemberRefusal::NotFound => (Code::NotFound, "etcdserver: member not found"),
+        MemberRefusal::Exists => (Code::FailedPrecondition, "etcdserver: member ID already exist"),
+        MemberRefusal::PeerUrlExists => (Code::FailedPrecondition, "etcdserver: Peer URLs already exists"),
+        MemberRefusal::NotLearner => {
+            (Code::FailedPrecondition, "etcdserver: can only promote a learner member")
+        }
+        MemberRefusal::LearnerNotReady => (
+            Code::FailedPrecondition,
+            "etcdserver: can only promote a learner member which is in sync with leader",
+        ),
+        MemberRefusal::TooManyLearners => {
+            (Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
+        }
+        // Not "failed precondition": etcd loses this one's code on its way to the wire.
+        MemberRefusal::NotEnoughStarted => {
+            (Code::Unknown, "etcdserver: re-configuration failed due to not enough started members")
+        }
+        MemberRefusal::Unhealthy => (Code::Unavailable, "etcdserver: unhealthy cluster"),
+        // It is tried again for as long as a request may take.
+        MemberRefusal::UnderWay => (Code::Unavailable, "etcdserver: request timed out"),
+    }
 }
 
 /// Why a watcher was not created.

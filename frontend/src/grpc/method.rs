@@ -29,6 +29,17 @@ pub(crate) struct Method {
 }
 
 impl Method {
+    /// Whether a member without a vote answers it. Of ranges only those that may be stale, which is looked at with
+    /// the request.
+    pub(crate) fn serves_learner(&self) -> bool {
+        let served = [
+            "/etcdserverpb.KV/Range",
+            "/etcdserverpb.Maintenance/Status",
+            "/etcdserverpb.Maintenance/Snapshot",
+        ];
+        served.contains(&self.path)
+    }
+
     pub(crate) fn service(&self) -> &'static str {
         self.split().0
     }

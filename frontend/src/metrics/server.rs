@@ -46,9 +46,10 @@ fn versions(page: &mut Page, metrics: &Metrics) {
 fn leadership(page: &mut Page, metrics: &Metrics, vitals: &Vitals) {
     let status = vitals.status.borrow();
     let (has, is) = (status.leader.is_some(), status.leader == Some(status.node));
+    let learns = status.members.iter().any(|member| member.id == status.node && member.learner);
     page.gauge("etcd_server_has_leader", "Whether there is a leader.", f64::from(u8::from(has)));
     page.gauge("etcd_server_is_leader", "Whether this is the leader.", f64::from(u8::from(is)));
-    page.gauge("etcd_server_is_learner", "Whether this is a learner.", 0.0);
+    page.gauge("etcd_server_is_learner", "Whether this is a learner.", f64::from(u8::from(learns)));
     page.family("etcd_server_id", Kind::Gauge, "The server's id, as a label.");
     page.sample(&format!("server_id=\"{:x}\"", status.node), 1.0);
     page.family("etcd_network_known_peers", Kind::Gauge, "How many peers are known.");

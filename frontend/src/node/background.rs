@@ -1,8 +1,9 @@
-//! What a node does by itself: ends leases, keeps the quota, compacts.
+//! What a node does by itself: ends leases, keeps the quota, compacts, says who it is.
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::publisher::Publisher;
 use crate::auto_compaction;
 use crate::config::Config;
 use crate::leases::Reaper;
@@ -23,6 +24,8 @@ impl Background {
         let keeper = QuotaKeeper::new(store.clone(), config.limits.quota_bytes, member);
         tasks.spawn(keeper.run(closing.clone()));
         tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
+        let (name, client_urls) = (config.name.clone(), config.advertise_client.clone());
+        tasks.spawn(Publisher { store: store.clone(), name, client_urls }.run(closing.clone()));
         Background { tasks, closing }
     }
 

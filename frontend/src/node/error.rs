@@ -24,6 +24,8 @@ pub enum StartError {
     Identity {
         path: PathBuf,
     },
+    /// It has no place in the cluster that it was told of.
+    Cluster(String),
     Journal(journal::Error),
     Memstore(memstore::Error),
     Threads(std::io::Error),
@@ -63,6 +65,7 @@ impl std::fmt::Display for StartError {
             StartError::Journal(error @ journal::Error::Corrupt(_)) => {
                 write!(f, "the journal cannot start: {error}; {RESTORE}")
             }
+            StartError::Cluster(why) => write!(f, "{why}"),
             StartError::Journal(error) => write!(f, "the journal cannot start: {error}"),
             StartError::Memstore(error @ memstore::Error::Corrupt(_)) => {
                 write!(f, "the state cannot be read back: {error}; {RESTORE}")

@@ -1,55 +1,87 @@
-//! Which cluster and which member a data directory is.
+//! Which cluster and which member a data directory is, and how it began.
 //!
 //!     identity    "mainstem cluster 00000000000000c0 member 0000000000000007"
+//!                 "voter 0000000000000007 http://10.0.0.1:2380 n1"        a line for each voter of a new cluster
+//!                 "joins"                                                 or this, where there is one already
 //!
-//! Chosen at random at the first start, and the same for ever: clients check the cluster's id in every answer.
+//! Written at the first start and the same for ever: clients check the cluster's id in every answer, and a member
+//! that has a vote must not come back as another. What `--initial-cluster` says later changes nothing.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use journal::Member;
+
 use super::StartError;
-use crate::config::Storage;
+use super::bootstrap;
+use crate::config::{Config, Storage};
 
 const FILE: &str = "identity";
 /// No identity is longer; what is, is damaged.
-const BYTES_MAX: u64 = 256;
+const BYTES_MAX: u64 = 64 << 10;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) cluster: u64,
     pub(super) member: u64,
+    pub(super) begins: Begins,
     /// Whether it was chosen just now.
     pub(super) is_new: bool,
 }
 
+/// What a journal without data begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// As the only voter.
+    Alone,
+    /// All of them, this one among them.
+    With(Vec<Member>),
+    /// With what the cluster's leader sends.
+    Joins,
+}
+
 impl Identity {
-    pub(super) fn of(storage: &Storage) -> Result<Identity, StartError> {
-        let Storage::Directory(path) = storage else { return Ok(Identity::random()) };
+    pub(super) async fn of(config: &Config) -> Result<Identity, StartError> {
+        let Storage::Directory(path) = &config.storage else { return Identity::chosen(config).await };
         let failed = |error| StartError::Directory { path: path.clone(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        if read(path).map_err(failed)?.is_none() {
-            write(path, Identity::random()).map_err(failed)?;
-            // Another process may have been quicker: then what it wrote counts.
-            let identity = Identity::of(storage)?;
-            return Ok(Identity { is_new: true, ..identity });
+        let is_new = read(path).map_err(failed)?.is_none();
+        if is_new {
+            // Where it has no place, nothing is touched.
+            let identity = Identity::chosen(config).await?;
+            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+            write(path, &identity).map_err(failed)?;
         }
+        // Another process may have been quicker: then what it wrote counts.
         let text = read(path).map_err(failed)?.unwrap_or_default();
-        parse(&text).ok_or_else(|| StartError::Identity { path: path.join(FILE) })
+        let identity = parse(&text).ok_or_else(|| StartError::Identity { path: path.join(FILE) })?;
+        Ok(Identity { is_new, ..identity })
+    }
+
+    async fn chosen(config: &Config) -> Result<Identity, StartError> {
+        match &config.initial_cluster {
+            None => Ok(Identity::random()),
+            Some(cluster) => {
+                cluster.check(&config.name, &config.advertise_peer).map_err(StartError::Cluster)?;
+                bootstrap::identity(cluster, &config.name).await.map_err(StartError::Cluster)
+            }
+        }
     }
 
     fn random() -> Identity {
         // 0 means "none" to clients.
         let id = || rand::random::<u64>().max(1);
-        Identity { cluster: id(), member: id(), is_new: true }
+        Identity { cluster: id(), member: id(), begins: Begins::Alone, is_new: true }
     }
 }
 
 fn read(directory: &Path) -> io::Result<Option<String>> {
     let file = match File::open(directory.join(FILE)) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let mut bytes = Vec::new();
@@ -58,11 +90,10 @@ fn read(directory: &Path) -> io::Result<Option<String>> {
 }
 
 /// Written aside and linked, so that it is there as a whole or not at all, and never replaces another.
-fn write(directory: &Path, identity: Identity) -> io::Result<()> {
-    let aside = directory.join(format!("{FILE}.{:016x}", identity.member));
+fn write(directory: &Path, identity: &Identity) -> io::Result<()> {
+    let aside = directory.join(format!("{FILE}.{:016x}", rand::random::<u64>()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
-    let Identity { cluster, member, .. } = identity;
-    file.write_all(format!("mainstem cluster {cluster:016x} member {member:016x}\n").as_bytes())?;
+    file.write_all(text(identity).as_bytes())?;
     file.sync_all()?;
     match std::fs::hard_link(&aside, directory.join(FILE)) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
@@ -72,49 +103,103 @@ fn write(directory: &Path, identity: Identity) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+fn text(identity: &Identity) -> String {
+    let Identity { cluster, member, begins, .. } = identity;
+    let mut text = format!("mainstem cluster {cluster:016x} member {member:016x}\n");
+    match begins {
+        Begins::Alone => {}
+        Begins::Joins => text += "joins\n",
+        Begins::With(voters) => {
+            for Member { id, name, peer_urls, .. } in voters {
+                text += &format!("voter {id:016x} {} {name}\n", peer_urls.join(","));
+            }
+        }
+    }
+    text
+}
+
 fn parse(text: &str) -> Option<Identity> {
-    let rest = text.strip_prefix("mainstem cluster ")?.strip_suffix('\n')?;
-    let (cluster, member) = rest.split_once(" member ")?;
-    let id = |text: &str| u64::from_str_radix(text, 16).ok().filter(|id| *id != 0);
-    Some(Identity { cluster: id(cluster)?, member: id(member)?, is_new: false })
+    let (ids, begins) = text.split_once('\n')?;
+    let (cluster, member) = ids.strip_prefix("mainstem cluster ")?.split_once(" member ")?;
+    let begins = match begins {
+        "" => Begins::Alone,
+        "joins\n" => Begins::Joins,
+        voters => Begins::With(voters.strip_suffix('\n')?.split('\n').map(voter).collect::<Option<_>>()?),
+    };
+    Some(Identity { cluster: id(cluster)?, member: id(member)?, begins, is_new: false })
+}
+
+fn voter(line: &str) -> Option<Member> {
+    let mut parts = line.strip_prefix("voter ")?.splitn(3, ' ');
+    let (ident, urls, name) = (id(parts.next()?)?, parts.next()?, parts.next()?.to_owned());
+    let peer_urls = urls.split(',').map(str::to_owned).collect();
+    Some(Member { id: ident, name, peer_urls, ..Member::default() })
+}
+
+fn id(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok().filter(|id| *id != 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn scratch() -> (tempfile::TempDir, Storage) {
+    fn scratch() -> (tempfile::TempDir, Config) {
         let scratch = tempfile::tempdir().expect("a scratch directory");
-        let storage = Storage::Directory(scratch.path().join("data"));
-        (scratch, storage)
+        let config = Config::in_directory(scratch.path().join("data"));
+        (scratch, config)
     }
 
-    #[test]
-    fn it_is_chosen_once() {
-        let (_scratch, storage) = scratch();
-        let first = Identity::of(&storage).expect("it is chosen");
-        let second = Identity::of(&storage).expect("it is there");
+    #[tokio::test]
+    async fn it_is_chosen_once() {
+        let (_scratch, config) = scratch();
+        let first = Identity::of(&config).await.expect("it is chosen");
+        let second = Identity::of(&config).await.expect("it is there");
         assert!(first.is_new && !second.is_new);
         assert_eq!((first.cluster, first.member), (second.cluster, second.member));
         assert_ne!(first.cluster, Identity::random().cluster);
     }
 
     #[test]
-    fn damage_is_refused_and_not_chosen_anew() {
-        let (scratch, storage) = scratch();
-        Identity::of(&storage).expect("it is chosen");
-        for text in ["", "mainstem cluster 0 member 1\n", "mainstem cluster 1 member 1", "xxxx"] {
+    fn how_it_began_is_kept_with_it() {
+        let member = |id, name: &str, urls: &[&str]| Member {
+            id,
+            name: name.to_owned(),
+            peer_urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            ..Member::default()
+        };
+        let voters = vec![member(7, "n 1", &["http://a:1", "http://a:2"]), member(9, "", &["http://b:1"])];
+        for begins in [Begins::Alone, Begins::Joins, Begins::With(voters)] {
+            let identity = Identity { cluster: 3, member: 7, begins, is_new: false };
+            assert_eq!(parse(&text(&identity)), Some(identity));
+        }
+    }
+
+    #[tokio::test]
+    async fn damage_is_refused_and_not_chosen_anew() {
+        let (scratch, config) = scratch();
+        Identity::of(&config).await.expect("it is chosen");
+        let damaged = [
+            "",
+            "mainstem cluster 0 member 1\n",
+            "mainstem cluster 1 member 1",
+            "xxxx",
+            "mainstem cluster 1 member 1\nvoter 1\n",
+            "mainstem cluster 1 member 1\nvoter 1 http://a:1 a",
+            "mainstem cluster 1 member 1\njoin\n",
+        ];
+        for text in damaged {
             std::fs::write(scratch.path().join("data").join(FILE), text).expect("there is room");
-            let error = Identity::of(&storage).expect_err("it is damaged");
+            let error = Identity::of(&config).await.expect_err("it is damaged");
             assert!(error.to_string().contains("identity is damaged"), "{error}");
         }
     }
 
-    #[test]
-    fn what_is_no_directory_is_refused_with_its_name() {
-        let (scratch, storage) = scratch();
+    #[tokio::test]
+    async fn what_is_no_directory_is_refused_with_its_name() {
+        let (scratch, config) = scratch();
         std::fs::write(scratch.path().join("data"), "").expect("there is room");
-        let error = Identity::of(&storage).expect_err("it is a file").to_string();
+        let error = Identity::of(&config).await.expect_err("it is a file").to_string();
         assert!(
             error.starts_with("cannot use the data directory ") && error.contains("data: File exists"),
             "{error}"

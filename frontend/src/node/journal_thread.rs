@@ -1,5 +1,6 @@
 //! The journal's thread: one runtime of its own for the sequencer and Raft, so that no request delays them.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::peers::Peers;
 
 pub(super) struct JournalThread {
     handle: Journal,
@@ -19,7 +21,10 @@ pub(super) struct JournalThread {
 }
 
 impl JournalThread {
-    pub(super) async fn start(config: journal::Config) -> Result<JournalThread, StartError> {
+    pub(super) async fn start(
+        config: journal::Config,
+        peers: Vec<TcpListener>,
+    ) -> Result<JournalThread, StartError> {
         let (started, starts) = oneshot::channel();
         let (close, closes) = oneshot::channel();
         let stopped = CancellationToken::new();
@@ -27,7 +32,7 @@ impl JournalThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Threads)?;
         let run = move || {
-            runtime.block_on(run(config, started, closes));
+            runtime.block_on(run(config, peers, started, closes));
             drop(tell);
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
@@ -63,6 +68,7 @@ impl JournalThread {
 
 async fn run(
     config: journal::Config,
+    peers: Vec<TcpListener>,
     started: oneshot::Sender<Result<(Journal, Arc<LogMetrics>), journal::Error>>,
     closes: oneshot::Receiver<()>,
 ) {
@@ -74,6 +80,13 @@ async fn run(
             return;
         }
     };
+    let peers = match Peers::serve(&node, peers) {
+        Ok(peers) => peers,
+        Err(error) => {
+            let _ = started.send(Err(journal::Error::Io(error.to_string())));
+            return node.close().await;
+        }
+    };
     if started.send(Ok((node.handle(), node.log_metrics()))).is_err() {
         return node.close().await;
     }
@@ -81,5 +94,7 @@ async fn run(
         _ = closes => {}
         () = node.stopped() => {}
     }
+    // Others hear of its last entries, and that it has closed.
     node.close().await;
+    peers.close().await;
 }

@@ -1,6 +1,5 @@
 //! What a node serves over gRPC: etcd's services over one store, each thread with its own barriers.
 
-use proto::etcdserverpb::Member;
 use proto::etcdserverpb::auth_server::{self, AuthServer};
 use proto::etcdserverpb::cluster_server::{self, ClusterServer};
 use proto::etcdserverpb::lease_server::{self, LeaseServer};
@@ -52,7 +51,7 @@ pub(super) fn maker(
         let turns = Turns::new(Client::new(store.clone(), &config), stops);
         let lock = LockService::new(turns.clone(), identity);
         let election = ElectionService::new(turns, identity);
-        let cluster = ClusterService::new(store, identity, member(&config, identity));
+        let cluster = ClusterService::new(store.clone(), identity, config.serve_peers);
         // What a message may have is checked before it comes here.
         let any = usize::MAX;
         Services::default()
@@ -67,6 +66,7 @@ pub(super) fn maker(
             .with(cluster_server::SERVICE_NAME, ClusterServer::new(cluster).max_decoding_message_size(any))
             .with(lock_server::SERVICE_NAME, LockServer::new(lock).max_decoding_message_size(any))
             .with(election_server::SERVICE_NAME, ElectionServer::new(election).max_decoding_message_size(any))
+            .while_learning(move || store.learns())
     })
 }
 
@@ -79,16 +79,5 @@ fn limits(config: &Config) -> validate::Limits {
     validate::Limits {
         txn_operations_max: config.limits.txn_operations_max,
         request_bytes_max: config.limits.request_bytes_max,
-    }
-}
-
-/// This endpoint as a member: clients replace what they know by what the list says.
-fn member(config: &Config, identity: Identity) -> Member {
-    Member {
-        id: identity.member_id,
-        name: config.name.clone(),
-        peer_ur_ls: config.advertise_peer.clone(),
-        client_ur_ls: config.advertise_client.clone(),
-        is_learner: false,
     }
 }

@@ -1,0 +1,102 @@
+//! The members of the cluster: who there is, changing that, and who leads.
+
+use journal::{Error as JournalError, Member, MemberChange, MemberRefusal, MoveRefusal};
+
+use crate::error::Error;
+use crate::store::{LEADERLESS_PAUSE, Store};
+
+impl Store {
+    /// In the order of their ids. `linearizable`: at least as of this call.
+    ///
+    /// # Errors
+    /// `TimedOut` where nobody leads for too long, `Stopped`.
+    pub(crate) async fn members(&self, linearizable: bool) -> Result<Vec<Member>, Error> {
+        let mut status = self.journal().status();
+        if linearizable {
+            let listed = async {
+                let upto = self.barrier().await?.lsn;
+                // An error means that the journal has closed.
+                status.wait_for(|status| upto <= status.applied).await.map(drop).map_err(|_| Error::Stopped)
+            };
+            self.within(listed).await?;
+        }
+        let members = status.borrow().members.clone();
+        Ok(members)
+    }
+
+    /// Changes the cluster, and answers who is in it then. Waits while nobody leads, and for other changes.
+    ///
+    /// # Errors
+    /// `Member` says why it stays as it is; `TimedOut` leaves that open.
+    pub(crate) async fn change_members(&self, change: MemberChange) -> Result<Vec<Member>, Error> {
+        self.within(async {
+            let mut may_be_done = false;
+            loop {
+                match self.journal().change_members(change.clone()).await {
+                    Ok(Ok(members)) => return Ok(members),
+                    Ok(Err(refusal)) if may_be_done && is_done(&change, refusal) => {
+                        return self.members(true).await;
+                    }
+                    Ok(Err(MemberRefusal::UnderWay)) => {}
+                    Ok(Err(refusal)) => return Err(Error::Member(refusal)),
+                    Err(JournalError::NotLeader { .. } | JournalError::NoQuorum) => may_be_done = true,
+                    Err(error) => return Err(error.into()),
+                }
+                tokio::time::sleep(LEADERLESS_PAUSE).await;
+            }
+        })
+        .await
+    }
+
+    /// Lets another voter lead, and waits until it does.
+    ///
+    /// # Errors
+    /// `NotLeader` where this member is not the one that leads, `BadTransferee`, `TransferTimedOut`.
+    pub(crate) async fn move_leader(&self, to: u64) -> Result<(), Error> {
+        let mut status = self.journal().status();
+        if !self.leads() {
+            return Err(Error::NotLeader);
+        }
+        let known = status.borrow().clone();
+        if !known.members.iter().any(|member| member.id == to && !member.learner) {
+            return Err(Error::BadTransferee);
+        }
+        let moved = async {
+            if to != known.node {
+                self.journal().move_leader(to).await?.map_err(|refusal| match refusal {
+                    MoveRefusal::NotAVoter => Error::BadTransferee,
+                    MoveRefusal::TookTooLong => Error::TransferTimedOut,
+                })?;
+            }
+            status.wait_for(|status| status.leader == Some(to)).await.map(drop).map_err(|_| Error::Stopped)
+        };
+        self.within(moved).await.map_err(|error| match error {
+            Error::TimedOut => Error::TransferTimedOut,
+            error => error,
+        })
+    }
+
+    /// Whether the journal of this process leads.
+    pub(crate) fn leads(&self) -> bool {
+        let status = self.journal().status();
+        let status = status.borrow();
+        status.leader == Some(status.node)
+    }
+
+    /// Whether this member follows without a vote.
+    pub(crate) fn learns(&self) -> bool {
+        let status = self.journal().status();
+        let status = status.borrow();
+        status.members.iter().any(|member| member.id == status.node && member.learner)
+    }
+}
+
+/// Whether a refusal of a change that was tried before says that it was made then.
+fn is_done(change: &MemberChange, refusal: MemberRefusal) -> bool {
+    match change {
+        MemberChange::Add(_) => refusal == MemberRefusal::Exists,
+        MemberChange::Remove { .. } => refusal == MemberRefusal::NotFound,
+        MemberChange::Promote { .. } => refusal == MemberRefusal::NotLearner,
+        MemberChange::Update { .. } | MemberChange::Publish { .. } => false,
+    }
+}

@@ -1,0 +1,97 @@
+//! What other processes reach a node's journal by: its voters' messages, and the questions, tails and statuses of
+//! memstores and frontends, on the addresses of `--listen-peer-urls`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use journal::{JournalService, Node, PeerService};
+use proto::journal::journal_server::JournalServer;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tower_service::Service;
+
+/// Flow control of one connection and of one stream: what may be on its way unread.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// How often a silent peer is asked for a sign of life, and how long it may take to give one.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long calls may take to end once the journal has closed.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The servers, on the journal's runtime.
+pub(super) struct Peers {
+    servers: JoinSet<()>,
+    closing: CancellationToken,
+}
+
+impl Peers {
+    /// # Errors
+    /// When a listener cannot be used.
+    pub(super) fn serve(node: &Node, listeners: Vec<TcpListener>) -> std::io::Result<Peers> {
+        let (mut servers, closing) = (JoinSet::new(), CancellationToken::new());
+        for listener in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let services = Services { voters: node.peer_service(), journal: node.service() };
+            let server = Server::builder()
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .http2_keepalive_interval(Some(PING_EVERY))
+                .http2_keepalive_timeout(Some(SILENCE_MAX));
+            let closing = closing.clone();
+            servers.spawn(async move {
+                let closed = closing.cancelled_owned();
+                if let Err(error) = server.serve_with_incoming_shutdown(services, incoming, closed).await {
+                    tracing::error!(%error, "other members are not served any more: restart this one");
+                }
+            });
+        }
+        Ok(Peers { servers, closing })
+    }
+
+    /// Ends what is under way. The journal has closed, so that streams end by themselves.
+    pub(super) async fn close(mut self) {
+        self.closing.cancel();
+        let ended = async { while self.servers.join_next().await.is_some() {} };
+        // A peer that does not read keeps its call open for as long as it likes.
+        if tokio::time::timeout(FAREWELL, ended).await.is_err() {
+            self.servers.shutdown().await;
+        }
+    }
+}
+
+/// Both services behind one address, told apart by the path.
+#[derive(Clone)]
+struct Services {
+    voters: Option<PeerService>,
+    journal: JournalServer<JournalService>,
+}
+
+impl Service<Request<Body>> for Services {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = request.uri().path().trim_start_matches('/').split('/').next();
+        match &mut self.voters {
+            Some(voters) if service == Some(PeerService::NAME) => voters.call(request),
+            // Which also says that it does not know a service.
+            _ => Box::pin(self.journal.call(request)),
+        }
+    }
+}

@@ -65,7 +65,12 @@ fn a_command_line_that_cannot_be_meant_is_refused() -> Result<()> {
         "--listen-client-urls: expected IP in URL",
     )?;
     check(&["--auto-compaction-mode=daily"], &[], 1, "it is periodic or revision")?;
-    check(&["--initial-cluster-state=existing"], &[], 1, "to start a store of its own, leave it out")?;
+    check(
+        &["--initial-cluster-state=existing"],
+        &[],
+        1,
+        "check --initial-cluster, and that the other members run",
+    )?;
     check(&["--log-outputs=/proc/nowhere/log"], &[], 1, "cannot write the log: ")
 }
 

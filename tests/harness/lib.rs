@@ -1,6 +1,7 @@
 //! What the suites stand on: servers as processes, clients of the raw protocol, models and judges.
 
 pub mod clients;
+pub mod cluster;
 pub mod compat;
 pub mod etcdctl;
 pub mod kept;

@@ -68,13 +68,38 @@ impl Server {
     /// # Errors
     /// As `start`.
     pub fn start_with(kind: Kind, arguments: &[&str]) -> Result<Server> {
-        let data = tempfile::Builder::new().prefix("store-").tempdir().context("a folder for the data")?;
-        let arguments = arguments.iter().map(OsString::from).collect();
-        let (port, peer_port) = (free_port()?, free_port()?);
-        let mut server =
-            Server { kind, program: kind.program()?, arguments, port, peer_port, data, child: None };
+        let mut server = Server::prepare(kind)?;
+        server.arguments(arguments);
         server.launch()?;
         Ok(server)
+    }
+
+    /// A store with empty data that is not started yet.
+    ///
+    /// # Errors
+    /// When the program is missing, or there is no room.
+    pub fn prepare(kind: Kind) -> Result<Server> {
+        let data = tempfile::Builder::new().prefix("store-").tempdir().context("a folder for the data")?;
+        let (port, peer_port) = (free_port()?, free_port()?);
+        let (program, arguments) = (kind.program()?, Vec::new());
+        Ok(Server { kind, program, arguments, port, peer_port, data, child: None })
+    }
+
+    /// Further arguments, from the next start on.
+    pub fn arguments(&mut self, arguments: &[impl AsRef<str>]) {
+        self.arguments.extend(arguments.iter().map(|argument| OsString::from(argument.as_ref())));
+    }
+
+    /// Where other members reach it, where it serves any.
+    #[must_use]
+    pub fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Whether it was started, and neither stopped nor killed since.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Where clients reach it.
@@ -153,6 +178,15 @@ impl Server {
     }
 
     fn launch(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.await_answer()
+    }
+
+    /// Starts the process, without waiting for an answer.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let client = self.endpoint();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
@@ -175,11 +209,18 @@ impl Server {
         command.args(&self.arguments).env_remove("ETCDCTL_ENDPOINTS").stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().with_context(|| format!("start {}", self.program.display()))?);
-        self.await_answer()
+        Ok(())
     }
 
-    /// There is no event to wait for in another process that may come up or die: it is asked, often.
-    fn await_answer(&mut self) -> Result<()> {
+    /// Waits until it serves linearizable reads.
+    ///
+    /// # Errors
+    /// When it ends instead, or does not do so in time.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn await_answer(&mut self) -> Result<()> {
+        // There is no event to wait for in another process that may come up or die: it is asked, often.
         let deadline = Instant::now() + START_MAX;
         while Instant::now() < deadline {
             if let Some(status) = self.child.as_mut().expect("just started").try_wait()? {

@@ -116,9 +116,16 @@ impl Node {
         &self.summary
     }
 
-    /// Resolves when the journal has stopped by itself, because its disk failed: the process should end.
+    /// Resolves when a tier has stopped by itself: the journal, because its disk failed or it is no member any more,
+    /// or the memstore, because it cannot go on from what it has. The process should end.
     pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.journal.stopped()
+        let (journal, memstore) = (self.journal.stopped(), self.memstore.stopped());
+        async move {
+            tokio::select! {
+                () = journal => {}
+                () = memstore => {}
+            }
+        }
     }
 
     /// Stops in order. What was acknowledged is durable, and streams have been told why they end.

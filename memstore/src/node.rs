@@ -117,9 +117,9 @@ impl Node {
         Memstore::new(self.replicas.clone(), self.metrics.clone(), self.closed.clone())
     }
 
-    /// Waits until it has stopped, for whichever reason.
-    pub async fn stopped(&self) {
-        self.closed.cancelled().await;
+    /// Resolves when it has stopped, for whichever reason.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.closed.clone().cancelled_owned()
     }
 
     /// Stops: watches end, waiting reads are refused, and a last snapshot makes the next start short. The

@@ -47,9 +47,3 @@ pub mod raft {
 pub mod journal {
     tonic::include_proto!("mainstem.journal.v1");
 }
-
-/// Between a memstore and the frontends that read it.
-#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
-pub mod memstore {
-    tonic::include_proto!("mainstem.memstore.v1");
-}

@@ -177,6 +177,8 @@ fn a_watch_is_a_line_for_each_answer() -> Result<()> {
         PUT_A,
         PUT_A,
         post("/v3/kv/deleterange", r#"{"key":"YQ=="}"#),
+        // Once it is read it is there to be watched: else its events may come in more than one answer.
+        post("/v3/kv/range", r#"{"key":"YQ=="}"#),
         stream("/v3/watch", r#"{"create_request":{"key":"YQ==","start_revision":"2","prev_kv":true}}"#, 2),
         stream(
             "/v3/watch",

@@ -36,6 +36,17 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Tells whoever asked that there is no room for the question: an append that it was refused, and everything else
+    /// that nobody leads.
+    pub(crate) fn turn_away(self) {
+        match self {
+            Command::Append { reply, .. } => {
+                drop(reply.send(Verdict::Overloaded { retry_after: RETRY_AFTER }))
+            }
+            command => command.refuse(Error::NotLeader { hint: None }),
+        }
+    }
+
     /// Tells whoever asked that this node cannot answer. Nothing was appended.
     pub(crate) fn refuse(self, error: Error) {
         match self {
@@ -57,6 +68,9 @@ impl Command {
         }
     }
 }
+
+/// How long whoever finds a queue full should wait.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// A question as it comes to a node.
 pub(crate) struct Call {
@@ -130,15 +144,15 @@ impl Journal {
         Journal { passed_on: true, ..self }
     }
 
-    /// Puts a question into the queue, behind those that wait there.
-    ///
-    /// # Errors
-    /// There is no room, or nobody takes it.
-    pub(crate) fn try_send(&self, command: Command) -> Result<(), TrySendError<()>> {
-        self.commands.try_send(Call { command, passed_on: self.passed_on }).map_err(|error| match error {
-            TrySendError::Full(_) => TrySendError::Full(()),
-            TrySendError::Closed(_) => TrySendError::Closed(()),
-        })
+    /// Puts a question into the queue, behind those that wait there. Without room, or where nobody takes it, it is
+    /// answered so at once.
+    pub(crate) fn try_send(&self, command: Command) {
+        match self.commands.try_send(Call { command, passed_on: self.passed_on }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(call)) => call.command.turn_away(),
+            // Nobody took it, so nothing was appended.
+            Err(TrySendError::Closed(call)) => call.command.refuse(Error::NotLeader { hint: None }),
+        }
     }
 
     /// Puts a question into the queue once there is room. Where nobody takes it, it is dropped.
@@ -150,14 +164,8 @@ impl Journal {
     /// A caller that gives up waiting must ask for the `fate` before it tries again.
     pub async fn append(&self, append: Append) -> Verdict {
         let (reply, answer) = oneshot::channel();
-        match self.try_send(Command::Append { append, reply }) {
-            Ok(()) => answer.await.unwrap_or(Verdict::Unknown),
-            Err(TrySendError::Full(())) => {
-                Verdict::Overloaded { retry_after: std::time::Duration::from_millis(10) }
-            }
-            // Nobody took it, so nothing was appended.
-            Err(TrySendError::Closed(())) => Verdict::NotLeader { hint: None },
-        }
+        self.try_send(Command::Append { append, reply });
+        answer.await.unwrap_or(Verdict::Unknown)
     }
 
     /// What became of an append whose verdict was lost. Only a leader confirmed after the question answers.

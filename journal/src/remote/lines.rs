@@ -7,7 +7,6 @@ use crate::client::{Command, Status};
 use crate::dial::Dialer;
 use crate::error::Error;
 use crate::member::Member;
-use crate::verdict::Verdict;
 
 /// Questions that wait for one line. When it is full, an append is refused as `Overloaded`, and everything else as
 /// if nobody led.
@@ -37,7 +36,7 @@ impl Lines {
         let command = match &self.open {
             Some((_, line)) => match line.try_send(command) {
                 Ok(()) => return,
-                Err(mpsc::error::TrySendError::Full(command)) => return full(command),
+                Err(mpsc::error::TrySendError::Full(command)) => return command.turn_away(),
                 Err(mpsc::error::TrySendError::Closed(command)) => command,
             },
             None => command,
@@ -59,14 +58,5 @@ impl Lines {
         let (line, commands) = mpsc::channel(WAITING_MAX);
         tokio::spawn(Line::new(channel, cluster, commands).run());
         Some(line)
-    }
-}
-
-fn full(command: Command) {
-    match command {
-        Command::Append { reply, .. } => {
-            drop(reply.send(Verdict::Overloaded { retry_after: std::time::Duration::from_millis(10) }));
-        }
-        command => command.refuse(Error::NotLeader { hint: None }),
     }
 }

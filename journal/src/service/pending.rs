@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use crate::client::{Command, Expired, Journal, LeaseStatus};
@@ -26,8 +25,6 @@ enum Reply {
     Expired(oneshot::Receiver<Result<Vec<Expired>, Error>>),
     Members(oneshot::Receiver<Result<MembersChanged, Error>>),
     MoveLeader(oneshot::Receiver<Result<LeaderMoved, Error>>),
-    /// Answered before it was asked.
-    Now(Option<Answer>),
 }
 
 /// Resolves to the answer, with the question's id.
@@ -40,22 +37,10 @@ impl Pending {
     /// Asks. An append is refused where there is no room; everything else waits for room.
     pub(super) async fn ask(id: u64, asked: Asked, journal: &Journal) -> Pending {
         let (command, reply) = split(asked);
-        let reply = match command {
-            Command::Append { .. } => match journal.try_send(command) {
-                Ok(()) => reply,
-                Err(TrySendError::Full(())) => {
-                    let retry_after = Duration::from_millis(10);
-                    Reply::Now(Some(Answer::Verdict(Verdict::Overloaded { retry_after })))
-                }
-                Err(TrySendError::Closed(())) => {
-                    Reply::Now(Some(Answer::Verdict(Verdict::NotLeader { hint: None })))
-                }
-            },
-            command => {
-                journal.send(command).await;
-                reply
-            }
-        };
+        match command {
+            Command::Append { .. } => journal.try_send(command),
+            command => journal.send(command).await,
+        }
         Pending { id, reply }
     }
 }
@@ -117,7 +102,6 @@ impl Future for Pending {
             Reply::Expired(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Expired),
             Reply::Members(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Members),
             Reply::MoveLeader(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::LeaderMoved),
-            Reply::Now(answer) => answer.take().expect("a future is not polled after its end"),
         };
         Poll::Ready((self.id, answer))
     }

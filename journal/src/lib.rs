@@ -50,7 +50,7 @@ pub use node::Node;
 pub use origin::Origin;
 pub use raft::network::PeerService;
 pub use record::{Alarm, Append, Batch, Entry, LeaseId, Read, Record, SysOp, Write};
-pub use remote::Remote;
+pub use remote::{Remote, ask_status};
 pub use revision::Revision;
 pub use service::JournalService;
 pub use tail::Tail;

@@ -23,6 +23,7 @@ use crate::dial::Dialer;
 use crate::error::Error;
 
 pub(crate) use lines::Lines;
+pub use statuses::ask_status;
 pub(crate) use tails::{RemoteTail, RemoteTails, SILENCE_MAX};
 
 /// Questions passed on at once.

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use journal::{Dialer, Member};
-use proto::journal::journal_client::JournalClient;
-use proto::journal::{StatusPart, StatusRequest};
+use journal::{Dialer, Member, ask_status};
 
 use super::identity::{Begins, Identity};
 use crate::config::InitialCluster;
@@ -89,18 +87,8 @@ async fn ask_others(cluster: &InitialCluster, name: &str) -> Option<Known> {
 }
 
 async fn ask(url: &str) -> Result<Known, String> {
-    let channel = Dialer::plain().channel(url).map_err(|error| error.to_string())?;
-    let request = StatusRequest { cluster: 0 };
-    let parts = JournalClient::new(channel).status(request).await;
-    let part = parts.map_err(|status| status.message().to_owned())?.into_inner().message().await;
-    let part = part.map_err(|status| status.message().to_owned())?;
-    let StatusPart { cluster, members, .. } = part.ok_or("it says nothing")?;
-    Ok(Known { cluster, members: members.into_iter().map(member).collect() })
-}
-
-fn member(told: proto::journal::Member) -> Member {
-    let proto::journal::Member { id, name, peer_urls, client_urls, learner } = told;
-    Member { id, name, peer_urls, client_urls, learner }
+    let status = ask_status(&Dialer::plain(), url).await.map_err(|error| error.to_string())?;
+    Ok(Known { cluster: status.cluster, members: status.members })
 }
 
 #[cfg(test)]

@@ -6,14 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proto::journal::StatusRequest;
 use proto::journal::journal_client::JournalClient;
+use proto::journal::{StatusPart, StatusRequest};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 
 use super::Remote;
 use crate::client::Status;
+use crate::dial::Dialer;
+use crate::error::Error;
 use crate::member::Member;
 use crate::wire::status;
 
@@ -126,11 +129,7 @@ async fn listen(
     url: &str,
     told: &tokio::sync::mpsc::Sender<Told>,
 ) -> Result<(), tonic::Status> {
-    let channel = remote.dialer.channel(url);
-    let channel = channel.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
-    // Whose it is, it tells itself.
-    let request = StatusRequest { cluster: 0 };
-    let mut parts = JournalClient::new(channel).status(request).await?.into_inner();
+    let mut parts = open(&remote.dialer, url).await?;
     while let Some(part) = parts.message().await? {
         let status = status::read(part)?;
         if told.send((url.to_owned(), Some(status))).await.is_err() {
@@ -138,6 +137,27 @@ async fn listen(
         }
     }
     Ok(())
+}
+
+/// What the node at `url` says of itself now.
+///
+/// # Errors
+/// `Io`: it does not say it, and why.
+pub async fn ask_status(dialer: &Dialer, url: &str) -> Result<Status, Error> {
+    let said = async {
+        let part = open(dialer, url).await?.message().await?;
+        let part = part.ok_or_else(|| tonic::Status::unavailable("it says nothing"))?;
+        Ok(status::read(part)?)
+    };
+    said.await.map_err(|status: tonic::Status| Error::Io(status.message().to_owned()))
+}
+
+async fn open(dialer: &Dialer, url: &str) -> Result<Streaming<StatusPart>, tonic::Status> {
+    let channel = dialer.channel(url);
+    let channel = channel.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
+    // Whose it is, it tells itself.
+    let request = StatusRequest { cluster: 0 };
+    Ok(JournalClient::new(channel).status(request).await?.into_inner())
 }
 
 #[cfg(test)]

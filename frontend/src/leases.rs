@@ -181,7 +181,7 @@ impl Change for Ending<'_> {
 
 impl Ending<'_> {
     fn is_over(&self) -> bool {
-        let term = self.store.journal().status().borrow().term;
+        let term = self.store.journal().status_now().term;
         self.expired_in.is_some_and(|expired_in| expired_in != term)
     }
 }

@@ -78,15 +78,13 @@ impl Store {
 
     /// Whether the journal of this process leads.
     pub(crate) fn leads(&self) -> bool {
-        let status = self.journal().status();
-        let status = status.borrow();
+        let status = self.journal().status_now();
         status.leader == Some(status.node)
     }
 
     /// Whether this member follows without a vote.
     pub(crate) fn learns(&self) -> bool {
-        let status = self.journal().status();
-        let status = status.borrow();
+        let status = self.journal().status_now();
         status.members.iter().any(|member| member.id == status.node && member.learner)
     }
 }

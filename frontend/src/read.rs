@@ -50,7 +50,7 @@ impl Store {
     pub(crate) async fn local(&self, keys: &KeyRange) -> Result<Position, Error> {
         let (lsn, revision) = (self.shared.seen.lsn(), self.shared.seen.revision());
         let applied = self.shared.routes.common(keys, lsn, revision).await?;
-        let term = self.shared.journal.status().borrow().term;
+        let term = self.shared.journal.status_now().term;
         Ok(Position { lsn: applied.lsn, revision: applied.revision, term })
     }
 

@@ -99,7 +99,7 @@ impl Store {
         let partitions = self.memstore().partitions().iter();
         let applied = partitions.map(|partition| self.memstore().applied(partition.id));
         let applied = applied.max_by_key(|applied| applied.lsn).unwrap_or_default();
-        let term = self.journal().status().borrow().term;
+        let term = self.journal().status_now().term;
         self.shared.seen.show(Position { lsn: applied.lsn, revision: applied.revision, term });
         Position { lsn: self.shared.seen.lsn(), revision: self.shared.seen.revision(), term }
     }
@@ -152,7 +152,7 @@ impl Store {
         if let Refusal::WouldPass { bytes } = refusal
             && self.quota().miss(bytes)
         {
-            let member = self.journal().status().borrow().node;
+            let member = self.journal().status_now().node;
             self.alarm_full(member).await;
         }
         Err(refusal.into())

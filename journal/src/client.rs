@@ -250,6 +250,12 @@ impl Journal {
         self.status.clone()
     }
 
+    /// The node's status now. To be looked at and let go: it cannot change meanwhile.
+    #[must_use]
+    pub fn status_now(&self) -> watch::Ref<'_, Status> {
+        self.status.borrow()
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply)).await;

@@ -53,7 +53,7 @@ impl JournalService {
     }
 
     fn check(&self, cluster: u64) -> Result<(), tonic::Status> {
-        check(self.journal.status().borrow().cluster, cluster)
+        check(self.journal.status_now().cluster, cluster)
     }
 }
 
@@ -77,7 +77,7 @@ impl Rpc for JournalService {
         request: Request<Streaming<Questions>>,
     ) -> Result<Response<Self::AskStream>, tonic::Status> {
         let (out, answers) = mpsc::channel(MESSAGES_MAX);
-        let cluster = self.journal.status().borrow().cluster;
+        let cluster = self.journal.status_now().cluster;
         let conversation = Conversation::new(self.journal.clone(), cluster, request.into_inner());
         tokio::spawn(conversation.run(out));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))

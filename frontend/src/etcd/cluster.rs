@@ -28,7 +28,7 @@ impl ClusterService {
 
     /// etcd leaves the revision out here.
     fn header(&self) -> Option<wire::ResponseHeader> {
-        let term = self.store.journal().status().borrow().term;
+        let term = self.store.journal().status_now().term;
         Some(self.identity.header(Position { term, ..Position::default() }))
     }
 

@@ -137,7 +137,7 @@ impl StreamTask {
     }
 
     fn pack(&self, answer: Answer) -> Vec<Frame> {
-        let term = self.context.store.journal().status().borrow().term;
+        let term = self.context.store.journal().status_now().term;
         let head = |revision: Revision, watch_id| WatchResponse {
             header: Some(self.context.identity.header(Position { revision, term, ..Position::default() })),
             watch_id,

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -308,5 +310,39 @@ async fn what_happens_is_counted() -> Result<()> {
     for family in ["etcd_disk_backend_commit_duration_seconds", "etcd_disk_wal_fsync_duration_seconds"] {
         ensure!(!page.contains(&format!("{family}_count 0\n")), "{family} saw nothing");
     }
+    Ok(())
+}
+
+/// As systemd starts it with `Type=notify`.
+#[tokio::test]
+async fn a_service_manager_is_told_when_reads_work_and_when_it_ends() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&socket)?;
+    manager.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let told = || -> Result<String> {
+        let mut bytes = [0; 1_024];
+        let count = manager.recv(&mut bytes).context("it tells its service manager nothing")?;
+        Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
+    };
+    let port = free_port()?;
+    let mut program = Command::new(harness::tools::mainstem()?)
+        .args(arguments(&folder.path().join("data"), port))
+        .env("NOTIFY_SOCKET", &socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let ready = told()?;
+    let endpoint = format!("http://127.0.0.1:{port}");
+    // Not tried twice: who is ready answers.
+    let read = get_at(&endpoint, "nothing").await;
+    let _ = Command::new("kill").arg(program.id().to_string()).status()?;
+    let stopping = told();
+    let ended = program.wait()?;
+    ensure!(ready.lines().any(|line| line == "READY=1"), "{ready:?}");
+    ensure!(ready.contains("STATUS=serving clients; member "), "{ready:?}");
+    ensure!(read? == None, "a linearizable read is answered");
+    ensure!(stopping?.lines().any(|line| line == "STOPPING=1"), "it says that it stops");
+    ensure!(ended.success(), "{ended}");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The program: `mainstem`, or `etcd` where it is installed under that name.
 
 mod banner;
+mod service_manager;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -102,6 +103,7 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
             revision = node.summary().revision.0,
             "ready to serve client requests"
         );
+        service_manager::ready(node.summary());
         if persona == Persona::Mainstem {
             print(&banner::text(node.summary(), &data, &version));
         }
@@ -112,6 +114,7 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
             }
             () = node.failed() => true,
         };
+        service_manager::stopping();
         // Whoever asks twice does not want to wait.
         tokio::select! {
             () = node.shutdown() => {}

@@ -341,7 +341,7 @@ async fn a_service_manager_is_told_when_reads_work_and_when_it_ends() -> Result<
     let ended = program.wait()?;
     ensure!(ready.lines().any(|line| line == "READY=1"), "{ready:?}");
     ensure!(ready.contains("STATUS=serving clients; member "), "{ready:?}");
-    ensure!(read? == None, "a linearizable read is answered");
+    ensure!(read?.is_none(), "a linearizable read is answered");
     ensure!(stopping?.lines().any(|line| line == "STOPPING=1"), "it says that it stops");
     ensure!(ended.success(), "{ended}");
     Ok(())

@@ -47,6 +47,9 @@ pub enum Error {
     /// The cluster stays as it is.
     #[error("{0}")]
     Member(journal::MemberRefusal),
+    /// Look at them again before changing them.
+    #[error("somebody else has changed the routes meanwhile")]
+    RoutesChanged,
     #[error("there is no such thing to do with an alarm")]
     UnknownAlarmAction,
     /// The store is full: delete, compact, or raise the quota.

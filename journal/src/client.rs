@@ -3,6 +3,7 @@
 //! It is cheap to clone and promises the same whether the node lives in this process or in another:
 //! questions go over a bounded channel to the node's sequencer, and what is committed comes back as a tail.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -15,6 +16,7 @@ use crate::origin::Origin;
 use crate::record::{Alarm, Append, LeaseId};
 use crate::remote::RemoteTails;
 use crate::revision::Revision;
+use crate::routes::Routes;
 use crate::tail::{Tail, TailSource};
 use crate::verdict::{Barrier, Fate, Verdict};
 
@@ -109,6 +111,8 @@ pub struct Status {
     pub revision: Revision,
     pub compacted: Revision,
     pub alarms: Vec<(u64, Alarm)>,
+    /// Who should hold which keys, as of `applied`.
+    pub routes: Arc<Routes>,
     /// The first position still kept.
     pub first: Lsn,
     pub disk_bytes: u64,

@@ -9,12 +9,15 @@
 //! Applying a record has no branch that can fail. A write's place in its record is its sub-revision,
 //! the same in every partition.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::key_range::KeyRange;
 use crate::lsn::Lsn;
 use crate::origin::Origin;
 use crate::revision::Revision;
+use crate::routes::Routes;
 
 /// A lease's name. Any number but 0, which means "no lease".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +88,8 @@ pub enum SysOp {
         revision: Revision,
         set_hash: u64,
     },
+    /// Who should hold which keys from now on. The version is the next one, or the sequencer refuses it.
+    Routes(Arc<Routes>),
 }
 
 /// The effects of one request, all at one revision.
@@ -141,7 +146,7 @@ pub struct Entry {
     pub lsn: Lsn,
     pub term: u64,
     /// `None` for Raft's own entries and for void batches.
-    pub batch: Option<std::sync::Arc<Batch>>,
+    pub batch: Option<Arc<Batch>>,
 }
 
 /// What an append looked at, and when.

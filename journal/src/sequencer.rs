@@ -118,7 +118,7 @@ impl<W> Sequencer<W> {
             last: floor,
             window: Window::new(floor, limits.slots, limits.ring_keys_max, limits.seed),
             reservations: Reservations::default(),
-            in_flight: InFlight::new(state.compacted()),
+            in_flight: InFlight::new(state.compacted(), state.routes().version()),
             queue: Queue::new(floor),
             lessor: Lessor::start(state.leases(), now),
         }

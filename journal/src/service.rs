@@ -2,7 +2,7 @@
 //!
 //!     Ask      a conversation each, with a bounded number of questions under way
 //!     Tail     a cursor each: a slow reader delays nobody
-//!     Status   at once when leader, members or alarms change, else twice a second
+//!     Status   at once when leader, members, alarms or routes change, else twice a second
 //!
 //! A node that another cluster's process calls refuses, and says whose it is.
 
@@ -186,5 +186,8 @@ async fn serve_status(
 /// Whether somebody waits to be told.
 fn matters(now: &Status, told: &Status) -> bool {
     let what = |status: &Status| (status.leader, status.term, status.compacted);
-    what(now) != what(told) || now.members != told.members || now.alarms != told.alarms
+    what(now) != what(told)
+        || now.members != told.members
+        || now.alarms != told.alarms
+        || now.routes.version() != told.routes.version()
 }

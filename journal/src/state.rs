@@ -1,6 +1,6 @@
 //! What every journal node knows after applying the journal up to a position: the Raft state machine.
 //!
-//!     entry ──► apply ──► counters, leases, alarms, dedup, snapshot marks          no keys and no values
+//!     entry ──► apply ──► counters, leases, alarms, dedup, snapshot marks, routes          no value
 //!
 //! Applying is total: it has no branch that refuses, since the sequencer refused before the log. A batch
 //! whose term is not its entry's is void: a leader that was deposed made it, and another term took it in.
@@ -13,11 +13,13 @@ mod encoding;
 pub(crate) mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::lsn::Lsn;
 use crate::origin::Origin;
 use crate::record::{Alarm, Batch, LeaseId, Record, SysOp};
 use crate::revision::Revision;
+use crate::routes::Routes;
 use dedup::{Dedup, Known, Outcome};
 use marks::{Mark, Marks};
 
@@ -49,6 +51,7 @@ pub(crate) struct State {
     alarms: BTreeSet<(u64, Alarm)>,
     dedup: Dedup,
     marks: Marks,
+    routes: Arc<Routes>,
 }
 
 impl Default for State {
@@ -69,6 +72,7 @@ impl State {
             alarms: BTreeSet::new(),
             dedup: Dedup::new(limits),
             marks: Marks::default(),
+            routes: Arc::default(),
         }
     }
 
@@ -126,6 +130,10 @@ impl State {
             SysOp::SnapshotMark { start, end, lsn, revision, set_hash } => {
                 self.marks.note(Mark::new(start, end, *lsn, *revision, *set_hash));
             }
+            SysOp::Routes(routes) => {
+                assert_eq!(routes.version(), self.routes.version() + 1, "no version is left out");
+                self.routes = routes.clone();
+            }
         }
     }
 
@@ -166,6 +174,10 @@ impl State {
 
     pub(crate) fn marks(&self) -> &Marks {
         &self.marks
+    }
+
+    pub(crate) fn routes(&self) -> &Arc<Routes> {
+        &self.routes
     }
 
     /// What is known of a request, whichever attempt it was.

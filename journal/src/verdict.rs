@@ -24,6 +24,8 @@ pub enum Verdict {
     Compacted { compacted: Revision },
     /// The revision to compact at is still to come.
     FutureRevision { current: Revision },
+    /// The routes to be changed are not those of this version any more, or not yet.
+    RoutesChanged { version: u64 },
     /// The queues are full.
     Overloaded { retry_after: Duration },
     /// Larger than a record may be.

@@ -43,6 +43,9 @@ fn status(error: &Error) -> Status {
              that is by `etcdctl member update`",
         ),
         Error::Member(refusal) => member(*refusal),
+        Error::RoutesChanged => {
+            (Code::Aborted, "somebody else has changed the routes meanwhile: look at them again")
+        }
         Error::UnknownAlarmAction => (Code::InvalidArgument, "etcdserver: unknown alarm action"),
         Error::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         Error::CorruptCluster => (Code::DataLoss, "etcdserver: corrupt cluster"),

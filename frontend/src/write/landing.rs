@@ -45,6 +45,7 @@ impl Landing {
             Verdict::LeaseExists(_) => Err(Error::LeaseExists),
             Verdict::Compacted { .. } => Err(Error::Compacted),
             Verdict::FutureRevision { .. } => Err(Error::FutureRevision),
+            Verdict::RoutesChanged { .. } => Err(Error::RoutesChanged),
             Verdict::Overloaded { .. } => Err(Error::Overloaded),
             Verdict::TooLarge { .. } => Err(Error::RequestTooLarge),
             Verdict::NotLeader { .. } => {

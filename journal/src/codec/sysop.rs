@@ -1,12 +1,15 @@
 //! A sysop as bytes: its kind, and a body with its length, so that one can tell where it ends without
 //! knowing what it is.
 
+use std::sync::Arc;
+
 use super::parts::{
     Counted, DecodeError, Reader, Sink, put_byte, put_bytes, put_length, put_signed, put_varint,
 };
 use crate::lsn::Lsn;
 use crate::record::{Alarm, LeaseId, SysOp};
 use crate::revision::Revision;
+use crate::routes::{put_routes, read_routes};
 
 const NONE: u8 = 0;
 const LEASE_GRANT: u8 = 1;
@@ -16,6 +19,7 @@ const COMPACT: u8 = 4;
 const ALARM_RAISE: u8 = 5;
 const ALARM_CLEAR: u8 = 6;
 const SNAPSHOT_MARK: u8 = 7;
+const ROUTES: u8 = 8;
 
 const NO_SPACE: u8 = 1;
 const CORRUPT: u8 = 2;
@@ -38,6 +42,7 @@ fn kind(sysop: &SysOp) -> u8 {
         SysOp::AlarmRaise { .. } => ALARM_RAISE,
         SysOp::AlarmClear { .. } => ALARM_CLEAR,
         SysOp::SnapshotMark { .. } => SNAPSHOT_MARK,
+        SysOp::Routes(_) => ROUTES,
     }
 }
 
@@ -70,6 +75,7 @@ fn put_body(sysop: &SysOp, out: &mut impl Sink) {
             put_varint(out, revision.0);
             out.slice(&set_hash.to_le_bytes());
         }
+        SysOp::Routes(routes) => put_routes(routes, out),
     }
 }
 
@@ -105,6 +111,7 @@ fn body_of(kind: u8, body: &mut Reader) -> Result<SysOp, DecodeError> {
             revision: Revision(body.varint("revision")?),
             set_hash: body.fixed("set hash")?,
         },
+        ROUTES => SysOp::Routes(Arc::new(read_routes(body)?)),
         _ => return Err(DecodeError::Newer { what: "kind of sysop", found: u64::from(kind) }),
     })
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::lsn::Lsn;
 use crate::record::Alarm;
+use crate::routes::tests::any_routes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -47,6 +48,7 @@ fn any_sysop() -> impl Strategy<Value = SysOp> {
                 set_hash,
             }
         ),
+        any_routes().prop_map(|routes| SysOp::Routes(routes.into())),
     ]
 }
 

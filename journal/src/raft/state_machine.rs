@@ -146,6 +146,7 @@ impl Machine {
             status.compacted = state.compacted();
             status.alarms.clear();
             status.alarms.extend(state.alarms());
+            status.routes.clone_from(state.routes());
             if members {
                 status.members = membership::members(inner.membership.membership());
             }

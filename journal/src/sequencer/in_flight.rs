@@ -22,11 +22,13 @@ pub(super) struct InFlight {
     leases: HashMap<LeaseId, Change>,
     /// The highest compaction sequenced so far.
     compacted: Revision,
+    /// The last version of the routes sequenced so far.
+    routes: u64,
 }
 
 impl InFlight {
-    pub(super) fn new(compacted: Revision) -> InFlight {
-        InFlight { requests: HashSet::new(), leases: HashMap::new(), compacted }
+    pub(super) fn new(compacted: Revision, routes: u64) -> InFlight {
+        InFlight { requests: HashSet::new(), leases: HashMap::new(), compacted, routes }
     }
 
     pub(super) fn note(&mut self, record: &Record) {
@@ -35,6 +37,7 @@ impl InFlight {
             Some(SysOp::LeaseGrant { lease, .. }) => self.note_lease(*lease, true),
             Some(SysOp::LeaseRevoke { lease, .. }) => self.note_lease(*lease, false),
             Some(SysOp::Compact { revision }) => self.compacted = self.compacted.max(*revision),
+            Some(SysOp::Routes(routes)) => self.routes = routes.version(),
             _ => {}
         }
     }
@@ -85,5 +88,9 @@ impl InFlight {
 
     pub(super) fn compacted(&self) -> Revision {
         self.compacted
+    }
+
+    pub(super) fn routes(&self) -> u64 {
+        self.routes
     }
 }

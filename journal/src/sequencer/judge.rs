@@ -124,6 +124,7 @@ impl<W> Sequencer<W> {
             SysOp::LeaseRevoke { lease, expired_in: None } => self.existing(*lease, state),
             SysOp::LeaseRevoke { lease, expired_in: Some(term) } => self.expiry_refused(*lease, *term, state),
             SysOp::Compact { revision } => self.compaction_refused(*revision, state),
+            SysOp::Routes(routes) => self.routes_changed(routes.version(), state.routes().version()),
             SysOp::LeaseCheckpoint { .. }
             | SysOp::AlarmRaise { .. }
             | SysOp::AlarmClear { .. }
@@ -151,6 +152,20 @@ impl<W> Sequencer<W> {
         }
         let current = self.last;
         (current < revision).then_some(Judgement::RefusedByLeader(Verdict::FutureRevision { current }))
+    }
+
+    /// Each version follows the one before, so that of two who change the same routes one learns of the other.
+    fn routes_changed(&self, version: u64, committed: u64) -> Option<Judgement> {
+        let current = self.in_flight.routes();
+        if version <= committed {
+            return Some(Judgement::Refused(Verdict::RoutesChanged { version: committed }));
+        }
+        if version <= current {
+            return Some(Judgement::RefusedByInFlight(Verdict::RoutesChanged { version: current }));
+        }
+        // Whoever knows a later version has it from a later leader.
+        let ahead = version != current + 1;
+        ahead.then_some(Judgement::RefusedByLeader(Verdict::RoutesChanged { version: current }))
     }
 }
 

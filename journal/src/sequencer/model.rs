@@ -39,6 +39,8 @@ enum Want {
     Grant(i64),
     Revoke(i64),
     Compact,
+    /// Change the routes that were seen so many versions ago.
+    Routes(u64),
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +73,7 @@ fn any_want() -> impl Strategy<Value = Want> {
         2 => (1i64..3).prop_map(Want::Grant),
         2 => (1i64..3).prop_map(Want::Revoke),
         1 => Just(Want::Compact),
+        3 => (0u64..2).prop_map(Want::Routes),
     ]
 }
 

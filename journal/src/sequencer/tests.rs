@@ -5,6 +5,7 @@ mod leases;
 use super::*;
 use crate::key_range::KeyRange;
 use crate::record::{Read, Write};
+use crate::routes::Routes;
 use crate::state::Applied;
 use bytes::Bytes;
 
@@ -282,6 +283,27 @@ fn compactions_only_go_forward_and_never_ahead() {
     let compacted = Verdict::Compacted { compacted: Revision(6) };
     assert_eq!(world.commit_all()[2..], [compacted.clone(), compacted.clone()]);
     assert_eq!(world.append(compact(10, 6)), Answer::Now(10, compacted));
+}
+
+fn routed(seq: u64, version: u64) -> Append {
+    let routes = Routes::default().begin(&[]).unwrap().at(version);
+    Append { sysop: Some(SysOp::Routes(routes.into())), writes: Vec::new(), ..put(seq, "") }
+}
+
+#[test]
+fn of_two_who_change_the_same_routes_one_wins() {
+    let mut world = World::new();
+    assert_eq!(world.append(routed(1, 1)), Answer::Later);
+    assert_eq!(world.append(routed(2, 1)), Answer::Later);
+    assert_eq!(world.append(routed(3, 2)), Answer::Later);
+    let changed = |version| Verdict::RoutesChanged { version };
+    let verdicts = world.commit_all();
+    assert!(matches!(verdicts[0], Verdict::Committed { .. }), "{verdicts:?}");
+    assert_eq!(verdicts[1], changed(1));
+    assert!(matches!(verdicts[2], Verdict::Committed { .. }), "{verdicts:?}");
+    assert_eq!(world.append(routed(4, 2)), Answer::Now(4, changed(2)));
+    assert_eq!(world.append(routed(5, 4)), Answer::OnceConfirmed(5, changed(2)));
+    assert_eq!(world.append(routed(6, 3)), Answer::Later);
 }
 
 #[test]

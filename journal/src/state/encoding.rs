@@ -2,6 +2,8 @@
 //!
 //! Equal states have equal bytes, so nodes can compare them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::dedup::{self, Dedup, Outcome};
@@ -15,13 +17,18 @@ use crate::lsn::Lsn;
 use crate::origin::Origin;
 use crate::record::LeaseId;
 use crate::revision::Revision;
+use crate::routes::{Routes, put_routes, read_routes};
 
-const VERSION: u8 = 1;
+/// Of a state that has routes. One without is written as before there were any, so that a node of an older version
+/// can take it over.
+const VERSION: u8 = 2;
+const WITHOUT_ROUTES: u8 = 1;
 
 impl State {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        put_byte(&mut out, VERSION);
+        let routed = self.routes.version() > 0;
+        put_byte(&mut out, if routed { VERSION } else { WITHOUT_ROUTES });
         for number in [self.applied.0, self.term, self.revision.0, self.compacted.0] {
             put_varint(&mut out, number);
         }
@@ -32,6 +39,9 @@ impl State {
         put_dedup(&self.dedup, &mut out);
         put_length(&mut out, self.marks.iter().len());
         self.marks.iter().for_each(|mark| put_mark(mark, &mut out));
+        if routed {
+            put_routes(&self.routes, &mut out);
+        }
         out
     }
 
@@ -40,7 +50,7 @@ impl State {
     pub(crate) fn decode(bytes: Bytes) -> Result<State, DecodeError> {
         let mut reader = Reader::new(bytes);
         let version = reader.byte("state version")?;
-        if version != VERSION {
+        if !(WITHOUT_ROUTES..=VERSION).contains(&version) {
             return Err(DecodeError::Newer { what: "state version", found: u64::from(version) });
         }
         let applied = Lsn(reader.varint("applied")?);
@@ -53,6 +63,7 @@ impl State {
             alarms: list(&mut reader, 2, alarm)?.into_iter().collect(),
             dedup: dedup(&mut reader, applied)?,
             marks: marks(&mut reader)?,
+            routes: if version == VERSION { routes(&mut reader)? } else { Arc::default() },
         };
         reader.end("state")?;
         Ok(state)
@@ -163,6 +174,12 @@ fn put_mark(mark: &Mark, out: &mut impl Sink) {
 
 fn marks(reader: &mut Reader) -> Result<Marks, DecodeError> {
     Ok(Marks::restore(list(reader, 12, mark)?))
+}
+
+/// Some: none are not written.
+fn routes(reader: &mut Reader) -> Result<Arc<Routes>, DecodeError> {
+    let routes = read_routes(reader)?;
+    if routes.version() == 0 { Err(reader.malformed("routes")) } else { Ok(Arc::new(routes)) }
 }
 
 fn mark(reader: &mut Reader) -> Result<Mark, DecodeError> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::record::Write;
+use crate::routes::tests::any_routes;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,7 +16,15 @@ fn record(origin: Origin, writes: usize, sysop: Option<SysOp>) -> Record {
     Record { origin, writes, sysop }
 }
 
-fn apply(state: &mut State, term: u64, records: Vec<Record>) -> Applied {
+/// Routes get the version that the sequencer would have asked for.
+fn apply(state: &mut State, term: u64, mut records: Vec<Record>) -> Applied {
+    let mut version = state.routes().version();
+    for record in &mut records {
+        if let Some(SysOp::Routes(routes)) = &mut record.sysop {
+            *routes = Routes::clone(routes).at(version + 1).into();
+            version += 1;
+        }
+    }
     let base_revision = state.revision().next();
     let batch = Batch { term, base_revision, wall_clock_ms: 0, records };
     state.apply(state.applied().next(), term, &batch)
@@ -135,6 +144,7 @@ fn any_record() -> impl Strategy<Value = (u64, usize, Option<SysOp>)> {
         (edge(), edge(), 0u64..30, any::<u64>()).prop_map(|(start, end, lsn, set_hash)| {
             SysOp::SnapshotMark { start, end, lsn: Lsn(lsn), revision: Revision(lsn), set_hash }
         }),
+        any_routes().prop_map(|routes| SysOp::Routes(routes.into())),
     ];
     (0u64..5, 0usize..3, proptest::option::of(sysop))
 }
@@ -173,10 +183,13 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = State::decode(Bytes::from(bytes.clone()));
-        bytes.insert(0, 1);
-        let _ = State::decode(Bytes::from(bytes));
+        for version in [1, 2] {
+            let mut bytes = bytes.clone();
+            bytes.insert(0, version);
+            let _ = State::decode(Bytes::from(bytes));
+        }
     }
 
     #[test]
@@ -212,7 +225,22 @@ fn marks_of_the_same_position_come_back_all() {
 #[test]
 fn a_state_of_a_later_version_is_named_and_not_misread() {
     let mut bytes = State::default().encode();
-    bytes[0] = 2;
+    bytes[0] = 3;
     let error = State::decode(Bytes::from(bytes)).unwrap_err();
-    assert_eq!(error.to_string(), "state version 2 is not known to this version: a newer one wrote it");
+    assert_eq!(error.to_string(), "state version 3 is not known to this version: a newer one wrote it");
+}
+
+/// Bytes of the version before there were routes: a node that restarts has them.
+#[test]
+fn a_state_without_routes_is_written_and_read_as_before() {
+    let mut state = State::default();
+    sysop(&mut state, SysOp::Compact { revision: Revision(1) });
+    let old = state.encode();
+    assert_eq!(old[0], 1);
+    assert_eq!(State::decode(Bytes::from(old)), Ok(state.clone()));
+    let routes = Routes::default().begin(&[]).unwrap();
+    sysop(&mut state, SysOp::Routes(routes.clone().into()));
+    assert_eq!(state.encode()[0], 2);
+    let restored = State::decode(Bytes::from(state.encode())).unwrap();
+    assert_eq!(**restored.routes(), routes);
 }

@@ -131,6 +131,7 @@ fn write_verdict(verdict: Verdict) -> message::Verdict {
         Verdict::LeaseNotFound(lease) => Verdicts::LeaseNotFound(lease.0),
         Verdict::LeaseExists(lease) => Verdicts::LeaseExists(lease.0),
         Verdict::Compacted { compacted } => Verdicts::Compacted(compacted.0),
+        Verdict::RoutesChanged { version } => Verdicts::RoutesChanged(version),
         Verdict::FutureRevision { current } => Verdicts::FutureRevision(current.0),
         Verdict::Overloaded { retry_after } => {
             Verdicts::OverloadedRetryAfterMs(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX))
@@ -152,6 +153,7 @@ fn read_verdict(verdict: message::Verdict) -> Result<Verdict, Malformed> {
         Verdicts::LeaseNotFound(lease) => Verdict::LeaseNotFound(LeaseId(lease)),
         Verdicts::LeaseExists(lease) => Verdict::LeaseExists(LeaseId(lease)),
         Verdicts::Compacted(compacted) => Verdict::Compacted { compacted: Revision(compacted) },
+        Verdicts::RoutesChanged(version) => Verdict::RoutesChanged { version },
         Verdicts::FutureRevision(current) => Verdict::FutureRevision { current: Revision(current) },
         Verdicts::OverloadedRetryAfterMs(ms) => {
             Verdict::Overloaded { retry_after: Duration::from_millis(ms) }

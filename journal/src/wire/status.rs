@@ -1,14 +1,19 @@
 //! What a node knows, from and to messages.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use proto::journal as message;
 
 use super::Malformed;
 use super::answers::id;
 use crate::client::Status;
+use crate::codec::parts::Reader;
 use crate::lsn::Lsn;
 use crate::member::Member;
 use crate::record::Alarm;
 use crate::revision::Revision;
+use crate::routes::{self, Routes};
 
 const NO_SPACE: u32 = 1;
 const CORRUPT: u32 = 2;
@@ -33,6 +38,7 @@ pub(crate) fn write(status: &Status) -> message::StatusPart {
         first: status.first.0,
         disk_bytes: status.disk_bytes,
         members: status.members.iter().map(write_member).collect(),
+        routes: write_routes(&status.routes),
     }
 }
 
@@ -58,7 +64,27 @@ pub(crate) fn read(part: message::StatusPart) -> Result<Status, Malformed> {
         alarms: part.alarms.into_iter().map(alarm).collect::<Result<_, _>>()?,
         first: Lsn(part.first),
         disk_bytes: part.disk_bytes,
+        routes: Arc::new(read_routes(part.routes)?),
     })
+}
+
+/// None where nobody has routed, as of a node that knows of no routes.
+fn write_routes(routes: &Routes) -> Bytes {
+    let mut bytes = Vec::new();
+    if routes.version() > 0 {
+        routes::put_routes(routes, &mut bytes);
+    }
+    bytes.into()
+}
+
+fn read_routes(bytes: Bytes) -> Result<Routes, Malformed> {
+    if bytes.is_empty() {
+        return Ok(Routes::default());
+    }
+    let mut reader = Reader::new(bytes);
+    let routes = routes::read_routes(&mut reader)?;
+    reader.end("routes")?;
+    Ok(routes)
 }
 
 pub(crate) fn write_member(member: &Member) -> message::Member {

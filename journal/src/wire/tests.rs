@@ -18,6 +18,7 @@ use crate::member::Member;
 use crate::origin::Origin;
 use crate::record::{Alarm, Append, Batch, Entry, LeaseId, Read, Record, SysOp, Write};
 use crate::revision::Revision;
+use crate::routes::{Routes, tests::any_routes};
 use crate::verdict::{Barrier, Fate, Verdict};
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -99,6 +100,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         any::<i64>().prop_map(|lease| Verdict::LeaseExists(LeaseId(lease))),
         any::<u64>().prop_map(|compacted| Verdict::Compacted { compacted: Revision(compacted) }),
         any::<u64>().prop_map(|current| Verdict::FutureRevision { current: Revision(current) }),
+        any::<u64>().prop_map(|version| Verdict::RoutesChanged { version }),
         any::<u64>().prop_map(|ms| Verdict::Overloaded { retry_after: Duration::from_millis(ms) }),
         any::<(u64, u64)>().prop_map(|(bytes, bytes_max)| Verdict::TooLarge { bytes, bytes_max }),
         prop::option::of(1u64..).prop_map(|hint| Verdict::NotLeader { hint }),
@@ -171,6 +173,7 @@ proptest! {
         numbers in any::<[u64; 8]>(),
         members in prop::collection::vec(member(), 0..3),
         alarmed in any::<bool>(),
+        routes in prop_oneof![Just(Routes::default()), any_routes()],
     ) {
         let [cluster, node, leader, term, applied, revision, compacted, first] = numbers;
         let alarms = if alarmed { vec![(node, Alarm::NoSpace), (leader, Alarm::Corrupt)] } else { Vec::new() };
@@ -184,6 +187,7 @@ proptest! {
             revision: Revision(revision),
             compacted: Revision(compacted),
             alarms,
+            routes: routes.into(),
             first: Lsn(first),
             disk_bytes: 7,
         };

@@ -1,7 +1,10 @@
 //! Three voters as others see them: through a follower, and from outside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::net::Net;
 use super::world::{history, put, requests};
@@ -10,7 +13,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::origin::Origin;
-use crate::record::Append;
+use crate::record::{Append, SysOp};
+use crate::routes::Routes;
 use crate::verdict::{Fate, Verdict};
 
 async fn pause() {
@@ -94,5 +98,21 @@ async fn writers_outside_survive_the_death_of_every_leader() {
     for (request, (origin, lsn)) in landed {
         let (attempt, place, _) = told[&request];
         assert_eq!((attempt, place), (origin, lsn), "what is acknowledged happened, there and so");
+    }
+}
+
+#[tokio::test]
+async fn changed_routes_are_told_to_everybody() {
+    let net = Net::begin(&[1, 2, 3]).await;
+    let journal = net.remote();
+    let routes = Arc::new(Routes::default().begin(&[Bytes::from_static(b"m")]).expect("nobody has routed"));
+    let mut statuses = vec![journal.status()];
+    statuses.extend(net.ids().into_iter().map(|id| net.handle(id).status()));
+    let sysop = Some(SysOp::Routes(routes.clone()));
+    settle(&journal, Append { sysop, writes: Vec::new(), ..put(7, 1, 0) }).await;
+    for mut status in statuses {
+        let told =
+            status.wait_for(|status| status.routes.version() == 1).await.expect("the handle stays open");
+        assert_eq!(told.routes, routes);
     }
 }

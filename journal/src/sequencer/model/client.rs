@@ -1,6 +1,7 @@
 //! The model's clients: what a request is evaluated to, at replicas that lag behind.
 
 use super::*;
+use crate::routes::Routes;
 
 pub(super) fn key(n: u8) -> Bytes {
     Bytes::copy_from_slice(&[b'k', n])
@@ -72,6 +73,11 @@ impl World {
                 ..append
             },
             Want::Revoke(lease) => self.revocation(*lease, lags, append),
+            Want::Routes(lag) => {
+                let version = self.routes().saturating_sub(*lag) + 1;
+                let routes = Routes::default().begin(&[]).unwrap().at(version);
+                Append { sysop: Some(SysOp::Routes(routes.into())), ..append }
+            }
             Want::Compact => {
                 let revision = Revision(self.last());
                 Append { sysop: Some(SysOp::Compact { revision }), ..append }

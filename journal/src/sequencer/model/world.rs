@@ -21,6 +21,8 @@ pub(super) struct World {
     pub(super) tables: Vec<Table>,
     leases: BTreeSet<i64>,
     compacted: u64,
+    /// The version of the routes.
+    routes: u64,
     /// What was applied, by request.
     journal: BTreeMap<u64, (Lsn, Revision, u64, u32)>,
     /// Verdicts that promise that an attempt never happens.
@@ -46,6 +48,7 @@ impl World {
             tables: vec![Table::new(), Table::new()],
             leases: BTreeSet::new(),
             compacted: 0,
+            routes: 0,
             journal: BTreeMap::new(),
             never: BTreeSet::new(),
             requests: Vec::new(),
@@ -90,6 +93,10 @@ impl World {
         }
     }
 
+    pub(super) fn routes(&self) -> u64 {
+        self.routes
+    }
+
     fn request(&mut self, want: Want, lags: [u8; 2]) -> Append {
         let seq = self.requests.len() as u64 + 1;
         let append = self.evaluate(&want, Origin { frontend: 5, seq, attempt: 1 }, lags);
@@ -129,6 +136,7 @@ impl World {
                     Verdict::LeaseNotFound(lease) => assert!(!self.leases.contains(&lease.0)),
                     Verdict::LeaseExists(lease) => assert!(self.leases.contains(&lease.0)),
                     Verdict::FutureRevision { .. } => panic!("only committed revisions are compacted"),
+                    Verdict::RoutesChanged { version } => assert_eq!(version, self.routes),
                     _ => panic!("{verdict:?} needs no confirmation"),
                 }
                 self.told(origin, &verdict);
@@ -223,6 +231,11 @@ impl World {
                 let Some(SysOp::Compact { revision }) = record.sysop else { panic!("a compaction") };
                 assert!(self.compacted < revision.0 && revision.0 <= self.last());
                 self.compacted = revision.0;
+            }
+            Want::Routes(_) => {
+                let Some(SysOp::Routes(routes)) = &record.sysop else { panic!("a change of the routes") };
+                assert_eq!(routes.version(), self.routes + 1, "of two who changed the same routes both won");
+                self.routes = routes.version();
             }
         }
         self.write(before, record);

@@ -136,7 +136,7 @@ impl Store {
         let barrier = self.barrier().await?;
         let mut all = BTreeSet::new();
         let mut smallest = Revision(u64::MAX);
-        for partition in self.memstore().partitions() {
+        for partition in self.memstore().partitions().iter() {
             let (at, keys) = self.memstore().lease_keys(partition.id, lease, barrier.lsn).await?;
             smallest = smallest.min(at);
             all.extend(keys);

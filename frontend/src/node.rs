@@ -91,7 +91,7 @@ impl Node {
         let store = Store::new(handle.clone(), memstore.handle(), patience, closing.clone());
         // The state has to be there before the first client asks for it.
         let at = store.barrier().await.map_err(|_| journal::Error::Closed)?;
-        for partition in store.memstore().partitions() {
+        for partition in store.memstore().partitions().iter() {
             store.memstore().wait(partition.id, at.lsn).await?;
         }
         let Identity { cluster, member, is_new, .. } = identity;
@@ -321,7 +321,7 @@ async fn probe(store: Store, linearizable: bool) -> Result<(), String> {
     }
     let read = async {
         let at = store.barrier().await?;
-        for partition in store.memstore().partitions() {
+        for partition in store.memstore().partitions().iter() {
             store.memstore().wait(partition.id, at.lsn).await?;
         }
         Ok(())

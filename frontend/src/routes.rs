@@ -6,7 +6,6 @@
 //!
 //! What several partitions answer is put together here, so that nobody above knows how the keys are divided.
 
-use bytes::Bytes;
 use journal::{KeyRange, Lsn, Revision};
 use memstore::{Applied, At, Error, Memstore, PartitionId, PartitionRange, Projection, Query};
 
@@ -37,22 +36,10 @@ impl Routes {
         &self.memstore
     }
 
-    /// The partitions that hold keys of `keys`, each with its part of them.
-    pub(crate) fn parts(&self, keys: &KeyRange) -> impl Iterator<Item = (PartitionId, KeyRange)> {
-        let partitions = self.memstore.partitions();
-        let first = Self::index_of(partitions, keys.start());
-        let parts = partitions[first..].iter();
-        parts.map_while(move |range| Some((range.id, keys.clip(&range.start, range.end.as_ref())?)))
-    }
-
-    fn index_of(partitions: &[PartitionRange], key: &Bytes) -> usize {
-        partitions.partition_point(|range| range.start <= *key) - 1
-    }
-
     /// Reads `keys`.
     pub(crate) async fn find(&self, keys: &KeyRange, fetch: Fetch, view: View) -> Result<Found, Error> {
         let mut found = Found::default();
-        for (partition, keys) in self.parts(keys) {
+        for (partition, keys) in parts(&self.memstore.partitions(), keys) {
             let left = fetch.limit.saturating_sub(found.kvs.len());
             // Once the limit is reached, the rest only counts.
             let query = match fetch.limit > 0 && left == 0 {
@@ -76,7 +63,8 @@ impl Routes {
 
     /// A revision that cannot be read is refused also where no key is asked for.
     async fn probe(&self, view: View) -> Result<(), Error> {
-        let partition = &self.memstore.partitions()[0];
+        let partitions = self.memstore.partitions();
+        let partition = partitions.first().ok_or(Error::WrongPartition)?;
         let keys = KeyRange::Single(partition.start.clone());
         let query = query(keys, Fetch::all(Projection::CountOnly), view, 0);
         self.memstore.range(partition.id, query).await.map(|_| ())
@@ -84,14 +72,14 @@ impl Routes {
 
     /// Waits until every partition with keys of `keys` has applied `revision`.
     pub(crate) async fn reach(&self, keys: &KeyRange, revision: Revision) -> Result<(), Error> {
-        for (partition, _) in self.parts(keys) {
+        for (partition, _) in parts(&self.memstore.partitions(), keys) {
             self.reach_one(partition, revision).await?;
         }
         Ok(())
     }
 
     async fn reach_one(&self, partition: PartitionId, revision: Revision) -> Result<Applied, Error> {
-        let mut applied = self.memstore.applied(partition);
+        let mut applied = self.memstore.applied(partition)?;
         while applied.revision < revision {
             applied = self.memstore.wait(partition, applied.lsn.next()).await?;
         }
@@ -106,7 +94,7 @@ impl Routes {
         revision: Revision,
     ) -> Result<Applied, Error> {
         let mut common = Applied { lsn, revision };
-        for (partition, _) in self.parts(keys) {
+        for (partition, _) in parts(&self.memstore.partitions(), keys) {
             let applied = self.memstore.wait(partition, lsn).await?;
             common.revision = common.revision.max(applied.revision);
         }
@@ -116,11 +104,18 @@ impl Routes {
 
     /// Waits until all partitions have applied `lsn`.
     pub(crate) async fn reach_everywhere(&self, lsn: Lsn) -> Result<(), Error> {
-        for partition in self.memstore.partitions() {
+        for partition in self.memstore.partitions().iter() {
             self.memstore.wait(partition.id, lsn).await?;
         }
         Ok(())
     }
+}
+
+/// The partitions that hold keys of `keys`, each with its part of them.
+fn parts(partitions: &[PartitionRange], keys: &KeyRange) -> impl Iterator<Item = (PartitionId, KeyRange)> {
+    let first = partitions.partition_point(|range| range.start <= *keys.start()).saturating_sub(1);
+    let parts = partitions[first..].iter();
+    parts.map_while(move |range| Some((range.id, keys.clip(&range.start, range.end.as_ref())?)))
 }
 
 fn query(keys: KeyRange, fetch: Fetch, view: View, limit: usize) -> Query {

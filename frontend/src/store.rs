@@ -96,9 +96,7 @@ impl Store {
     /// nothing older later.
     #[must_use]
     pub(crate) fn seen(&self) -> Position {
-        let partitions = self.memstore().partitions().iter();
-        let applied = partitions.map(|partition| self.memstore().applied(partition.id));
-        let applied = applied.max_by_key(|applied| applied.lsn).unwrap_or_default();
+        let applied = self.memstore().reached();
         let term = self.journal().status_now().term;
         self.shared.seen.show(Position { lsn: applied.lsn, revision: applied.revision, term });
         Position { lsn: self.shared.seen.lsn(), revision: self.shared.seen.revision(), term }

@@ -215,7 +215,7 @@ impl Session {
 
     fn begin(&mut self, create: &Create, from: Revision) -> Result<Vec<WatcherKey>, Revision> {
         let mut parts: Vec<WatcherKey> = Vec::with_capacity(1);
-        for partition in self.store.memstore().clone().partitions() {
+        for partition in self.store.memstore().partitions().iter() {
             let Some(keys) = create.keys.clip(&partition.start, partition.end.as_ref()) else { continue };
             let Create { puts, deletes, prev_kv, .. } = *create;
             let spec = WatchSpec { partition: partition.id, keys, from, prev_kv, puts, deletes };

@@ -18,6 +18,7 @@ use crate::partition_id::{PartitionId, PartitionRange};
 use crate::query::{Answer, At, Query};
 use crate::reading::Reading;
 use crate::replica::Replica;
+use crate::replicas::Replicas;
 use crate::stats::{PartitionStats, Stats};
 use crate::watch::WatchStream;
 
@@ -28,36 +29,47 @@ pub struct Memstore {
 }
 
 struct Shared {
-    replicas: Arc<[Replica]>,
-    ranges: Vec<PartitionRange>,
+    replicas: Arc<Replicas>,
     metrics: Arc<ApplyMetrics>,
     closed: CancellationToken,
 }
 
 impl Memstore {
-    /// `replicas` are in the order of their partitions' ids. Watches end after `closed`.
+    /// Watches end after `closed`.
     pub(crate) fn new(
-        replicas: Arc<[Replica]>,
+        replicas: Arc<Replicas>,
         metrics: Arc<ApplyMetrics>,
         closed: CancellationToken,
     ) -> Memstore {
-        let ranges = replicas.iter().map(|replica| replica.partition.range().clone()).collect();
-        Memstore { shared: Arc::new(Shared { replicas, ranges, metrics, closed }) }
+        Memstore { shared: Arc::new(Shared { replicas, metrics, closed }) }
     }
 
-    /// In the order of their keys; together they cover all.
+    /// What is served now, in the order of the keys. It may be something else a moment later: a partition that
+    /// is gone by then answers `WrongPartition`.
     #[must_use]
-    pub fn partitions(&self) -> &[PartitionRange] {
-        &self.shared.ranges
+    pub fn partitions(&self) -> Arc<[PartitionRange]> {
+        self.shared.replicas.ranges()
+    }
+
+    /// Waits until something else is served than `partitions`, as `partitions` answered it before.
+    pub async fn other_partitions(&self, partitions: &Arc<[PartitionRange]>) -> Arc<[PartitionRange]> {
+        self.shared.replicas.other(partitions).await
     }
 
     /// What a partition has applied.
     ///
-    /// # Panics
-    /// When the id is not one of `partitions`.
+    /// # Errors
+    /// `WrongPartition`.
+    pub fn applied(&self, partition: PartitionId) -> Result<Applied, Error> {
+        Ok(self.replica(partition)?.frontier.applied())
+    }
+
+    /// The furthest that any partition has applied.
     #[must_use]
-    pub fn applied(&self, partition: PartitionId) -> Applied {
-        self.replica(partition).expect("the id is one of `partitions`").frontier.applied()
+    pub fn reached(&self) -> Applied {
+        let served = self.shared.replicas.served();
+        let applied = served.iter().map(|replica| replica.frontier.applied());
+        applied.max_by_key(|applied| applied.lsn).unwrap_or_default()
     }
 
     /// Waits until a partition has applied everything up to and including `min_lsn`.
@@ -65,7 +77,7 @@ impl Memstore {
     /// # Errors
     /// `Closed` and `WrongPartition`.
     pub async fn wait(&self, partition: PartitionId, min_lsn: Lsn) -> Result<Applied, Error> {
-        self.replica(partition)?.frontier.wait(min_lsn).await.ok_or(Error::Closed)
+        Ok(self.waited(partition, min_lsn).await?.1)
     }
 
     /// Reads a range of one partition at one revision, once it has applied what the query asks for.
@@ -73,11 +85,10 @@ impl Memstore {
     /// # Errors
     /// `Compacted`, `FutureRevision`, `WrongPartition` and `Closed`.
     pub async fn range(&self, partition: PartitionId, query: Query) -> Result<Answer, Error> {
-        let Applied { lsn, .. } = self.wait(partition, query.min_lsn).await?;
-        let partition = &self.replica(partition)?.partition;
+        let (replica, Applied { lsn, .. }) = self.waited(partition, query.min_lsn).await?;
         let mut reading = Reading::new(&query);
         loop {
-            if let Some(answer) = reading.step(partition)? {
+            if let Some(answer) = reading.step(&replica.partition)? {
                 // The revision was read under the lock; the position may be older, never newer.
                 let applied = Applied { lsn, revision: answer.applied.revision };
                 return Ok(Answer { applied, ..answer });
@@ -98,8 +109,7 @@ impl Memstore {
         at: At,
         min_lsn: Lsn,
     ) -> Result<(Revision, Vec<Option<KeyValue>>), Error> {
-        self.wait(partition, min_lsn).await?;
-        self.replica(partition)?.partition.get_many(keys, at)
+        self.waited(partition, min_lsn).await?.0.partition.get_many(keys, at)
     }
 
     /// The keys of one partition that are attached to a lease, sorted, and the revision at which they were.
@@ -112,8 +122,7 @@ impl Memstore {
         lease: LeaseId,
         min_lsn: Lsn,
     ) -> Result<(Revision, Vec<Bytes>), Error> {
-        self.wait(partition, min_lsn).await?;
-        Ok(self.replica(partition)?.partition.lease_keys(lease))
+        Ok(self.waited(partition, min_lsn).await?.0.partition.lease_keys(lease))
     }
 
     /// etcd's HashKV of all partitions together, up to `upto`, once they have applied `min_lsn`.
@@ -121,10 +130,11 @@ impl Memstore {
     /// # Errors
     /// `Compacted` and `FutureRevision` where `upto` cannot be read, or no longer can; `Closed`.
     pub async fn hash_kv(&self, upto: Revision, min_lsn: Lsn) -> Result<Hash, Error> {
-        for range in self.partitions() {
-            self.wait(range.id, min_lsn).await?;
+        let served = self.shared.replicas.served();
+        for replica in served.iter() {
+            self.reach(replica, min_lsn).await?;
         }
-        let partitions: Vec<_> = self.shared.replicas.iter().map(|replica| &*replica.partition).collect();
+        let partitions: Vec<_> = served.iter().map(|replica| &*replica.partition).collect();
         let mut hashing = Hashing::new(upto, &partitions)?;
         loop {
             if let Some(hash) = hashing.step(&partitions)? {
@@ -137,24 +147,23 @@ impl Memstore {
     /// A stream for one client, to watch with.
     #[must_use]
     pub fn watch(&self) -> WatchStream {
-        let hubs = self.shared.replicas.iter().map(|replica| replica.hub.clone()).collect();
-        WatchStream::new(hubs, self.shared.closed.clone())
+        WatchStream::new(self.shared.replicas.clone(), self.shared.closed.clone())
     }
 
     /// Sizes, by partition and in total.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let stats = |replica: &Replica| {
+        let stats = |replica: &Arc<Replica>| {
             let (watchers, slow_watchers) = replica.hub.watchers();
             PartitionStats { watchers, slow_watchers, ..replica.partition.stats() }
         };
-        Stats::sum(self.shared.replicas.iter().map(stats).collect())
+        Stats::sum(self.shared.replicas.served().iter().map(stats).collect())
     }
 
     /// What all partitions hold, as `stats` has it, without a lock: cheap enough to ask at each write.
     #[must_use]
     pub fn bytes_in_use(&self) -> u64 {
-        self.shared.replicas.iter().map(|replica| replica.partition.bytes_in_use()).sum()
+        self.shared.replicas.served().iter().map(|replica| replica.partition.bytes_in_use()).sum()
     }
 
     /// What applying takes.
@@ -163,8 +172,18 @@ impl Memstore {
         self.shared.metrics.clone()
     }
 
-    fn replica(&self, partition: PartitionId) -> Result<&Replica, Error> {
-        let place = usize::try_from(partition.0).ok();
-        place.and_then(|place| self.shared.replicas.get(place)).ok_or(Error::WrongPartition)
+    fn replica(&self, partition: PartitionId) -> Result<Arc<Replica>, Error> {
+        self.shared.replicas.get(partition)
+    }
+
+    /// The replica once it has applied `min_lsn`. It can be read for as long as it is held, whatever is served.
+    async fn waited(&self, partition: PartitionId, min_lsn: Lsn) -> Result<(Arc<Replica>, Applied), Error> {
+        let replica = self.replica(partition)?;
+        let applied = self.reach(&replica, min_lsn).await?;
+        Ok((replica, applied))
+    }
+
+    async fn reach(&self, replica: &Replica, min_lsn: Lsn) -> Result<Applied, Error> {
+        replica.frontier.wait(min_lsn).await.ok_or(Error::Closed)
     }
 }

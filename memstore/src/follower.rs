@@ -17,14 +17,14 @@ use crate::event::Change;
 use crate::feed::Entries;
 use crate::frontier::Applied;
 use crate::metrics::ApplyMetrics;
-use crate::replica::Replica;
+use crate::replicas::Served;
 use crate::watch::Wakes;
 use crate::work::{SnapshotDue, Work};
 
 /// The follower of all partitions of this process.
 pub(crate) struct Follower {
     entries: Entries,
-    replicas: Arc<[Replica]>,
+    replicas: Arc<Served>,
     work: Arc<Work>,
     due: SnapshotDue,
     /// What is applied, on every partition.
@@ -67,7 +67,7 @@ impl Follower {
     /// The replicas stand at one position, and `entries` begin behind it.
     pub(crate) fn new(
         entries: Entries,
-        replicas: Arc<[Replica]>,
+        replicas: Arc<Served>,
         work: Arc<Work>,
         due: SnapshotDue,
     ) -> Follower {

@@ -19,7 +19,9 @@ use tracing::{error, info, warn};
 
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::partition_id::{PartitionId, PartitionRange};
 use crate::replica::Replica;
+use crate::replicas::{Replicas, Served};
 use crate::snapshot::{Folder, Header, Sink, Summary};
 use crate::work::{Held, SnapshotDue, Work};
 
@@ -40,7 +42,7 @@ pub(crate) struct Snapshots {
 
 /// The keeper of all partitions of this process.
 pub(crate) struct Keeper {
-    replicas: Arc<[Replica]>,
+    replicas: Arc<Replicas>,
     work: Arc<Work>,
     /// `None` where nothing shall outlive the process.
     snapshots: Option<Snapshots>,
@@ -49,7 +51,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(replicas: Arc<[Replica]>, work: Arc<Work>, snapshots: Option<Snapshots>) -> Keeper {
+    pub(crate) fn new(replicas: Arc<Replicas>, work: Arc<Work>, snapshots: Option<Snapshots>) -> Keeper {
         Keeper { replicas, work, snapshots, written: BTreeMap::new() }
     }
 
@@ -80,8 +82,8 @@ impl Keeper {
     /// Frees everything that is compacted, with room for others in between.
     async fn compact(&self) {
         loop {
-            let step = |more, replica: &Replica| replica.partition.compact_step(STEP_VERSIONS) || more;
-            if !self.replicas.iter().fold(false, step) {
+            let step = |more, replica: &Arc<Replica>| replica.partition.compact_step(STEP_VERSIONS) || more;
+            if !self.replicas.served().iter().fold(false, step) {
                 return;
             }
             tokio::task::yield_now().await;
@@ -96,10 +98,11 @@ impl Keeper {
         }
         self.compact().await;
         // Nothing else runs between the last step and here: no compaction is half-done, and all stand together.
-        let headers = self.headers();
-        self.work.begin_anew(Held::by(&self.replicas));
+        let served = self.replicas.served();
+        let headers = self.headers(&served);
+        self.work.begin_anew(Held::by(&served));
         let lsn = headers.first().expect("there is at least one partition").lsn;
-        match self.write(headers).await {
+        match self.write(headers, served).await {
             Ok(written) => {
                 let versions: u64 = written.iter().map(|(_, summary)| summary.versions).sum();
                 info!(position = lsn.0, versions, "a snapshot was written");
@@ -110,26 +113,31 @@ impl Keeper {
         }
     }
 
-    /// What the snapshots will be of.
-    fn headers(&self) -> Vec<Header> {
+    /// What the snapshots will be of. In its set a partition goes by its place.
+    fn headers(&self, served: &Served) -> Vec<Header> {
         let snapshots = self.snapshots.as_ref().expect("it was just looked at");
-        let header = |replica: &Replica| {
+        let header = |(replica, place): (&Arc<Replica>, u64)| {
             let applied = replica.frontier.applied();
-            let (compacted, range) = (replica.partition.compacted(), replica.partition.range().clone());
+            let range = PartitionRange { id: PartitionId(place), ..replica.partition.range().clone() };
+            let compacted = replica.partition.compacted();
             let cluster = snapshots.cluster;
             Header { cluster, lsn: applied.lsn, revision: applied.revision, compacted, range }
         };
-        let headers: Vec<_> = self.replicas.iter().map(header).collect();
+        let headers: Vec<_> = served.iter().zip(0..).map(header).collect();
         let of = |header: &Header| (header.lsn, header.revision, header.compacted);
         assert!(headers.iter().all(|header| of(header) == of(&headers[0])), "all partitions stand together");
         headers
     }
 
-    async fn write(&self, headers: Vec<Header>) -> Result<Vec<(Header, Summary)>, Error> {
+    async fn write(
+        &self,
+        headers: Vec<Header>,
+        served: Arc<Served>,
+    ) -> Result<Vec<(Header, Summary)>, Error> {
         let snapshots = self.snapshots.as_ref().expect("it was just looked at");
-        let (folder, replicas) = (snapshots.folder.clone(), self.replicas.clone());
+        let folder = snapshots.folder.clone();
         let writing = tokio::task::spawn_blocking(move || {
-            folder.write(&headers, |header, sink| fill(&replicas, header, sink))
+            folder.write(&headers, |header, sink| fill(&served, header, sink))
         });
         writing.await.map_err(|error| Error::Io(error.to_string()))?
     }
@@ -166,7 +174,7 @@ fn older<'a>(
     }))
 }
 
-fn fill(replicas: &[Replica], header: &Header, sink: &mut Sink<'_>) -> Result<(), Error> {
+fn fill(replicas: &[Arc<Replica>], header: &Header, sink: &mut Sink<'_>) -> Result<(), Error> {
     let place = usize::try_from(header.range.id.0).expect("it is a place in memory");
     let partition = &replicas[place].partition;
     let mut after = (Revision::ZERO, 0);
@@ -197,7 +205,6 @@ mod tests {
     use crate::frontier::Applied;
     use crate::key_value::Version;
     use crate::partition::Partition;
-    use crate::partition_id::PartitionRange;
     use crate::watch::WatchLimits;
 
     fn apply(replica: &Replica, base_revision: u64, sysop: Option<SysOp>) {
@@ -209,7 +216,7 @@ mod tests {
         replica.partition.apply(&batch, &mut |_| ());
     }
 
-    fn written(replica: &Replica, header: &Header) -> Vec<Version> {
+    fn written(replica: &Arc<Replica>, header: &Header) -> Vec<Version> {
         let mut versions = Vec::new();
         let collect = &mut |version: &Version| {
             versions.push(version.clone());
@@ -224,7 +231,7 @@ mod tests {
     fn a_compaction_that_comes_later_takes_nothing_from_a_snapshot() {
         let range = PartitionRange::split(&[]).remove(0);
         let applied = Applied { lsn: Lsn(2), revision: Revision(3) };
-        let replica = Replica::new(Partition::new(range.clone()), applied, WatchLimits::default());
+        let replica = Arc::new(Replica::new(Partition::new(range.clone()), applied, WatchLimits::default()));
         (2..4).for_each(|revision| apply(&replica, revision, None));
         let compacted = replica.partition.compacted();
         let header = Header { cluster: 1, lsn: applied.lsn, revision: applied.revision, compacted, range };

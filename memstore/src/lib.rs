@@ -25,6 +25,7 @@ mod partition_id;
 mod query;
 mod reading;
 mod replica;
+mod replicas;
 mod set_hash;
 mod snapshot;
 mod stats;

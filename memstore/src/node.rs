@@ -27,6 +27,9 @@ use crate::feed::Feed;
 use crate::metrics::ApplyMetrics;
 use crate::partition_id::PartitionRange;
 use crate::replica::Replica;
+use crate::replicas::Replicas;
+#[cfg(test)]
+use crate::replicas::Served;
 use crate::snapshot::Folder;
 use crate::watch::WatchLimits;
 use crate::work::SnapshotDue;
@@ -50,7 +53,7 @@ pub struct Config {
 
 /// A running memstore.
 pub struct Node {
-    replicas: Arc<[Replica]>,
+    replicas: Arc<Replicas>,
     metrics: Arc<ApplyMetrics>,
     cancel: CancellationToken,
     /// Cancelled once nothing is applied any more.
@@ -87,8 +90,8 @@ impl Node {
         let open = |path: &PathBuf| Folder::open(path, cluster).map(Arc::new);
         let folder = config.snapshot_dir.as_ref().map(open).transpose()?;
         let Start { applied, partitions } = load(folder.as_deref(), &ranges, first)?;
-        let replica = |partition| Replica::new(partition, applied, config.watch);
-        let replicas: Arc<[Replica]> = partitions.into_iter().map(replica).collect();
+        let replica = |partition| Arc::new(Replica::new(partition, applied, config.watch));
+        let replicas = Arc::new(Replicas::new(partitions.into_iter().map(replica).collect()));
         let closed = CancellationToken::new();
         let metrics = Arc::new(ApplyMetrics { slow_after: config.slow_apply, ..ApplyMetrics::default() });
         let run = Run {
@@ -107,8 +110,8 @@ impl Node {
     }
 
     #[cfg(test)]
-    pub(crate) fn replicas(&self) -> &[Replica] {
-        &self.replicas
+    pub(crate) fn replicas(&self) -> Arc<Served> {
+        self.replicas.served()
     }
 
     /// The handle on it.

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use journal::KeyRange;
 
-/// Names a partition of this process: its place in `Memstore::partitions`.
+/// Names a partition. No two of a cluster ever have the same name, also one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PartitionId(pub u32);
+pub struct PartitionId(pub u64);
 
 /// A partition's keys: `start <= key < end`, or without end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@ use crate::partition::Partition;
 use crate::watch::{Hub, WatchLimits};
 
 /// A copy of a partition. The follower writes it; everyone else reads, waits and watches.
-#[derive(Clone)]
 pub(crate) struct Replica {
     pub(crate) partition: Arc<Partition>,
     pub(crate) hub: Arc<Hub>,

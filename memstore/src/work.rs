@@ -6,6 +6,7 @@
 //! A snapshot costs what it holds. The next one is due when as much was applied as the last one held, so what
 //! a write pays for snapshots does not depend on how many keys there are.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use journal::{Batch, Record, SysOp, Write};
@@ -30,7 +31,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn by(replicas: &[Replica]) -> Held {
+    pub(crate) fn by(replicas: &[Arc<Replica>]) -> Held {
         replicas.iter().map(|replica| replica.partition.stats()).fold(Held::default(), |held, part| Held {
             bytes: held.bytes + part.bytes_in_use,
             versions: held.versions + part.versions,

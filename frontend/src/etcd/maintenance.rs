@@ -160,7 +160,7 @@ impl Maintenance for MaintenanceService {
             leader: leader.unwrap_or(0),
             raft_index: applied.0,
             raft_term: at.term,
-            raft_applied_index: self.store.memstore().applied(self.store.memstore().partitions()[0].id).lsn.0,
+            raft_applied_index: self.store.memstore().reached().lsn.0,
             errors,
             db_size_in_use: size(stats.bytes_in_use),
             is_learner: self.store.learns(),

@@ -13,14 +13,14 @@ use crate::feed::Feed;
 use crate::follower::Follower;
 use crate::keeper::{Keeper, Snapshots};
 use crate::metrics::ApplyMetrics;
-use crate::replica::Replica;
+use crate::replicas::Replicas;
 use crate::snapshot::Folder;
 use crate::watch::Wakes;
 use crate::work::{Held, SnapshotDue, Work};
 
 /// Everything that a memstore's thread holds.
 pub(crate) struct Run {
-    pub(crate) replicas: Arc<[Replica]>,
+    pub(crate) replicas: Arc<Replicas>,
     pub(crate) metrics: Arc<ApplyMetrics>,
     pub(crate) feed: Feed,
     pub(crate) folder: Option<Arc<Folder>>,
@@ -61,13 +61,14 @@ impl Run {
 
     /// Follows the journal for as long as that goes. The keeper is idle when this returns.
     async fn follow(&self) -> (Stopped, Keeper) {
-        let work = Arc::new(Work::new(Held::by(&self.replicas)));
+        let served = self.replicas.served();
+        let work = Arc::new(Work::new(Held::by(&served)));
         let keeper = Keeper::new(self.replicas.clone(), work.clone(), self.snapshots());
         let idle = CancellationToken::new();
         let keeper = tokio::spawn(keeper.run(idle.clone()));
-        let from = self.replicas[0].frontier.applied().lsn.next();
+        let from = served[0].frontier.applied().lsn.next();
         let entries = self.feed.entries(from);
-        let follower = Follower::new(entries, self.replicas.clone(), work, self.due);
+        let follower = Follower::new(entries, served, work, self.due);
         let follower = follower.measured(self.metrics.clone(), self.feed.clock());
         let stopped = match follower.run(self.cancel.clone()).await {
             Ok(()) => Stopped::Asked,
@@ -86,14 +87,15 @@ impl Run {
             first = first.0,
             "the journal was trimmed before it was applied, starting again from a snapshot"
         );
-        let ranges: Vec<_> = self.replicas.iter().map(|replica| replica.partition.range().clone()).collect();
+        let served = self.replicas.served();
+        let ranges: Vec<_> = served.iter().map(|replica| replica.partition.range().clone()).collect();
         let Start { applied, partitions } = load(self.folder.as_deref(), &ranges, first)?;
         let mut wakes = Wakes::default();
-        for (replica, partition) in self.replicas.iter().zip(partitions) {
+        for (replica, partition) in served.iter().zip(partitions) {
             replica.partition.replace(partition);
             replica.hub.skip_to(applied.revision, &mut wakes);
         }
-        self.replicas.iter().for_each(|replica| replica.frontier.advance(applied));
+        served.iter().for_each(|replica| replica.frontier.advance(applied));
         wakes.wake();
         Ok(())
     }
@@ -114,13 +116,13 @@ fn stops(error: &Error) {
 
 /// Tells everyone that nothing will be applied any more.
 struct Closing {
-    replicas: Arc<[Replica]>,
+    replicas: Arc<Replicas>,
     closed: CancellationToken,
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.closed.cancel();
-        self.replicas.iter().for_each(|replica| replica.frontier.close());
+        self.replicas.served().iter().for_each(|replica| replica.frontier.close());
     }
 }

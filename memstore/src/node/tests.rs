@@ -45,7 +45,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// All versions of all partitions, in order.
 async fn state(node: &Node, lsn: Lsn) -> (Revision, Vec<Version>) {
     let mut versions = Vec::new();
-    for replica in node.replicas() {
+    for replica in node.replicas().iter() {
         let applied = replica.frontier.wait(lsn).await.expect("it is open");
         assert_eq!(replica.partition.revision(), applied.revision);
         versions.extend(all_versions(replica));

@@ -15,11 +15,11 @@ use super::{Update, WatchLimits, WatchSpec, WatcherKey};
 use crate::error::Error;
 use crate::event::Event;
 use crate::history::Happened;
-use crate::partition_id::PartitionId;
+use crate::replicas::Replicas;
 
 /// Any number of watchers, over any partitions.
 pub struct WatchStream {
-    hubs: Arc<[Arc<Hub>]>,
+    replicas: Arc<Replicas>,
     closed: CancellationToken,
     shared: Arc<Shared>,
     keys: u64,
@@ -35,10 +35,10 @@ enum Step {
 }
 
 impl WatchStream {
-    /// `hubs` are in the order of their partitions' ids. After `closed` there is nothing but `Update::Closed`.
-    pub(crate) fn new(hubs: Arc<[Arc<Hub>]>, closed: CancellationToken) -> WatchStream {
+    /// After `closed` there is nothing but `Update::Closed`.
+    pub(crate) fn new(replicas: Arc<Replicas>, closed: CancellationToken) -> WatchStream {
         let shared = Arc::new(Shared::new());
-        WatchStream { hubs, closed, shared, keys: 0 }
+        WatchStream { replicas, closed, shared, keys: 0 }
     }
 
     /// Begins to watch.
@@ -46,7 +46,7 @@ impl WatchStream {
     /// # Errors
     /// `Compacted` when the first revision to tell of is, `WrongPartition` where there is no such partition.
     pub fn add(&mut self, spec: WatchSpec) -> Result<WatcherKey, Error> {
-        let hub = self.hub(spec.partition).ok_or(Error::WrongPartition)?;
+        let hub = self.replicas.get(spec.partition)?.hub.clone();
         let compacted = hub.partition().compacted();
         if spec.from < compacted {
             return Err(Error::Compacted { compacted });
@@ -55,7 +55,7 @@ impl WatchStream {
         self.keys += 1;
         let key = WatcherKey(self.keys);
         let mut state = self.shared.lock();
-        state.watchers.insert(key, Watcher::new(spec));
+        state.watchers.insert(key, Watcher::new(spec, hub));
         state.queue(key);
         Ok(key)
     }
@@ -63,7 +63,7 @@ impl WatchStream {
     /// Ends a watcher. What it was not handed is gone.
     pub fn remove(&mut self, key: WatcherKey) {
         let Some(watcher) = self.shared.lock().watchers.remove(&key) else { return };
-        let hub = self.hub(watcher.spec.partition).expect("it was checked when the watcher was added");
+        let hub = &watcher.hub;
         hub.went();
         if let Phase::Live { target } = watcher.phase() {
             hub.leave(target, &watcher.spec.keys);
@@ -99,10 +99,10 @@ impl WatchStream {
         let mut state = self.shared.lock();
         let Some(watcher) = state.watchers.get_mut(&key) else { return };
         let before = watcher.asked.replace(revision);
-        let partition = watcher.spec.partition;
+        let hub = watcher.hub.clone();
         state.queue(key);
         drop(state);
-        if let (Some(before), Some(hub)) = (before, self.hub(partition)) {
+        if let Some(before) = before {
             hub.unask(&self.shared, key, before);
         }
     }
@@ -112,7 +112,7 @@ impl WatchStream {
     #[must_use]
     pub fn told(&self, key: WatcherKey) -> Revision {
         let state = self.shared.lock();
-        state.watchers.get(&key).map_or(Revision::ZERO, |watcher| watcher.told(self.published(watcher)))
+        state.watchers.get(&key).map_or(Revision::ZERO, |watcher| watcher.told(watcher.hub.published()))
     }
 
     #[cfg(test)]
@@ -135,7 +135,7 @@ impl WatchStream {
         };
         let Some(watcher) = state.watchers.get_mut(&key) else { return Step::Again };
         watcher.queued = false;
-        let published = self.published(watcher);
+        let published = watcher.hub.published();
         if let Some(taken) = watcher.take(published) {
             watcher.asked.take_if(|asked| *asked <= taken.upto);
             // There may be more: a question, or history.
@@ -147,19 +147,19 @@ impl WatchStream {
             state.queue(key);
             return Step::Tell(Update::Told { watcher: key, upto });
         }
-        let (behind, asked, spec) = (watcher.behind(), watcher.asked, watcher.spec.clone());
+        let (behind, asked, spec, hub) =
+            (watcher.behind(), watcher.asked, watcher.spec.clone(), watcher.hub.clone());
         let live = matches!(watcher.phase(), Phase::Live { .. });
         drop(state);
         match (behind, asked) {
-            (Some(next), _) => self.catch_up(key, &spec, next, published),
-            (None, Some(asked)) if live => self.wait_for(key, &spec, asked),
+            (Some(next), _) => self.catch_up(key, &spec, &hub, next),
+            (None, Some(asked)) if live => self.wait_for(key, &hub, asked),
             // Its hub is just filling its buffer and will queue it.
             (None, _) => Step::Again,
         }
     }
 
-    fn wait_for(&self, key: WatcherKey, spec: &WatchSpec, asked: Revision) -> Step {
-        let hub = self.hub(spec.partition).expect("it was checked when the watcher was added");
+    fn wait_for(&self, key: WatcherKey, hub: &Arc<Hub>, asked: Revision) -> Step {
         if !hub.ask(&self.shared, key, asked) {
             self.shared.lock().queue(key);
         }
@@ -167,15 +167,15 @@ impl WatchStream {
     }
 
     /// Makes the watcher live, or reads on in the history.
-    fn catch_up(&mut self, key: WatcherKey, spec: &WatchSpec, next: Revision, published: Revision) -> Step {
-        let hub = self.hub(spec.partition).expect("it was checked when the watcher was added");
+    fn catch_up(&mut self, key: WatcherKey, spec: &WatchSpec, hub: &Hub, next: Revision) -> Step {
+        let published = hub.published();
         if published < next {
             hub.join(&self.shared, key, next);
             self.shared.lock().queue_unless_idle(key);
             return Step::Again;
         }
         match hub.partition().history(next, published, &spec.keys, hub.limits().chunk) {
-            Ok(history) => self.hand_out(key, spec, history),
+            Ok(history) => self.hand_out(key, spec, history, hub.limits()),
             Err(Error::Compacted { compacted }) => {
                 self.remove(key);
                 Step::Tell(Update::Compacted { watcher: key, compacted })
@@ -185,9 +185,14 @@ impl WatchStream {
     }
 
     /// Hands out a piece of history, cut at the end of a revision where it is too large.
-    fn hand_out(&mut self, key: WatcherKey, spec: &WatchSpec, history: Happened) -> Step {
-        let limits = *self.hub(spec.partition).expect("it was checked when the watcher was added").limits();
-        let (events, next) = cut(spec, history, &limits);
+    fn hand_out(
+        &mut self,
+        key: WatcherKey,
+        spec: &WatchSpec,
+        history: Happened,
+        limits: &WatchLimits,
+    ) -> Step {
+        let (events, next) = cut(spec, history, limits);
         let mut state = self.shared.lock();
         let watcher = state.watchers.get_mut(&key).expect("only the owner removes, and it is here");
         watcher.catch_up(next);
@@ -199,14 +204,6 @@ impl WatchStream {
         let upto = Revision(next.0 - 1);
         watcher.asked.take_if(|asked| *asked <= upto);
         Step::Tell(Update::Events { watcher: key, events, upto })
-    }
-
-    fn hub(&self, partition: PartitionId) -> Option<&Arc<Hub>> {
-        self.hubs.get(usize::try_from(partition.0).ok()?)
-    }
-
-    fn published(&self, watcher: &Watcher) -> Revision {
-        self.hub(watcher.spec.partition).expect("it was checked when the watcher was added").published()
     }
 }
 

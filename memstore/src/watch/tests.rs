@@ -151,7 +151,7 @@ fn no_event_is_lost_or_doubled_between_threads() {
     let last = Revision(6_000);
     std::thread::scope(|scope| {
         for from in [2, 3_000, 5_999] {
-            let mut stream = WatchStream::new(world.hubs.clone(), world.closed.clone());
+            let mut stream = WatchStream::new(world.replicas.clone(), world.closed.clone());
             let key = stream.add(watch(from)).expect("nothing is compacted");
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -13,12 +13,15 @@ use std::sync::Arc;
 
 use journal::Revision;
 
+use super::hub::Hub;
 use super::{WatchLimits, WatchSpec};
 use crate::event::Event;
 
 /// A watcher's state. Its stream's lock guards it.
 pub(super) struct Watcher {
     pub(super) spec: WatchSpec,
+    /// Its partition's.
+    pub(super) hub: Arc<Hub>,
     phase: Phase,
     /// Bounded by `WatchLimits`: when full, the watcher falls back to catching up.
     buffer: VecDeque<Arc<Event>>,
@@ -56,10 +59,11 @@ pub(super) struct Taken {
 }
 
 impl Watcher {
-    pub(super) fn new(spec: WatchSpec) -> Watcher {
+    pub(super) fn new(spec: WatchSpec, hub: Arc<Hub>) -> Watcher {
         let phase = Phase::CatchingUp { next: spec.from };
         Watcher {
             spec,
+            hub,
             phase,
             buffer: VecDeque::new(),
             buffered_bytes: 0,
@@ -152,7 +156,8 @@ mod tests {
     use super::*;
     use crate::event::{Change, EventKind};
     use crate::key_value::KeyValue;
-    use crate::partition_id::PartitionId;
+    use crate::partition::Partition;
+    use crate::partition_id::{PartitionId, PartitionRange};
 
     fn event(revision: u64, sub: u32) -> Arc<Event> {
         let revision = Revision(revision);
@@ -163,7 +168,9 @@ mod tests {
     fn live() -> Watcher {
         let (partition, keys, from) = (PartitionId(0), KeyRange::all(), Revision(2));
         let spec = WatchSpec { partition, keys, from, prev_kv: false, puts: true, deletes: true };
-        let mut watcher = Watcher::new(spec);
+        let range = PartitionRange::split(&[]).remove(0);
+        let hub = Hub::new(Arc::new(Partition::new(range)), Revision(1), WatchLimits::default());
+        let mut watcher = Watcher::new(spec, Arc::new(hub));
         watcher.go_live(1);
         watcher
     }

@@ -8,15 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
-use journal::{Batch, KeyRange, LeaseId, Origin, Record, Revision, SysOp, Write};
+use journal::{Batch, KeyRange, LeaseId, Lsn, Origin, Record, Revision, SysOp, Write};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Hub, Update, Wakes, WatchLimits, WatchSpec, WatchStream, WatcherKey};
 use crate::error::Error;
 use crate::event::{Change, EventKind};
+use crate::frontier::Applied;
 use crate::key_value::KeyValue;
 use crate::partition::Partition;
 use crate::partition_id::{PartitionId, PartitionRange};
+use crate::replica::Replica;
+use crate::replicas::Replicas;
 
 pub(super) const PARTITIONS: u8 = 3;
 pub(super) const KEYS_EACH: u8 = 4;
@@ -64,7 +67,8 @@ pub(super) struct Seen {
 pub(super) struct World {
     pub(super) revision: Revision,
     pub(super) compacted: Revision,
-    pub(super) hubs: Arc<[Arc<Hub>]>,
+    pub(super) replicas: Arc<Replicas>,
+    pub(super) hubs: Vec<Arc<Hub>>,
     pub(super) streams: Vec<WatchStream>,
     pub(super) closed: CancellationToken,
     heads: BTreeMap<Bytes, KeyValue>,
@@ -74,13 +78,15 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(limits: WatchLimits) -> World {
-        let hub = |id| Arc::new(Hub::new(Arc::new(Partition::new(range(id))), Revision::EMPTY_STORE, limits));
-        let hubs: Arc<[_]> = (0..PARTITIONS).map(hub).collect();
+        let applied = Applied { lsn: Lsn::ZERO, revision: Revision::EMPTY_STORE };
+        let replica = |id| Arc::new(Replica::new(Partition::new(range(id)), applied, limits));
+        let replicas = Arc::new(Replicas::new((0..PARTITIONS).map(replica).collect()));
+        let hubs = replicas.served().iter().map(|replica| replica.hub.clone()).collect();
         let closed = CancellationToken::new();
-        let streams = (0..STREAMS).map(|_| WatchStream::new(hubs.clone(), closed.clone())).collect();
+        let streams = (0..STREAMS).map(|_| WatchStream::new(replicas.clone(), closed.clone())).collect();
         let (log, seen, heads) = (Vec::new(), Vec::new(), BTreeMap::new());
         let revision = Revision::EMPTY_STORE;
-        World { revision, compacted: Revision::ZERO, hubs, streams, closed, heads, log, seen }
+        World { revision, compacted: Revision::ZERO, replicas, hubs, streams, closed, heads, log, seen }
     }
 
     pub(super) fn step(&mut self, step: Step) {

@@ -102,6 +102,10 @@ pub struct Config {
     pub storage: Storage,
     /// Where snapshots go. `None`: beside the journal.
     pub snapshot_dir: Option<PathBuf>,
+    /// How much is written until the next snapshot, if that is more than the last one held.
+    pub snapshot_after_bytes: u64,
+    /// How much of the journal is kept although snapshots made it unnecessary.
+    pub retention_bytes: u64,
     pub split_keys: Vec<Bytes>,
     pub listen_client: Vec<Address>,
     /// Not empty: plain HTTP is served here instead of on `listen_client`.

@@ -121,9 +121,10 @@ impl From<memstore::Error> for Error {
             memstore::Error::FutureRevision { .. } => Error::FutureRevision,
             memstore::Error::Behind => Error::TimedOut,
             memstore::Error::Closed => Error::Stopped,
-            memstore::Error::WrongPartition | memstore::Error::Corrupt(_) | memstore::Error::Io(_) => {
-                Error::Internal(error.to_string())
-            }
+            memstore::Error::WrongPartition
+            | memstore::Error::Corrupt(_)
+            | memstore::Error::Missing { .. }
+            | memstore::Error::Io(_) => Error::Internal(error.to_string()),
         }
     }
 }

@@ -16,11 +16,13 @@ mod publisher;
 mod services;
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use journal::{Dialer, Journal, Lsn, Member, SystemClock};
+use memstore::SnapshotDue;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -82,11 +84,15 @@ impl Node {
         let peers = bind_peers(&config, &identity)?;
         // A memstore without a folder has no snapshots, and needs all of the journal.
         let reach = watch::Sender::default();
-        let journal = JournalThread::start(journal_config(&config, &identity, &reach), peers).await?;
+        let snapshots = snapshot_dir(&config);
+        let journal = journal_config(&config, &identity, &reach);
+        let journal = JournalThread::start(journal, peers, snapshots.clone()).await?;
         let handle = journal.handle();
         leads(&handle).await;
         let closing = CancellationToken::new();
-        let memstore = memstore_of(&config, &handle, reach, &closing)?;
+        let told = memstore_config(&config, &identity, snapshots, reach);
+        let clock = Arc::new(SystemClock::default());
+        let memstore = memstore::Node::start(told, handle.clone(), clock, closing.child_token())?;
         let patience = REQUEST_TIMEOUT + 2 * config.election_timeout;
         let store = Store::new(handle.clone(), memstore.handle(), patience, closing.clone());
         // The state has to be there before the first client asks for it.
@@ -186,6 +192,7 @@ fn journal_config(config: &Config, identity: &Identity, reach: &watch::Sender<Ls
         dialer: reaches_others(config, identity).then(Dialer::plain),
         learners_max: config.learners_max,
         own_snapshots: Some(reach.subscribe()),
+        retention_bytes: config.retention_bytes,
         heartbeat: config.heartbeat,
         election_timeout: config.election_timeout,
         // So that nobody can choose keys that collide in the window of recent writes.
@@ -219,26 +226,31 @@ fn bind_peers(config: &Config, identity: &Identity) -> Result<Vec<TcpListener>, 
     bound.collect()
 }
 
-fn memstore_of(
-    config: &Config,
-    journal: &Journal,
-    snapshots_reach: watch::Sender<Lsn>,
-    closing: &CancellationToken,
-) -> Result<memstore::Node, memstore::Error> {
-    let snapshot_dir = match (&config.storage, &config.snapshot_dir) {
+/// Where this node's snapshots are. `None`: it has none.
+fn snapshot_dir(config: &Config) -> Option<PathBuf> {
+    match (&config.storage, &config.snapshot_dir) {
         (Storage::Memory, _) => None,
         (Storage::Directory(_), Some(directory)) => Some(directory.clone()),
         (Storage::Directory(directory), None) => Some(directory.join("snapshots")),
-    };
-    let told = memstore::Config {
+    }
+}
+
+fn memstore_config(
+    config: &Config,
+    identity: &Identity,
+    snapshot_dir: Option<PathBuf>,
+    snapshots_reach: watch::Sender<Lsn>,
+) -> memstore::Config {
+    memstore::Config {
         split_keys: config.split_keys.clone(),
+        snapshot_due: SnapshotDue { bytes: config.snapshot_after_bytes, ..SnapshotDue::default() },
         slow_apply: Some(config.warn_apply),
         snapshot_dir,
         snapshots_reach,
+        helpers: reaches_others(config, identity).then(Dialer::plain),
         process: rand::random(),
         ..memstore::Config::default()
-    };
-    memstore::Node::start(told, journal.clone(), Arc::new(SystemClock::default()), closing.child_token())
+    }
 }
 
 /// Waits until somebody leads: until then every request would be refused.

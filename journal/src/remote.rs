@@ -21,6 +21,8 @@ use crate::client::{COMMANDS_MAX, Call, Journal, Status, Tails};
 use crate::clock::Clock;
 use crate::dial::Dialer;
 use crate::error::Error;
+use crate::lsn::Lsn;
+use crate::tail::Tail;
 
 pub(crate) use lines::Lines;
 pub use statuses::ask_status;
@@ -56,6 +58,20 @@ impl Remote {
         let lines = Lines::new(self.dialer.clone(), status.clone());
         tokio::spawn(pass_on(questions, status.clone(), lines));
         Ok(Journal::new(commands, status, Tails::There(tails)))
+    }
+
+    /// What the endpoints themselves have from `from` on: no other node is turned to. The cluster must be named.
+    ///
+    /// # Errors
+    /// `Io`: an endpoint is no URL.
+    pub fn tail(self, from: Lsn) -> Result<Tail, Error> {
+        for endpoint in &self.endpoints {
+            self.dialer.channel(endpoint)?;
+        }
+        let cluster = self.cluster.unwrap_or_default();
+        // Of a cluster that never tells of members.
+        let (_, status) = watch::channel(Status { cluster, ..Status::default() });
+        Ok(Tail::there(RemoteTails::new(self, status).open(from)))
     }
 }
 

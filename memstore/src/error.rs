@@ -2,7 +2,7 @@
 
 use std::io;
 
-use journal::Revision;
+use journal::{Lsn, Revision};
 
 /// Each variant is a different next step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,13 @@ pub enum Error {
     /// What a snapshot says contradicts itself, or the journal. Nothing is served from it.
     #[error("{0}")]
     Corrupt(String),
+    /// Nobody who was asked has what comes after what is here: neither the journal, nor another member.
+    #[error(
+        "the journal begins at {first}, and the snapshots that can be used end before {next}: what is between is \
+         missing, and no other member has it; put back a snapshot that reaches further, or remove this member from \
+         the cluster and add it again while the others run"
+    )]
+    Missing { next: Lsn, first: Lsn },
     /// The disk, or the directory, refuses. The text ends with what a person can do about it.
     #[error("{0}")]
     Io(String),

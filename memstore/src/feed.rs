@@ -5,12 +5,16 @@
 #[cfg(test)]
 pub(crate) mod fed;
 
+mod bridge;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::{Append, Clock, Entry, Journal, Lsn, Origin, SysOp, Tail, Verdict};
 use tracing::{debug, warn};
+
+pub(crate) use self::bridge::Bridge;
 
 /// How long the journal may take to store a mark. The next snapshot brings the next one.
 const MARK_PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +37,7 @@ pub(crate) enum Feed {
 /// What is committed from some position on.
 pub(crate) enum Entries {
     Journal(Tail),
+    Bridge(Box<Bridge>),
     #[cfg(test)]
     Fed(self::fed::FedTail),
 }
@@ -84,6 +89,7 @@ impl Entries {
     pub(crate) async fn next(&mut self) -> Result<Vec<Entry>, journal::Error> {
         match self {
             Entries::Journal(tail) => tail.next().await,
+            Entries::Bridge(bridge) => Box::pin(bridge.next()).await,
             #[cfg(test)]
             Entries::Fed(tail) => tail.next().await,
         }

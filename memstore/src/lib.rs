@@ -43,6 +43,7 @@ pub use metrics::ApplyMetrics;
 pub use node::{Config, Node};
 pub use partition_id::{PartitionId, PartitionRange};
 pub use query::{Answer, At, Bounds, Projection, Query};
+pub use snapshot::SnapshotService;
 pub use stats::{PartitionStats, Stats};
 pub use watch::{Update, WatchLimits, WatchSpec, WatchStream, WatcherKey};
 pub use work::SnapshotDue;

@@ -5,6 +5,9 @@
 //! It runs on a thread of its own, named "memstore": the follower and the keeper take turns there. Readers and
 //! watchers work on the threads of whoever asks.
 
+mod gap;
+#[cfg(test)]
+mod helped_tests;
 mod restart;
 mod run;
 #[cfg(test)]
@@ -15,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::{Clock, Journal, Lsn};
+use journal::{Clock, Dialer, Journal, Lsn};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::gap::Helpers;
 use self::restart::{Start, load};
 use self::run::Run;
 use crate::client::Memstore;
@@ -42,6 +46,8 @@ pub struct Config {
     /// Where snapshots go. `None` for a store that ends with its process.
     pub snapshot_dir: Option<PathBuf>,
     pub snapshot_due: SnapshotDue,
+    /// How other members are reached, which have snapshots of what is trimmed and missing here. `None`: there are none.
+    pub helpers: Option<Dialer>,
     /// Told how far the older of the snapshots reaches that are kept: up to there this memstore needs no journal.
     pub snapshots_reach: watch::Sender<Lsn>,
     pub watch: WatchLimits,
@@ -66,7 +72,8 @@ impl Node {
     /// It stops when `cancel` is cancelled, or the journal closes.
     ///
     /// # Errors
-    /// `Io` and `Corrupt` where neither a snapshot nor the journal alone leads back to the state.
+    /// `Io` and `Missing` where neither a snapshot nor the journal alone leads back to the state, and nobody else can
+    /// be asked.
     pub fn start(
         config: Config,
         journal: Journal,
@@ -75,13 +82,16 @@ impl Node {
     ) -> Result<Node, Error> {
         let status = journal.status();
         let (cluster, first) = (status.borrow().cluster, status.borrow().first);
+        let others = |dialer| Helpers::new(journal.status(), dialer, clock.clone());
+        let helpers = config.helpers.clone().map(others);
         let feed = Feed::Journal { journal, clock, process: config.process, seq: Arc::default() };
-        Node::follow(config, feed, cluster, first, cancel)
+        Node::follow(config, feed, helpers, cluster, first, cancel)
     }
 
     pub(crate) fn follow(
         config: Config,
         feed: Feed,
+        helpers: Option<Helpers>,
         cluster: u64,
         first: journal::Lsn,
         cancel: CancellationToken,
@@ -89,7 +99,9 @@ impl Node {
         let ranges = PartitionRange::split(&config.split_keys);
         let open = |path: &PathBuf| Folder::open(path, cluster).map(Arc::new);
         let folder = config.snapshot_dir.as_ref().map(open).transpose()?;
-        let Start { applied, partitions } = load(folder.as_deref(), &ranges, first)?;
+        let start = load(folder.as_deref(), &ranges)?;
+        // Where others can help, that takes its time and is not waited for.
+        let Start { applied, partitions } = if helpers.is_some() { start } else { start.check(first)? };
         let replica = |partition| Arc::new(Replica::new(partition, applied, config.watch));
         let replicas = Arc::new(Replicas::new(partitions.into_iter().map(replica).collect()));
         let closed = CancellationToken::new();
@@ -98,6 +110,7 @@ impl Node {
             replicas: replicas.clone(),
             metrics: metrics.clone(),
             feed,
+            helpers,
             folder,
             cluster,
             due: config.snapshot_due,
@@ -139,7 +152,7 @@ impl Node {
 fn spawn(run: Run) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
     let (tell, outcome) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(|error| Error::io(&error))?;
     std::thread::Builder::new()

@@ -6,6 +6,7 @@
 //!     │  └─ 1.partition
 //!     ├─ 00000000000000083111/          the newest two sets are kept
 //!     ├─ partial/                       being written: of no meaning after a crash
+//!     ├─ fetched/                       coming from another member: the same
 //!     └─ damaged/                       the last set that could not be used
 //!
 //! A set is written aside, read back and checked, and only then given its name, so that whatever has a name
@@ -13,10 +14,17 @@
 
 mod folder;
 mod format;
+mod incoming;
+mod peer;
+mod piece;
 mod reader;
 mod restore;
+mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod travel_tests;
+mod wire;
 mod writer;
 
 use journal::{Lsn, Revision};
@@ -24,6 +32,8 @@ use journal::{Lsn, Revision};
 use crate::partition_id::PartitionRange;
 
 pub(crate) use folder::{Folder, Sink};
+pub(crate) use peer::{Offer, Peer, Refusal};
+pub use service::SnapshotService;
 
 /// What a snapshot of a partition is of.
 #[derive(Clone, Debug, PartialEq, Eq)]

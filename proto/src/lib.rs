@@ -47,3 +47,9 @@ pub mod raft {
 pub mod journal {
     tonic::include_proto!("mainstem.journal.v1");
 }
+
+/// Between members, for those who lack what others have in snapshots.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
+pub mod snapshots {
+    tonic::include_proto!("mainstem.snapshots.v1");
+}

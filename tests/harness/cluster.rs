@@ -16,6 +16,8 @@ const ELECTION_MAX: Duration = Duration::from_secs(30);
 /// The members, by the order in which they came. Dropping them kills them.
 pub struct Cluster {
     kind: Kind,
+    /// What every member is told beside its place.
+    flags: Vec<String>,
     members: Vec<Server>,
 }
 
@@ -25,11 +27,21 @@ impl Cluster {
     /// # Errors
     /// When one cannot be started, or does not answer.
     pub fn start(kind: Kind, count: usize) -> Result<Cluster> {
+        Cluster::start_with(kind, count, &[])
+    }
+
+    /// As `start`, with further arguments for every member.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_with(kind: Kind, count: usize, flags: &[&str]) -> Result<Cluster> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let members = (0..count).map(|_| Server::prepare(kind)).collect::<Result<Vec<Server>>>()?;
-        let mut cluster = Cluster { kind, members };
+        let mut cluster = Cluster { kind, flags, members };
         let initial = cluster.initial();
         for (at, member) in cluster.members.iter_mut().enumerate() {
             member.arguments(&arguments(at, member, &initial, "new"));
+            member.arguments(&cluster.flags);
             member.spawn()?;
         }
         cluster.members.iter_mut().try_for_each(Server::await_answer)?;
@@ -58,6 +70,7 @@ impl Cluster {
         let (at, initial) = (self.members.len() - 1, self.initial());
         let member = &mut self.members[at];
         member.arguments(&arguments(at, member, &initial, "existing"));
+        member.arguments(&self.flags);
         member.spawn()
     }
 

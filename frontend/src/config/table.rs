@@ -116,6 +116,18 @@ pub(super) static SETTINGS: &[Setting] = &[
     ours("emulated-etcd-version", Text, crate::version::EMULATED_DEFAULT, "The etcd version to report."),
     ours("frontend-threads", Count, "0", "Threads that serve clients; 0 is one per core."),
     ours("snapshot-dir", Text, "", "Where snapshots go; by default into the data directory."),
+    ours(
+        "snapshot-after-bytes",
+        Count,
+        "67108864",
+        "How much is written until the next snapshot, if that is more than the last one held.",
+    ),
+    ours(
+        "journal-retention-bytes",
+        Count,
+        "134217728",
+        "How much of the journal is kept although snapshots made it unnecessary, for members that lag.",
+    ),
     // Member.
     honoured("name", Text, "default", "A name for people to know this member by."),
     honoured("data-dir", Text, "", "Where the data is."),

@@ -1,6 +1,7 @@
 //! The journal's thread: one runtime of its own for the sequencer and Raft, so that no request delays them.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -24,6 +25,7 @@ impl JournalThread {
     pub(super) async fn start(
         config: journal::Config,
         peers: Vec<TcpListener>,
+        snapshots: Option<PathBuf>,
     ) -> Result<JournalThread, StartError> {
         let (started, starts) = oneshot::channel();
         let (close, closes) = oneshot::channel();
@@ -32,7 +34,7 @@ impl JournalThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Threads)?;
         let run = move || {
-            runtime.block_on(run(config, peers, started, closes));
+            runtime.block_on(run(config, peers, snapshots, started, closes));
             drop(tell);
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
@@ -69,6 +71,7 @@ impl JournalThread {
 async fn run(
     config: journal::Config,
     peers: Vec<TcpListener>,
+    snapshots: Option<PathBuf>,
     started: oneshot::Sender<Result<(Journal, Arc<LogMetrics>), journal::Error>>,
     closes: oneshot::Receiver<()>,
 ) {
@@ -80,7 +83,7 @@ async fn run(
             return;
         }
     };
-    let peers = match Peers::serve(&node, peers) {
+    let peers = match Peers::serve(&node, peers, snapshots.as_deref()) {
         Ok(peers) => peers,
         Err(error) => {
             let _ = started.send(Err(journal::Error::Io(error.to_string())));

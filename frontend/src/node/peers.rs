@@ -1,16 +1,19 @@
-//! What other processes reach a node's journal by: its voters' messages, and the questions, tails and statuses of
-//! memstores and frontends, on the addresses of `--listen-peer-urls`.
+//! What other processes reach a node's journal by: its voters' messages, the questions, tails and statuses of
+//! memstores and frontends, and the snapshots that members have of partitions, on the addresses of `--listen-peer-urls`.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpListener;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use journal::{JournalService, Node, PeerService};
+use memstore::SnapshotService;
 use proto::journal::journal_server::JournalServer;
+use proto::snapshots::snapshots_server::SnapshotsServer;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -37,12 +40,21 @@ pub(super) struct Peers {
 impl Peers {
     /// # Errors
     /// When a listener cannot be used.
-    pub(super) fn serve(node: &Node, listeners: Vec<TcpListener>) -> std::io::Result<Peers> {
+    pub(super) fn serve(
+        node: &Node,
+        listeners: Vec<TcpListener>,
+        snapshots: Option<&Path>,
+    ) -> std::io::Result<Peers> {
         let (mut servers, closing) = (JoinSet::new(), CancellationToken::new());
+        let snapshots = snapshots.map(|folder| SnapshotService::of(folder, &node.handle()));
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let services = Services { voters: node.peer_service(), journal: node.service() };
+            let services = Services {
+                voters: node.peer_service(),
+                journal: node.service(),
+                snapshots: snapshots.clone(),
+            };
             let server = Server::builder()
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -70,11 +82,12 @@ impl Peers {
     }
 }
 
-/// Both services behind one address, told apart by the path.
+/// All services behind one address, told apart by the path.
 #[derive(Clone)]
 struct Services {
     voters: Option<PeerService>,
     journal: JournalServer<JournalService>,
+    snapshots: Option<SnapshotsServer<SnapshotService>>,
 }
 
 impl Service<Request<Body>> for Services {
@@ -88,8 +101,11 @@ impl Service<Request<Body>> for Services {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let service = request.uri().path().trim_start_matches('/').split('/').next();
-        match &mut self.voters {
-            Some(voters) if service == Some(PeerService::NAME) => voters.call(request),
+        match (&mut self.voters, &mut self.snapshots) {
+            (Some(voters), _) if service == Some(PeerService::NAME) => voters.call(request),
+            (_, Some(snapshots)) if service == Some(SnapshotsServer::<SnapshotService>::NAME) => {
+                Box::pin(snapshots.call(request))
+            }
             // Which also says that it does not know a service.
             _ => Box::pin(self.journal.call(request)),
         }

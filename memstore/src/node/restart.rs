@@ -15,18 +15,26 @@ pub(crate) struct Start {
     pub(crate) partitions: Vec<Partition>,
 }
 
-/// Builds the partitions from the newest set that is whole. One that is damaged is passed over for an older one,
-/// and for the journal alone where that still has everything: it begins at `first`.
+impl Start {
+    /// # Errors
+    /// `Missing` where the journal, which begins at `first`, does not go on from here.
+    pub(crate) fn check(self, first: Lsn) -> Result<Start, Error> {
+        let next = self.applied.lsn.next();
+        if next < first { Err(Error::Missing { next, first }) } else { Ok(self) }
+    }
+}
+
+/// Builds the partitions from the newest set that is whole. One that is damaged is passed over for an older one, and
+/// where none is left they are empty.
 ///
 /// # Errors
-/// `Corrupt` where something is missing between what can be read and what the journal has; `Io` from disk.
-pub(crate) fn load(folder: Option<&Folder>, ranges: &[PartitionRange], first: Lsn) -> Result<Start, Error> {
+/// `Io` from disk.
+pub(crate) fn load(folder: Option<&Folder>, ranges: &[PartitionRange]) -> Result<Start, Error> {
     let mut damaged = Vec::new();
     for lsn in folder.map(Folder::sets).transpose()?.unwrap_or_default() {
         let folder = folder.expect("it has sets");
         match read(folder, lsn, ranges) {
             Ok(start) => {
-                check(&start, first)?;
                 // Now that there is another one, it need not be kept in its place.
                 damaged.into_iter().try_for_each(|lsn| folder.set_aside(lsn))?;
                 info!(position = lsn.0, revision = start.applied.revision.0, "started from a snapshot");
@@ -39,12 +47,12 @@ pub(crate) fn load(folder: Option<&Folder>, ranges: &[PartitionRange], first: Ls
             Err(error) => return Err(error),
         }
     }
-    let start = empty(ranges);
-    check(&start, first)?;
     if !damaged.is_empty() {
-        error!("no snapshot can be used; the journal still has everything and is applied from its beginning");
+        error!(
+            "no snapshot here can be used: everything is applied from the journal's beginning, or from another member's snapshot"
+        );
     }
-    Ok(start)
+    Ok(empty(ranges))
 }
 
 fn empty(ranges: &[PartitionRange]) -> Start {
@@ -61,14 +69,4 @@ fn read(folder: &Folder, lsn: Lsn, ranges: &[PartitionRange]) -> Result<Start, E
     };
     let partitions = ranges.iter().map(restore).collect::<Result<_, _>>()?;
     Ok(Start { applied, partitions })
-}
-
-fn check(start: &Start, first: Lsn) -> Result<(), Error> {
-    let next = start.applied.lsn.next();
-    if first <= next {
-        return Ok(());
-    }
-    Err(Error::Corrupt(format!(
-        "the journal begins at {first}, and the snapshots that can be used end before {next}: what is between is missing"
-    )))
 }

@@ -20,21 +20,21 @@ use crate::snapshot::Folder;
 use crate::watch::{Update, WatchSpec};
 use crate::work::SnapshotDue;
 
-const CLUSTER: u64 = 5;
-const NEVER: SnapshotDue = SnapshotDue { bytes: u64::MAX, records: u64::MAX };
+pub(super) const CLUSTER: u64 = 5;
+pub(super) const NEVER: SnapshotDue = SnapshotDue { bytes: u64::MAX, records: u64::MAX };
 
-fn config(directory: Option<&Path>, split: &[&'static str], due: SnapshotDue) -> Config {
+pub(super) fn config(directory: Option<&Path>, split: &[&'static str], due: SnapshotDue) -> Config {
     let split_keys = split.iter().copied().map(Bytes::from).collect();
     let snapshot_dir = directory.map(Path::to_owned);
     Config { split_keys, snapshot_dir, snapshot_due: due, ..Config::default() }
 }
 
-fn start(config: Config, journal: &Arc<FedJournal>) -> Result<Node, Error> {
+pub(super) fn start(config: Config, journal: &Arc<FedJournal>) -> Result<Node, Error> {
     let feed = Feed::Fed(journal.clone());
-    Node::follow(config, feed, CLUSTER, journal.first(), CancellationToken::new())
+    Node::follow(config, feed, None, CLUSTER, journal.first(), CancellationToken::new())
 }
 
-fn put(key: &'static str, value: impl ToString) -> Write {
+pub(super) fn put(key: &'static str, value: impl ToString) -> Write {
     Write::Put { key: Bytes::from(key), value: Bytes::from(value.to_string()), lease: LeaseId::NONE }
 }
 
@@ -43,7 +43,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// All versions of all partitions, in order.
-async fn state(node: &Node, lsn: Lsn) -> (Revision, Vec<Version>) {
+pub(super) async fn state(node: &Node, lsn: Lsn) -> (Revision, Vec<Version>) {
     let mut versions = Vec::new();
     for replica in node.replicas().iter() {
         let applied = replica.frontier.wait(lsn).await.expect("it is open");
@@ -181,7 +181,7 @@ fn no_snapshot_is_written_when_nothing_has_changed() {
 }
 
 /// As far as the marks allow.
-fn trim(journal: &FedJournal) {
+pub(super) fn trim(journal: &FedJournal) {
     if let Some(SysOp::SnapshotMark { lsn, .. }) = journal.marks().last() {
         journal.trim(lsn.next());
     }
@@ -214,7 +214,7 @@ fn a_damaged_snapshot_is_passed_over_for_the_one_before() {
             damage(directory.path(), lsn);
         }
         let refused = start(configured(), &journal).map(|_| ()).expect_err("something is missing");
-        assert!(matches!(&refused, Error::Corrupt(reason) if reason.contains("missing")), "{refused}");
+        assert!(matches!(refused, Error::Missing { .. }), "{refused}");
     });
 }
 
@@ -314,7 +314,7 @@ fn snapshots_of_another_cluster_are_refused_and_left_alone() {
         state(&node, journal.last()).await;
         node.close().await.expect("it closes");
         let feed = Feed::Fed(FedJournal::new());
-        let refused = Node::follow(configured(), feed, CLUSTER + 1, Lsn(1), CancellationToken::new());
+        let refused = Node::follow(configured(), feed, None, CLUSTER + 1, Lsn(1), CancellationToken::new());
         let refused = refused.map(|_| ()).expect_err("they are not ours");
         assert!(matches!(refused, Error::Io(_)), "{refused}");
         start(configured(), &journal).expect("they are still there").close().await.expect("it closes");

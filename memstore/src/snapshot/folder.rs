@@ -21,13 +21,16 @@ use crate::partition_id::PartitionId;
 /// Sets kept. The older one is for when the newest is damaged.
 const SETS_KEPT: usize = 2;
 const PARTIAL: &str = "partial";
+/// What comes from another member.
+pub(super) const FETCHED: &str = "fetched";
 /// The last set that was found damaged, for a person to look at.
 const DAMAGED: &str = "damaged";
 
 /// Where sets are kept.
+#[derive(Debug)]
 pub(crate) struct Folder {
-    path: PathBuf,
-    cluster: u64,
+    pub(super) path: PathBuf,
+    pub(super) cluster: u64,
 }
 
 /// Takes the versions of a partition, in the order of (revision, sub).
@@ -36,10 +39,16 @@ pub(crate) type Sink<'a> = dyn FnMut(&Version) -> Result<(), Error> + 'a;
 impl Folder {
     /// Makes the folder where there is none, and forgets what a crash left half-written.
     pub(crate) fn open(path: &Path, cluster: u64) -> Result<Folder, Error> {
-        let folder = Folder { path: path.to_owned(), cluster };
+        let folder = Folder::at(path, cluster);
         fs::create_dir_all(path).map_err(|error| io_error(path, &error))?;
         folder.remove(&folder.path.join(PARTIAL))?;
+        folder.remove(&folder.path.join(FETCHED))?;
         Ok(folder)
+    }
+
+    /// The folder as those look at it who only read.
+    pub(crate) fn at(path: &Path, cluster: u64) -> Folder {
+        Folder { path: path.to_owned(), cluster }
     }
 
     /// The positions of the sets, newest first.
@@ -132,7 +141,7 @@ impl Folder {
         Ok(sets.get(SETS_KEPT - 1).copied())
     }
 
-    fn name(&self, partial: &Path, lsn: Lsn) -> Result<(), Error> {
+    pub(super) fn name(&self, partial: &Path, lsn: Lsn) -> Result<(), Error> {
         let path = self.set_path(lsn);
         // Only a damaged set can be there: a good one is not written again.
         self.remove(&path)?;
@@ -140,7 +149,7 @@ impl Folder {
         sync_directory(&self.path)
     }
 
-    fn remove(&self, path: &Path) -> Result<(), Error> {
+    pub(super) fn remove(&self, path: &Path) -> Result<(), Error> {
         match fs::remove_dir_all(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, &error)),
             _ => Ok(()),
@@ -152,7 +161,7 @@ impl Folder {
     }
 }
 
-fn file_name(id: PartitionId) -> String {
+pub(super) fn file_name(id: PartitionId) -> String {
     format!("{}.partition", id.0)
 }
 
@@ -169,17 +178,17 @@ fn write(
     Ok(summary)
 }
 
-fn verify(path: &Path, id: PartitionId) -> Result<(Header, Summary), Error> {
+pub(super) fn verify(path: &Path, id: PartitionId) -> Result<(Header, Summary), Error> {
     let file = File::open(path).map_err(|error| io_error(path, &error))?;
     let reader = Reader::open(file, id).map_err(|error| named(path, error))?;
     let header = reader.header().clone();
     Ok((header, reader.verify().map_err(|error| named(path, error))?))
 }
 
-fn sync_directory(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| io_error(path, &error))
 }
 
-fn io_error(path: &Path, error: &io::Error) -> Error {
+pub(super) fn io_error(path: &Path, error: &io::Error) -> Error {
     named(path, Error::io(error))
 }

@@ -26,6 +26,9 @@ pub(super) const HEADER: u8 = 1;
 pub(super) const VERSIONS: u8 = 2;
 pub(super) const SUMMARY: u8 = 3;
 
+/// The last block of every file.
+pub(super) const SUMMARY_BLOCK_BYTES: usize = 8 + 1 + 8 + 8;
+
 const DELETION: u8 = 0;
 const PUT: u8 = 1;
 

@@ -118,8 +118,13 @@ impl<R: Read> Blocks<R> {
             return Err(Error::Corrupt(format!("block {} says it has {length} bytes", self.number)));
         }
         let mut payload = std::mem::take(&mut self.payload);
-        payload.resize(length, 0);
-        self.fill(&mut payload)?;
+        payload.clear();
+        // Room is made as bytes come, not because a length says so.
+        let mut rest = (&mut self.file).take(u64::try_from(length).expect("a length fits 64 bits"));
+        let read = rest.read_to_end(&mut payload).map_err(|error| Error::io(&error))?;
+        if read < length {
+            return Err(self.cut());
+        }
         if checksum(self.number, &payload) != u32::from_le_bytes([e, f, g, h]) {
             return Err(Error::Corrupt(format!("the checksum of block {} is wrong", self.number)));
         }
@@ -129,9 +134,14 @@ impl<R: Read> Blocks<R> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        self.file.read_exact(buffer).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => Error::Corrupt(format!("it ends within block {}", self.number)),
+        let read = self.file.read_exact(buffer);
+        read.map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.cut(),
             _ => Error::io(&error),
         })
+    }
+
+    fn cut(&self) -> Error {
+        Error::Corrupt(format!("it ends within block {}", self.number))
     }
 }

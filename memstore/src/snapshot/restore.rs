@@ -16,7 +16,7 @@ use crate::partition_id::PartitionRange;
 
 /// Every partition at one position of the journal.
 pub(crate) struct Set {
-    files: Vec<(PathBuf, Header)>,
+    pub(super) files: Vec<(PathBuf, Header)>,
 }
 
 impl Set {

@@ -1,0 +1,155 @@
+//! Another member, as one that has what this one lacks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::{Clock, Dialer, Lsn};
+use proto::snapshots::snapshots_client::SnapshotsClient;
+use proto::snapshots::{Chunk, ListRequest, ReadRequest};
+use tonic::transport::Channel;
+use tonic::{Code, Streaming};
+
+use super::incoming::{Incoming, Wanted};
+use super::piece::Piece;
+use super::{Folder, wire};
+use crate::error::Error;
+use crate::partition_id::PartitionId;
+
+/// How long a member may take to answer, or to send the next chunk.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// A larger answer is refused unread: it names some ten thousand pieces.
+const LIST_BYTES_MAX: usize = 1 << 20;
+const CHUNK_BYTES_MAX: usize = 2 << 20;
+/// How often a stream that breaks is opened again without anything having come meanwhile.
+const TRIES_MAX: u32 = 3;
+/// How often progress is told of: a hundredth part of this each time.
+const TOLD_PERCENT: u64 = 10;
+
+/// Why nothing is had from a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It may answer otherwise when it is asked again.
+    Silent(String),
+    /// What it has is of no use.
+    Useless(String),
+    /// This member's own disk. Nobody else can help.
+    Here(Error),
+}
+
+/// What a member has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// By position.
+    pub(crate) sets: BTreeMap<Lsn, Vec<Piece>>,
+    /// The first position that its journal still has.
+    pub(crate) journal_first: Lsn,
+}
+
+/// A member at one of its addresses.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) url: String,
+    client: SnapshotsClient<Channel>,
+    cluster: u64,
+    clock: Arc<dyn Clock>,
+}
+
+impl Peer {
+    pub(crate) fn at(
+        url: &str,
+        dialer: &Dialer,
+        cluster: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Peer, Refusal> {
+        let channel = dialer.channel(url).map_err(|error| Refusal::Useless(error.to_string()))?;
+        let client = SnapshotsClient::new(channel).max_decoding_message_size(CHUNK_BYTES_MAX);
+        Ok(Peer { url: url.to_owned(), client, cluster, clock })
+    }
+
+    pub(crate) async fn offer(&self) -> Result<Offer, Refusal> {
+        let mut client = self.client.clone().max_decoding_message_size(LIST_BYTES_MAX);
+        let answer = self.timely(client.list(ListRequest { cluster: self.cluster })).await?.into_inner();
+        let mut sets: BTreeMap<Lsn, Vec<Piece>> = BTreeMap::new();
+        for piece in &answer.pieces {
+            let set = sets.entry(Lsn(piece.lsn)).or_default();
+            // In its set a partition goes by its place.
+            let id = PartitionId(set.len() as u64);
+            set.push(wire::read(piece, self.cluster, id));
+        }
+        Ok(Offer { sets, journal_first: Lsn(answer.journal_first) })
+    }
+
+    /// Brings a set into the folder. Where a stream breaks, the next one begins where it ended.
+    pub(crate) async fn fetch(&self, folder: &Arc<Folder>, pieces: Vec<Piece>) -> Result<(), Refusal> {
+        let mut incoming = folder.receive(pieces).map_err(refused)?;
+        let (mut tries, mut told) = (0, 0);
+        while let Some(wanted) = incoming.wanted().map_err(refused)? {
+            let before = incoming.progress().0;
+            let read = self.read(wanted, &mut incoming, &mut told).await;
+            tries = if before < incoming.progress().0 { 0 } else { tries + 1 };
+            match read {
+                Err(Refusal::Silent(reason)) if tries < TRIES_MAX => {
+                    tracing::debug!(url = self.url, reason, "a snapshot's stream broke and is opened again");
+                }
+                Err(refusal) => return Err(refusal),
+                Ok(()) if tries == TRIES_MAX => {
+                    return Err(Refusal::Useless("its snapshot is shorter than it says".into()));
+                }
+                Ok(()) => {}
+            }
+        }
+        let finished = tokio::task::spawn_blocking(|| incoming.finish()).await;
+        finished.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(refused)
+    }
+
+    /// Reads one stream to its end, or to the end of what was wanted.
+    async fn read(&self, wanted: Wanted, incoming: &mut Incoming, told: &mut u64) -> Result<(), Refusal> {
+        let Wanted { lsn, start, offset } = wanted.clone();
+        let request = ReadRequest { cluster: self.cluster, lsn: lsn.0, start, offset };
+        let mut client = self.client.clone();
+        let mut stream = self.timely(client.read(request)).await?.into_inner();
+        while let Some(chunk) = self.next(&mut stream).await? {
+            incoming.take(&chunk.data).map_err(refused)?;
+            let (here, all) = incoming.progress();
+            let percent = here.saturating_mul(100) / all.max(1);
+            if *told + TOLD_PERCENT <= percent {
+                *told = percent;
+                tracing::info!(
+                    position = lsn.0,
+                    percent,
+                    bytes = all,
+                    "a snapshot comes from another member"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn next(&self, stream: &mut Streaming<Chunk>) -> Result<Option<Chunk>, Refusal> {
+        self.timely(stream.message()).await
+    }
+
+    async fn timely<T>(&self, answer: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|status| match status.code() {
+                Code::FailedPrecondition | Code::Unimplemented | Code::OutOfRange => {
+                    Refusal::Useless(status.message().to_owned())
+                }
+                _ => Refusal::Silent(status.message().to_owned()),
+            }),
+            () = self.clock.until(self.clock.now() + ANSWER_MAX) => {
+                Err(Refusal::Silent(format!("it does not answer within {ANSWER_MAX:?}")))
+            }
+        }
+    }
+}
+
+/// What is wrong with what came, or with the disk that it came to.
+fn refused(error: Error) -> Refusal {
+    match error {
+        Error::Corrupt(reason) => Refusal::Useless(reason),
+        error => Refusal::Here(error),
+    }
+}

@@ -14,6 +14,7 @@ mod evaluate;
 mod gateway;
 mod grpc;
 mod http;
+mod interregnum;
 pub mod leases;
 mod listener;
 pub mod logging;

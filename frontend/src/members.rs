@@ -3,7 +3,8 @@
 use journal::{Error as JournalError, Member, MemberChange, MemberRefusal, MoveRefusal};
 
 use crate::error::Error;
-use crate::store::{LEADERLESS_PAUSE, Store};
+use crate::interregnum::Interregnum;
+use crate::store::Store;
 
 impl Store {
     /// In the order of their ids. `linearizable`: at least as of this call.
@@ -31,6 +32,7 @@ impl Store {
     pub(crate) async fn change_members(&self, change: MemberChange) -> Result<Vec<Member>, Error> {
         self.within(async {
             let mut may_be_done = false;
+            let mut interregnum = Interregnum::default();
             loop {
                 match self.journal().change_members(change.clone()).await {
                     Ok(Ok(members)) => return Ok(members),
@@ -42,7 +44,7 @@ impl Store {
                     Err(JournalError::NotLeader { .. } | JournalError::NoQuorum) => may_be_done = true,
                     Err(error) => return Err(error.into()),
                 }
-                tokio::time::sleep(LEADERLESS_PAUSE).await;
+                interregnum.wait(self.journal()).await;
             }
         })
         .await

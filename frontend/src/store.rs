@@ -16,13 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answered, Position};
 use crate::barriers::Barriers;
 use crate::error::Error;
+use crate::interregnum::Interregnum;
 use crate::metrics::activity::{Activity, count};
 use crate::quota::{Admitted, Effect, Quota, Refusal};
 use crate::routes::Routes;
 use crate::seen::Seen;
-
-/// How long journal and memstores are asked again while nobody leads.
-pub(crate) const LEADERLESS_PAUSE: Duration = Duration::from_millis(20);
 
 /// What may have been answered before the memstores have applied it: as much as waits in the sequencer at the most.
 const LAG_BYTES: u64 = 64 << 20;
@@ -118,13 +116,11 @@ impl Store {
     /// # Errors
     /// `Stopped`.
     pub async fn barrier(&self) -> Result<Position, Error> {
+        let mut interregnum = Interregnum::default();
         loop {
             match self.barriers.barrier().await {
                 Ok(barrier) => return Ok(barrier.into()),
-                Err(journal::Error::NotLeader { .. } | journal::Error::NoQuorum) => {
-                    tokio::time::sleep(LEADERLESS_PAUSE).await;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) => interregnum.ride_out(self.journal(), error).await?,
             }
         }
     }

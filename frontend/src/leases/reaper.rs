@@ -5,7 +5,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
-use crate::store::{LEADERLESS_PAUSE, Store};
+use crate::interregnum::Interregnum;
+use crate::store::Store;
 
 /// Leases whose ends are under way at the same time, at the most. Many may be due at once and must go within
 /// seconds, without filling the sequencer's queue.
@@ -24,6 +25,7 @@ impl Reaper {
     /// Runs until `closing`.
     pub(crate) async fn run(self, closing: CancellationToken) {
         let mut under_way = JoinSet::new();
+        let mut interregnum = Interregnum::default();
         loop {
             let expired = tokio::select! {
                 () = closing.cancelled() => return,
@@ -32,7 +34,7 @@ impl Reaper {
             let expired = match expired {
                 Ok(expired) => expired,
                 Err(journal::Error::NotLeader { .. } | journal::Error::NoQuorum) => {
-                    tokio::time::sleep(LEADERLESS_PAUSE).await;
+                    interregnum.wait(self.store.journal()).await;
                     continue;
                 }
                 // The journal has closed.

@@ -24,6 +24,10 @@ const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// Larger than the default, so that a large value comes in few pieces.
 const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// Calls that a client may have given up before this process has looked at them. After it was frozen or swapped out
+/// it finds what clients sent meanwhile, and what they gave up: those who still wait on the same connection must not
+/// lose it for that. Beyond this, the connection is closed, because somebody does it on purpose.
+const GIVEN_UP_MAX: usize = 16_384;
 
 /// What etcd's flags say of connections.
 #[derive(Clone, Debug)]
@@ -55,6 +59,7 @@ pub(super) fn builder(settings: &Settings) -> Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(settings.streams_max)
+        .max_pending_accept_reset_streams(GIVEN_UP_MAX)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout)
         // gRPC has no use for it, and it is sent with each response.

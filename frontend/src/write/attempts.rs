@@ -14,6 +14,7 @@ use journal::{Append, Read, SysOp, Write};
 use super::landing::{Landing, Loss};
 use crate::answer::{Answered, Position};
 use crate::error::Error;
+use crate::interregnum::Interregnum;
 use crate::store::Store;
 
 /// Conflicts after which the footprint is held for the next attempt.
@@ -59,6 +60,7 @@ impl Store {
     pub(crate) async fn land<C: Change>(&self, change: &C) -> Result<Answered<C::Answer>, Error> {
         let mut origin = self.origin();
         let mut conflicts = 0;
+        let mut interregnum = Interregnum::default();
         loop {
             let (Draft { reads, writes, sysop }, basis) = match change.draft().await? {
                 Drafted::Append { draft, basis } => (draft, basis),
@@ -66,7 +68,7 @@ impl Store {
             };
             let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
             let append = Append { origin, reads, writes, sysop, reserve };
-            match Landing::of(self.journal(), append).await? {
+            match Landing::of(self.journal(), append, &mut interregnum).await? {
                 Landing::Committed(at) => return Ok(Answered { answer: change.answer(basis, at), at }),
                 Landing::Lost(loss) => {
                     conflicts += u32::from(matches!(loss, Loss::Conflict(_)));

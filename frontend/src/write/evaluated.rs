@@ -11,11 +11,12 @@
 use journal::{KeyRange, LeaseId, Revision};
 
 use super::attempts::{Change, Draft, Drafted};
-use super::landing::{CATCH_UP_MAX, Loss, PENDING_PAUSE, ride_out};
+use super::landing::{CATCH_UP_MAX, Loss, PENDING_PAUSE};
 use crate::answer::{Answered, Position, TxnAnswer};
 use crate::arrange::Fetch;
 use crate::error::Error;
 use crate::evaluate::{Answers, Found, Outcome, Plan, Refused, choose, evaluate, looks_of_compares};
+use crate::interregnum::Interregnum;
 use crate::operation::{DeleteRange, Put, Range, Txn};
 use crate::routes::View;
 use crate::store::Store;
@@ -166,10 +167,11 @@ impl<'a> Evaluated<'a> {
     }
 
     async fn is_leased(&self, lease: LeaseId) -> Result<bool, Error> {
+        let (journal, mut interregnum) = (self.store.journal(), Interregnum::default());
         loop {
-            match self.store.shared.journal.lease(lease).await {
+            match journal.lease(lease).await {
                 Ok(status) => return Ok(status.is_some()),
-                Err(error) => ride_out(error).await?,
+                Err(error) => interregnum.ride_out(journal, error).await?,
             }
         }
     }

@@ -9,7 +9,7 @@ use journal::{Append, Fate, Journal, LeaseId, Origin, Revision, Verdict};
 
 use crate::answer::Position;
 use crate::error::Error;
-use crate::store::LEADERLESS_PAUSE;
+use crate::interregnum::Interregnum;
 
 /// Between two questions for something that is still on its way.
 pub(super) const PENDING_PAUSE: Duration = Duration::from_millis(5);
@@ -34,7 +34,11 @@ pub(crate) enum Loss {
 }
 
 impl Landing {
-    pub(super) async fn of(journal: &Journal, append: Append) -> Result<Landing, Error> {
+    pub(super) async fn of(
+        journal: &Journal,
+        append: Append,
+        interregnum: &mut Interregnum,
+    ) -> Result<Landing, Error> {
         let origin = append.origin;
         match journal.append(append).await {
             Verdict::Committed { lsn, revision, term, attempt } => {
@@ -49,16 +53,16 @@ impl Landing {
             Verdict::Overloaded { .. } => Err(Error::Overloaded),
             Verdict::TooLarge { .. } => Err(Error::RequestTooLarge),
             Verdict::NotLeader { .. } => {
-                tokio::time::sleep(LEADERLESS_PAUSE).await;
+                interregnum.wait(journal).await;
                 Ok(Landing::Never)
             }
-            Verdict::Unknown => fate(journal, origin).await,
+            Verdict::Unknown => fate(journal, origin, interregnum).await,
         }
     }
 }
 
 /// Asks until somebody knows. The request's deadline ends it.
-async fn fate(journal: &Journal, origin: Origin) -> Result<Landing, Error> {
+async fn fate(journal: &Journal, origin: Origin, interregnum: &mut Interregnum) -> Result<Landing, Error> {
     loop {
         match journal.fate(origin).await {
             Ok(Fate::Committed { lsn, revision, term, attempt }) => {
@@ -67,19 +71,8 @@ async fn fate(journal: &Journal, origin: Origin) -> Result<Landing, Error> {
             Ok(Fate::Pending) => tokio::time::sleep(PENDING_PAUSE).await,
             Ok(Fate::Never) => return Ok(Landing::Never),
             Ok(Fate::Expired) => return Err(Error::TimedOut),
-            Err(error) => ride_out(error).await?,
+            Err(error) => interregnum.ride_out(journal, error).await?,
         }
-    }
-}
-
-/// Waits a little where waiting helps.
-pub(super) async fn ride_out(error: journal::Error) -> Result<(), Error> {
-    match error {
-        journal::Error::NotLeader { .. } | journal::Error::NoQuorum => {
-            tokio::time::sleep(LEADERLESS_PAUSE).await;
-            Ok(())
-        }
-        error => Err(error.into()),
     }
 }
 

@@ -41,8 +41,8 @@ pub struct Config {
     pub unsafe_no_sync: bool,
     /// How often a leader shows that it is there: etcd's `--heartbeat-interval`.
     pub heartbeat: Duration,
-    /// How long followers go without it before they elect another: between this and twice this, by chance.
-    /// etcd's `--election-timeout`.
+    /// How long it may take until followers that miss the leader have another: etcd's `--election-timeout`. They ask
+    /// each other after five eighths to three quarters of it, by chance, and sooner where the leader's process died.
     pub election_timeout: Duration,
     /// Batches proposed and not yet committed. Fewer wait for the disk more often; more delay each other.
     pub batches_in_flight_max: usize,

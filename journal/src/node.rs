@@ -23,6 +23,7 @@ use crate::log_device::file::Sync;
 use crate::metrics::LogMetrics;
 use crate::raft::Cluster;
 use crate::raft::log_store::LogStore;
+use crate::raft::lookout;
 use crate::raft::network::{Network, PeerService, Wire};
 use crate::raft::outcast;
 use crate::raft::snapshot::SnapshotStore;
@@ -97,6 +98,8 @@ impl Node {
             let removed =
                 outcast::removed(cluster.clone(), wire.clone(), config.node, clock.clone(), patience);
             tokio::spawn(leave(removed, closing.clone(), stopped.clone()));
+            let lookout = lookout::run(cluster.clone(), wire.clone(), clock.clone(), config.election_timeout);
+            tokio::spawn(stopped.clone().run_until_cancelled_owned(lookout));
             let (admit, stopped) = (cluster.clone().admit(), stopped.clone());
             tokio::spawn(stopped.run_until_cancelled_owned(admit));
         }

@@ -9,6 +9,7 @@
 pub(crate) mod cluster;
 mod entry;
 pub(crate) mod log_store;
+pub(crate) mod lookout;
 mod members;
 mod membership;
 mod message;

@@ -26,6 +26,7 @@ use crate::tail::Tail;
 
 pub(crate) use lines::Lines;
 pub use statuses::ask_status;
+pub(crate) use statuses::open_status;
 pub(crate) use tails::{RemoteTail, RemoteTails, SILENCE_MAX};
 
 /// Questions passed on at once.

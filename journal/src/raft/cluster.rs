@@ -139,6 +139,39 @@ impl Cluster {
         self.servers.changed().await.map_err(|_| Error::Closed)
     }
 
+    /// Who leads in which term.
+    pub(super) fn reign(&self) -> (Option<u64>, u64) {
+        let Leadership { leader, term, .. } = self.leadership();
+        (leader, term)
+    }
+
+    /// Waits until it is another one than `reign`.
+    ///
+    /// # Errors
+    /// `Closed` where Raft has stopped.
+    pub(super) async fn reign_ends(&self, reign: (Option<u64>, u64)) -> Result<(), Error> {
+        let mut servers = self.servers.clone();
+        while self.reign() == reign {
+            servers.changed().await.map_err(|_| Error::Closed)?;
+        }
+        Ok(())
+    }
+
+    /// How many voters come before this one when `leader` has gone. `None`: it has no vote.
+    pub(super) fn turn_after(&self, leader: Option<u64>) -> Option<u32> {
+        let servers = self.servers.borrow_watched();
+        let mut heirs = servers.membership_config.membership().voter_ids().filter(|id| Some(*id) != leader);
+        heirs.position(|id| id == self.node).and_then(|turn| turn.try_into().ok())
+    }
+
+    /// Asks the other voters whether they would elect this node now, and stands for election where they would.
+    ///
+    /// # Errors
+    /// `Closed` where Raft has stopped.
+    pub(super) async fn ask_for_votes(&self) -> Result<(), Error> {
+        self.raft.trigger().elect(true).await.map_err(|_| Error::Closed)
+    }
+
     /// Waits until Raft has stopped, whatever stopped it.
     pub(crate) async fn stopped(&self) {
         let mut servers = self.servers.clone();
@@ -148,6 +181,12 @@ impl Cluster {
     /// Why Raft has stopped.
     pub(crate) async fn reason(&self) -> String {
         self.raft.is_initialized().await.err().map_or_else(String::new, |fatal| fatal.to_string())
+    }
+
+    /// From here on no silence of a leader makes this node stand for election.
+    #[cfg(test)]
+    pub(crate) fn bear_silence(&self) {
+        self.raft.runtime_config().elect(false);
     }
 
     /// How many vote.
@@ -243,12 +282,17 @@ fn leadership(node: u64, server: &RaftServerMetrics<Types>) -> Leadership {
 
 fn settings(config: &Config) -> Result<openraft::Config, openraft::ConfigError> {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let election = milliseconds(config.election_timeout);
+    let heartbeat = milliseconds(config.heartbeat);
+    // A follower first waits for its leader's lease, which lasts as long as the longest election timeout, and then for
+    // its own: the leader is missed after five eighths to three quarters of what is configured. Voters who hear of it
+    // say so in the pre-vote, so it does no harm to ask them soon.
+    let shortest = (milliseconds(config.election_timeout) / 4).max(heartbeat + 1);
+    let longest = shortest + (shortest / 2).max(1);
     openraft::Config {
         cluster_name: format!("{:x}", config.cluster),
-        heartbeat_interval: milliseconds(config.heartbeat),
-        election_timeout_min: election,
-        election_timeout_max: election.saturating_mul(2),
+        heartbeat_interval: heartbeat,
+        election_timeout_min: shortest,
+        election_timeout_max: longest,
         install_snapshot_timeout: 10_000,
         // Entries are batches of up to a megabyte.
         max_payload_entries: 16,

@@ -1,6 +1,6 @@
 //! One conversation with one node: questions go out many a message, answers come back in any order.
 //!
-//! It ends when the node or the way to it fails, or when nobody can ask any more. What was sent and not answered
+//! It ends when the node or the way to it fails, or when another node is to be asked. What was sent and not answered
 //! is then lost: an append may or may not happen.
 
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use proto::journal::journal_client::JournalClient;
 use proto::journal::{Answers, Question, Questions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::COMMANDS_AT_ONCE;
@@ -56,8 +57,9 @@ impl Line {
         Line { channel, cluster, commands, taken: Vec::new(), waiting: HashMap::new(), ids: 0 }
     }
 
-    pub(super) async fn run(mut self) {
-        if let Err(error) = self.converse().await {
+    /// Until `ends` at the latest: a node that is frozen neither answers nor hangs up.
+    pub(super) async fn run(mut self, ends: CancellationToken) {
+        if let Some(Err(error)) = ends.run_until_cancelled(self.converse()).await {
             tracing::debug!(%error, "the line to the journal's leader broke");
         }
         self.waiting.drain().for_each(|(_, waiter)| waiter.lose());

@@ -129,7 +129,7 @@ async fn listen(
     url: &str,
     told: &tokio::sync::mpsc::Sender<Told>,
 ) -> Result<(), tonic::Status> {
-    let mut parts = open(&remote.dialer, url).await?;
+    let mut parts = open_status(&remote.dialer, url).await?;
     while let Some(part) = parts.message().await? {
         let status = status::read(part)?;
         if told.send((url.to_owned(), Some(status))).await.is_err() {
@@ -145,14 +145,15 @@ async fn listen(
 /// `Io`: it does not say it, and why.
 pub async fn ask_status(dialer: &Dialer, url: &str) -> Result<Status, Error> {
     let said = async {
-        let part = open(dialer, url).await?.message().await?;
+        let part = open_status(dialer, url).await?.message().await?;
         let part = part.ok_or_else(|| tonic::Status::unavailable("it says nothing"))?;
         Ok(status::read(part)?)
     };
     said.await.map_err(|status: tonic::Status| Error::Io(status.message().to_owned()))
 }
 
-async fn open(dialer: &Dialer, url: &str) -> Result<Streaming<StatusPart>, tonic::Status> {
+/// What the node at `url` says of itself, now and whenever it changes.
+pub(crate) async fn open_status(dialer: &Dialer, url: &str) -> Result<Streaming<StatusPart>, tonic::Status> {
     let channel = dialer.channel(url);
     let channel = channel.map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
     // Whose it is, it tells itself.

@@ -58,6 +58,17 @@ async fn a_leader_that_dies_is_replaced_and_catches_up() {
 }
 
 #[tokio::test]
+async fn a_leader_whose_process_died_is_not_waited_for() {
+    let mut net = Net::begin(&[1, 2, 3]).await;
+    net.write(7, 5).await;
+    let first = net.leader().await;
+    net.ids().into_iter().for_each(|id| net.node(id).cluster.bear_silence());
+    net.kill(first).await;
+    assert_ne!(net.leader().await, first);
+    net.write(8, 5).await;
+}
+
+#[tokio::test]
 async fn a_large_record_passes() {
     let net = Net::begin(&[1, 2, 3]).await;
     let (_, lsn) = net.append(put(7, 1, 20 << 20)).await;

@@ -85,6 +85,13 @@ struct Place {
     failures: usize,
 }
 
+impl Place {
+    /// The one that is tried now.
+    fn url(&self) -> &str {
+        &self.urls[self.failures % self.urls.len()]
+    }
+}
+
 impl Book {
     fn note(&mut self, peer: u64, urls: &[String]) {
         let place = self.peers.entry(peer).or_default();
@@ -151,6 +158,17 @@ impl Wire {
         self.shared.roster.lock().clone()
     }
 
+    pub(in crate::raft) fn dialer(&self) -> &Dialer {
+        &self.shared.dialer
+    }
+
+    /// Where the peer is reached, as far as is known.
+    pub(in crate::raft) fn url(&self, peer: u64) -> Option<String> {
+        let book = self.shared.book.lock();
+        let place = book.peers.get(&peer).filter(|place| !place.urls.is_empty())?;
+        Some(place.url().to_owned())
+    }
+
     /// A leader has spoken.
     pub(super) fn hear(&self) {
         self.shared.heard.store(true, Ordering::Relaxed);
@@ -176,7 +194,7 @@ impl Wire {
         let mut book = self.shared.book.lock();
         let place = book.peers.get(&peer).filter(|place| !place.urls.is_empty());
         let place = place.ok_or_else(|| unreachable("nobody knows where the node is"))?;
-        let url = place.urls[place.failures % place.urls.len()].clone();
+        let url = place.url().to_owned();
         let channel = match book.channels.get(&(peer, lane)) {
             Some((known, channel)) if *known == url => channel.clone(),
             _ => {

@@ -4,6 +4,7 @@ pub mod clients;
 pub mod cluster;
 pub mod compat;
 pub mod etcdctl;
+pub mod failover;
 pub mod kept;
 pub mod kubernetes;
 pub mod model;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::tools;
@@ -52,6 +52,7 @@ pub struct Server {
     peer_port: u16,
     data: TempDir,
     child: Option<Child>,
+    is_frozen: bool,
 }
 
 impl Server {
@@ -82,7 +83,7 @@ impl Server {
         let data = tempfile::Builder::new().prefix("store-").tempdir().context("a folder for the data")?;
         let (port, peer_port) = (free_port()?, free_port()?);
         let (program, arguments) = (kind.program()?, Vec::new());
-        Ok(Server { kind, program, arguments, port, peer_port, data, child: None })
+        Ok(Server { kind, program, arguments, port, peer_port, data, child: None, is_frozen: false })
     }
 
     /// Further arguments, from the next start on.
@@ -96,10 +97,10 @@ impl Server {
         format!("http://127.0.0.1:{}", self.peer_port)
     }
 
-    /// Whether it was started, and neither stopped nor killed since.
+    /// Whether it was started, and neither stopped, killed nor frozen since.
     #[must_use]
     pub fn runs(&self) -> bool {
-        self.child.is_some()
+        self.child.is_some() && !self.is_frozen
     }
 
     /// Where clients reach it.
@@ -137,8 +138,34 @@ impl Server {
     /// When the process is already gone.
     pub fn kill(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the server is not running")?;
+        self.is_frozen = false;
         child.kill()?;
         child.wait()?;
+        Ok(())
+    }
+
+    /// SIGSTOP: its connections stay, and nobody answers on them.
+    ///
+    /// # Errors
+    /// When the process is already gone.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.is_frozen = true;
+        self.signal("-STOP")
+    }
+
+    /// SIGCONT: it goes on, and does not know that time has passed.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.is_frozen = false;
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let process = self.child.as_ref().context("the server is not running")?.id().to_string();
+        let sent = Command::new("kill").args([signal, &process]).status()?;
+        ensure!(sent.success(), "kill {signal}: {sent}");
         Ok(())
     }
 
@@ -239,7 +266,9 @@ impl Server {
         self.data.path().join("log")
     }
 
-    fn log_end(&self) -> String {
+    /// The last of what it logged.
+    #[must_use]
+    pub fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")

@@ -1,7 +1,7 @@
 //! What a person reads when the store has started.
 
 use frontend::Summary;
-use frontend::config::Storage;
+use frontend::config::{Roles, Storage};
 use frontend::version::{OWN, Version};
 
 pub(crate) fn text(summary: &Summary, storage: &Storage, version: &Version) -> String {
@@ -11,8 +11,13 @@ pub(crate) fn text(summary: &Summary, storage: &Storage, version: &Version) -> S
         (Storage::Directory(path), true) => format!("{} (new)", path.display()),
         (Storage::Directory(path), false) => format!("{} (found at revision {revision})", path.display()),
     };
-    let mut text =
-        format!("\nMainstem {OWN} is ready. It speaks etcd {}.\n\n  data     {data}\n", version.server());
+    let mut text = format!("\nMainstem {OWN} is ready. It speaks etcd {}.\n\n", version.server());
+    if summary.roles != Roles::ALL {
+        text += &format!("  role     {}, in cluster {:x}\n", summary.roles, summary.cluster);
+    }
+    if summary.roles.journal || summary.roles.memstore {
+        text += &format!("  data     {data}\n");
+    }
     for address in &summary.clients {
         text += &format!("  clients  http://{address}   also /health and /metrics\n");
     }

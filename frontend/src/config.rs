@@ -12,6 +12,7 @@ mod file;
 mod flags;
 mod help;
 mod initial_cluster;
+mod roles;
 mod settings;
 mod table;
 mod typed;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 use self::flags::Asked;
 pub use self::initial_cluster::InitialCluster;
 pub(crate) use self::initial_cluster::{member_id, peer_urls};
+pub use self::roles::Roles;
 pub use self::settings::{Refusal, Warning};
 use crate::http::{Names, Origins};
 pub use crate::logging::{Format, Level, LogConfig, Output};
@@ -98,6 +100,7 @@ pub struct KeepAlive {
 /// A node's settings. `Config::ephemeral` has the defaults; change what differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    pub roles: Roles,
     pub name: String,
     pub storage: Storage,
     /// Where snapshots go. `None`: beside the journal.
@@ -122,6 +125,8 @@ pub struct Config {
     pub initial_cluster: Option<InitialCluster>,
     /// How many members may follow without a vote.
     pub learners_max: usize,
+    /// Where the journal is, for a process that has none itself.
+    pub journal_endpoints: Vec<String>,
     /// 0: one per core.
     pub frontend_threads: usize,
     pub share_port: bool,
@@ -189,7 +194,7 @@ pub fn read(
     arguments: &[String],
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<Command, Refusal> {
-    let mut settings = match flags::parse(arguments)? {
+    let mut settings = match flags::parse(&role_first(persona, arguments))? {
         Asked::Help => return Ok(Command::Help),
         Asked::Start(settings) => settings,
     };
@@ -210,8 +215,20 @@ pub fn read(
         return Ok(Command::Version(typed::version(&settings)?));
     }
     settings.judge()?;
-    let (config, log) = (typed::typed(&settings, persona)?, typed::log(&settings, persona)?);
+    let roles = roles::roles(&mut settings)?;
+    let config = roles::suited(roles, &settings, typed::typed(&settings, persona)?);
+    let log = typed::log(&settings, persona)?;
     Ok(Command::Start(Box::new(Start { config, log, warnings: settings.warnings })))
+}
+
+/// `mainstem journal …` is `mainstem --role=journal …`.
+fn role_first(persona: Persona, arguments: &[String]) -> Vec<String> {
+    let mut arguments = arguments.to_vec();
+    let first = arguments.first_mut().filter(|_| persona == Persona::Mainstem);
+    if let Some(first) = first.filter(|first| Roles::named(first).is_some()) {
+        *first = format!("--role={first}");
+    }
+    arguments
 }
 
 pub use self::help::usage;

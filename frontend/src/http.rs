@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::health::Asked;
-pub(crate) use self::health::{HealthCounters, Vitals};
+pub(crate) use self::health::{HealthCounters, ReadProbe, Vitals};
 pub(crate) use self::origin::{Names, Origins};
 use self::probes::Probe;
 pub(crate) use self::probes::SERIES;

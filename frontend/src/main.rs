@@ -101,7 +101,8 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
             cluster_id = format!("{:x}", node.summary().cluster),
             member_id = format!("{:x}", node.summary().member),
             revision = node.summary().revision.0,
-            "ready to serve client requests"
+            "ready to serve {}",
+            if node.summary().roles.frontend { "client requests" } else { "other processes" }
         );
         service_manager::ready(node.summary());
         if persona == Persona::Mainstem {

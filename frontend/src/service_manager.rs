@@ -7,8 +7,9 @@ use sd_notify::NotifyState;
 /// The state is there and linearizable reads are answered.
 pub(crate) fn ready(summary: &Summary) {
     let found = if summary.is_new { "began with nothing" } else { "began" };
+    let serves = if summary.roles.frontend { "clients" } else { "other processes" };
     let status = format!(
-        "serving clients; member {:x} of cluster {:x}, {found} at revision {}",
+        "serving {serves}; member {:x} of cluster {:x}, {found} at revision {}",
         summary.member, summary.cluster, summary.revision.0
     );
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);

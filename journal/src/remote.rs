@@ -39,6 +39,8 @@ pub struct Remote {
     pub endpoints: Vec<String>,
     /// The cluster that is meant. `None`: whichever the first node that answers belongs to.
     pub cluster: Option<u64>,
+    /// What this process calls itself: the node that its status names.
+    pub id: u64,
     pub dialer: Dialer,
     pub clock: Arc<dyn Clock>,
 }

@@ -152,6 +152,7 @@ impl Node {
 fn spawn(run: Run) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
     let (tell, outcome) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
+        // Also for sockets: the journal may be elsewhere.
         .enable_all()
         .build()
         .map_err(|error| Error::io(&error))?;

@@ -18,6 +18,8 @@ pub fn usage(persona: Persona) -> String {
     );
     if persona == Persona::Mainstem {
         text +=
+            "\n  mainstem journal|memstore|frontend [flags]\n    Start one tier of it: the same as --role.\n";
+        text +=
             "\n  mainstem bench --help\n    Put a load on any store that speaks etcd's API, and measure.\n";
     }
     for (owner, title) in [(Owner::Mainstem, "Mainstem's own"), (Owner::Etcd, "As in etcd")] {

@@ -112,6 +112,8 @@ use Kind::{Bool, Count, Duration, Number, Text, Urls};
 
 pub(super) static SETTINGS: &[Setting] = &[
     // Ours.
+    ours("role", Text, "all", "What this process is: journal, memstore, frontend, several of them, or all."),
+    ours("journal-endpoints", Urls, "", "Peer URLs of some journal nodes, where the process is none itself."),
     ours("split-keys", Text, "", "Keys at which the keyspace is cut into partitions, separated by commas."),
     ours("emulated-etcd-version", Text, crate::version::EMULATED_DEFAULT, "The etcd version to report."),
     ours("frontend-threads", Count, "0", "Threads that serve clients; 0 is one per core."),

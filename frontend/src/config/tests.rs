@@ -203,3 +203,40 @@ fn a_cluster_that_cannot_be_is_refused_in_etcds_words() {
         "invalid value \"nope\" for --initial-cluster-state: new or existing",
     );
 }
+
+#[test]
+fn a_process_has_the_roles_that_it_is_told() {
+    assert_eq!(config("").roles, Roles::ALL);
+    assert_eq!(config("--role all").roles, Roles::ALL);
+    assert_eq!(config("journal --name a").roles.to_string(), "journal");
+    let there = config("--role memstore,frontend --journal-endpoints http://a:2380,http://b:2380");
+    assert_eq!(there.roles.to_string(), "memstore,frontend");
+    assert_eq!(there.journal_endpoints, ["http://a:2380", "http://b:2380"]);
+}
+
+#[test]
+fn a_journal_serves_others_and_no_clients() {
+    let config = config("journal");
+    assert!(config.serve_peers && config.advertise_client.is_empty());
+    let line = "journal --listen-client-urls http://127.0.0.1:1 --advertise-client-urls http://a:1";
+    let started = started(Persona::Mainstem, line).expect("it is well formed");
+    assert_eq!(started.config.advertise_client, ["http://a:1"]);
+    let expected = "--listen-client-urls has no effect here: it is for processes with the role frontend";
+    assert_eq!(started.warnings, [Warning(expected.to_owned())]);
+}
+
+#[test]
+fn roles_that_lack_something_are_refused_with_what_to_do() {
+    let check = |line: &str, part: &str| assert!(refusal(line).contains(part), "{line}: {}", refusal(line));
+    check("--role voter", "\"voter\" is none of journal, memstore, frontend and all");
+    check(
+        "--role memstore,frontend",
+        "needs a journal: give the peer URLs of some of its nodes by --journal-endpoints",
+    );
+    check("--journal-endpoints http://a:2380", "cannot be used with --role=journal,memstore,frontend");
+    check("memstore --journal-endpoints https://a:2380", "comes in a later release");
+    check(
+        "--role memstore,frontend --journal-endpoints https://a:2380",
+        "--journal-endpoints=https://a:2380 cannot be reached: TLS comes in a later release",
+    );
+}

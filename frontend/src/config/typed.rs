@@ -9,7 +9,7 @@ use super::settings::{Refusal, Settings};
 use super::values::{self, Url};
 use super::{
     Address, AutoCompaction, Config, Format, InitialCluster, KeepAlive, Level, Limits, LogConfig, Output,
-    Persona, Storage,
+    Persona, Roles, Storage, roles,
 };
 use crate::version::Version;
 
@@ -26,6 +26,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
     let storage = storage(settings, persona);
     let initial_cluster = initial_cluster(settings, &urls.peers)?;
     Ok(Config {
+        roles: Roles::ALL,
         name: settings.text("name").to_owned(),
         storage,
         snapshot_dir: Some(settings.text("snapshot-dir")).filter(|text| !text.is_empty()).map(PathBuf::from),
@@ -42,6 +43,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         advertise_peer: urls.peers,
         initial_cluster,
         learners_max: small(settings, "max-learners", 1024)?,
+        journal_endpoints: roles::journal_endpoints(settings)?,
         frontend_threads: small(settings, "frontend-threads", 1024)?,
         share_port: settings.flag("socket-reuse-port"),
         limits: limits(settings)?,

@@ -1,5 +1,6 @@
 //! What a node does by itself: ends leases, keeps the quota, compacts, says who it is.
 
+use journal::Journal;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,15 +18,25 @@ pub(super) struct Background {
 }
 
 impl Background {
-    pub(super) fn start(config: &Config, store: &Store, member: u64) -> Background {
+    /// Clients are served from `store`, where there are any. A member of the journal tells of itself.
+    pub(super) fn start(
+        config: &Config,
+        journal: &Journal,
+        store: Option<&Store>,
+        member: u64,
+    ) -> Background {
         let closing = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(Reaper::new(store.clone()).run(closing.clone()));
-        let keeper = QuotaKeeper::new(store.clone(), config.limits.quota_bytes, member);
-        tasks.spawn(keeper.run(closing.clone()));
-        tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
-        let (name, client_urls) = (config.name.clone(), config.advertise_client.clone());
-        tasks.spawn(Publisher { store: store.clone(), name, client_urls }.run(closing.clone()));
+        if let Some(store) = store {
+            tasks.spawn(Reaper::new(store.clone()).run(closing.clone()));
+            let keeper = QuotaKeeper::new(store.clone(), config.limits.quota_bytes, member);
+            tasks.spawn(keeper.run(closing.clone()));
+            tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
+        }
+        if config.roles.journal {
+            let (name, client_urls) = (config.name.clone(), config.advertise_client.clone());
+            tasks.spawn(Publisher { journal: journal.clone(), name, client_urls }.run(closing.clone()));
+        }
         Background { tasks, closing }
     }
 

@@ -24,6 +24,10 @@ pub enum StartError {
     Identity {
         path: PathBuf,
     },
+    /// None of these answers.
+    NoJournal {
+        endpoints: Vec<String>,
+    },
     /// It has no place in the cluster that it was told of.
     Cluster(String),
     Journal(journal::Error),
@@ -66,6 +70,12 @@ impl std::fmt::Display for StartError {
                 write!(f, "the journal cannot start: {error}; {RESTORE}")
             }
             StartError::Cluster(why) => write!(f, "{why}"),
+            StartError::NoJournal { endpoints } => write!(
+                f,
+                "no journal node answers at {}: check --journal-endpoints, which takes peer URLs, and that \
+                 `mainstem journal` runs there",
+                endpoints.join(", ")
+            ),
             StartError::Journal(error) => write!(f, "the journal cannot start: {error}"),
             StartError::Memstore(error @ memstore::Error::Corrupt(_)) => {
                 write!(f, "the state cannot be read back: {error}; {RESTORE}")

@@ -1,20 +1,25 @@
-//! The journal's thread: one runtime of its own for the sequencer and Raft, so that no request delays them.
+//! The journal's thread: one runtime of its own for the sequencer and Raft, or for the way to a journal elsewhere, so
+//! that no request delays them.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use journal::{Journal, LogMetrics, SystemClock};
+use journal::{Journal, LogMetrics, Remote, SystemClock};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use super::peers::Peers;
 
+/// The handle, and what the log counts where it is here.
+type Started = Result<(Journal, Option<Arc<LogMetrics>>), journal::Error>;
+
 pub(super) struct JournalThread {
     handle: Journal,
-    log: Arc<LogMetrics>,
+    /// `None`: it is elsewhere.
+    log: Option<Arc<LogMetrics>>,
     /// Dropping it closes as well.
     close: oneshot::Sender<()>,
     stopped: CancellationToken,
@@ -27,6 +32,25 @@ impl JournalThread {
         peers: Vec<TcpListener>,
         snapshots: Option<PathBuf>,
     ) -> Result<JournalThread, StartError> {
+        JournalThread::spawn(move |started, closes| run(config, peers, snapshots, started, closes)).await
+    }
+
+    /// A thread for the way to a journal elsewhere.
+    pub(super) async fn connect(remote: Remote) -> Result<JournalThread, StartError> {
+        JournalThread::spawn(move |started, closes| async move {
+            let connected = remote.connect().map(|journal| (journal, None));
+            let goes_on = connected.is_ok();
+            if started.send(connected).is_ok() && goes_on {
+                // An error means that it was dropped, which closes as well.
+                let _ = closes.await;
+            }
+        })
+        .await
+    }
+
+    async fn spawn<F: Future<Output = ()>>(
+        run: impl FnOnce(oneshot::Sender<Started>, oneshot::Receiver<()>) -> F + Send + 'static,
+    ) -> Result<JournalThread, StartError> {
         let (started, starts) = oneshot::channel();
         let (close, closes) = oneshot::channel();
         let stopped = CancellationToken::new();
@@ -34,7 +58,7 @@ impl JournalThread {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Threads)?;
         let run = move || {
-            runtime.block_on(run(config, peers, snapshots, started, closes));
+            runtime.block_on(run(started, closes));
             drop(tell);
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
@@ -48,7 +72,7 @@ impl JournalThread {
     }
 
     /// What its log counts.
-    pub(super) fn log_metrics(&self) -> Arc<LogMetrics> {
+    pub(super) fn log_metrics(&self) -> Option<Arc<LogMetrics>> {
         self.log.clone()
     }
 
@@ -72,7 +96,7 @@ async fn run(
     config: journal::Config,
     peers: Vec<TcpListener>,
     snapshots: Option<PathBuf>,
-    started: oneshot::Sender<Result<(Journal, Arc<LogMetrics>), journal::Error>>,
+    started: oneshot::Sender<Started>,
     closes: oneshot::Receiver<()>,
 ) {
     let node = match journal::Node::start(config, Arc::new(SystemClock::default())).await {
@@ -90,7 +114,7 @@ async fn run(
             return node.close().await;
         }
     };
-    if started.send(Ok((node.handle(), node.log_metrics()))).is_err() {
+    if started.send(Ok((node.handle(), Some(node.log_metrics())))).is_err() {
         return node.close().await;
     }
     tokio::select! {

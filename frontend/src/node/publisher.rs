@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use journal::{Member, MemberChange, Status};
+use journal::{Error, Journal, Member, MemberChange, MemberRefusal, Status};
 use tokio_util::sync::CancellationToken;
-
-use crate::error::Error;
-use crate::store::Store;
 
 /// How long to wait before it is tried again: others have more urgent things to do.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The task.
 pub(super) struct Publisher {
-    pub(super) store: Store,
+    pub(super) journal: Journal,
     pub(super) name: String,
     pub(super) client_urls: Vec<String>,
 }
@@ -28,21 +25,26 @@ impl Publisher {
     }
 
     async fn publish(&self) {
-        let mut status = self.store.journal().status();
+        let mut status = self.journal.status();
         loop {
             let Ok(id) = status.wait_for(|status| self.is_news(status)).await.map(|status| status.node)
             else {
                 return;
             };
             let (name, client_urls) = (self.name.clone(), self.client_urls.clone());
-            match self.store.change_members(MemberChange::Publish { id, name, client_urls }).await {
-                Ok(_) => {}
-                Err(Error::Stopped) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "the other members could not be told of this one yet; it is tried again");
-                    tokio::time::sleep(PAUSE).await;
-                }
+            let why = match self.journal.change_members(MemberChange::Publish { id, name, client_urls }).await
+            {
+                Ok(Ok(_)) => continue,
+                Err(Error::Closed) => return,
+                // Somebody else is changing it, or nobody leads just now.
+                Ok(Err(MemberRefusal::UnderWay)) | Err(Error::NotLeader { .. } | Error::NoQuorum) => None,
+                Ok(Err(refusal)) => Some(refusal.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(why) = why {
+                tracing::warn!(why, "the other members could not be told of this one yet; it is tried again");
             }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

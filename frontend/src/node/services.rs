@@ -51,7 +51,8 @@ pub(super) fn maker(
         let turns = Turns::new(Client::new(store.clone(), &config), stops);
         let lock = LockService::new(turns.clone(), identity);
         let election = ElectionService::new(turns, identity);
-        let cluster = ClusterService::new(store.clone(), identity, config.serve_peers);
+        let cluster =
+            ClusterService::new(store.clone(), identity, config.serve_peers || !config.roles.journal);
         // What a message may have is checked before it comes here.
         let any = usize::MAX;
         Services::default()

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::*;
+use crate::config::Address;
 
 fn listening() -> Config {
     let socket = "127.0.0.1:0".parse().expect("an address");
@@ -60,4 +61,41 @@ async fn a_port_in_use_is_told_before_anything_is_touched() {
     assert_eq!(error, expected);
     assert!(!data.exists());
     first.shutdown().await;
+}
+
+/// A journal and two processes beside it, as they would be on three machines.
+#[tokio::test]
+async fn tiers_in_processes_of_their_own_are_one_store() {
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let peer = format!("http://{port}");
+    let journal = Config {
+        roles: Roles { journal: true, memstore: false, frontend: false },
+        listen_peer: vec![Address { url: peer.clone(), socket: port }],
+        advertise_peer: vec![peer.clone()],
+        serve_peers: true,
+        ..Config::ephemeral()
+    };
+    let journal = Node::start(journal).await.expect("it starts");
+    let beside = |name: &str| Config {
+        roles: Roles { journal: false, memstore: true, frontend: true },
+        name: name.to_owned(),
+        journal_endpoints: vec![peer.clone()],
+        split_keys: vec!["m".into()],
+        ..listening()
+    };
+    let one = Node::start(beside("one")).await.expect("it starts");
+    let other = Node::start(beside("other")).await.expect("it starts");
+    let cluster = journal.summary().cluster;
+    assert_eq!((one.summary().cluster, other.summary().cluster), (cluster, cluster));
+    assert_ne!(one.summary().member, other.summary().member);
+
+    let revision = one.client().put("z", "1").await.expect("the journal is there");
+    let found = other.client().get("z").await.expect("it follows").expect("it was put");
+    assert_eq!((&found.value[..], found.mod_revision), (&b"1"[..], revision));
+    assert!(get(other.summary().clients[0], "/readyz").await.starts_with("HTTP/1.1 200 OK"));
+    one.shutdown().await;
+    other.client().put("a", "2").await.expect("nobody misses the first");
+    other.shutdown().await;
+    journal.shutdown().await;
 }

@@ -72,7 +72,7 @@ async fn run(remote: Remote, merged: watch::Sender<Status>) {
             }
             None => drop(known.remove(&url)),
         }
-        let now = merge(&known);
+        let now = merge(&known).map(|status| Status { node: remote.id, ..status });
         merged.send_if_modified(|status| {
             // Whom nobody tells of any more keeps its last state, without a leader.
             let now = now.unwrap_or_else(|| Status { leader: None, ..status.clone() });

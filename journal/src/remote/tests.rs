@@ -42,7 +42,7 @@ impl Served {
 
     fn remote(&self, cluster: Option<u64>) -> Remote {
         let clock = Arc::new(SystemClock::default());
-        Remote { endpoints: vec![self.url.clone()], cluster, dialer: Dialer::plain(), clock }
+        Remote { endpoints: vec![self.url.clone()], cluster, id: 77, dialer: Dialer::plain(), clock }
     }
 }
 
@@ -61,7 +61,8 @@ async fn known(journal: &Journal) -> Status {
 async fn what_is_appended_over_a_socket_is_committed_and_followed() {
     let served = Served::start(7).await;
     let journal = served.remote(None).connect().expect("an address");
-    assert_eq!(known(&journal).await.cluster, 7);
+    let status = known(&journal).await;
+    assert_eq!((status.cluster, status.node), (7, 77));
 
     let mut revisions = Vec::new();
     for (seq, key) in (1..).zip(["a", "b", "c"]) {

@@ -168,6 +168,7 @@ impl Helpers {
         let remote = Remote {
             endpoints: vec![peer.url.clone()],
             cluster: Some(self.status.borrow().cluster),
+            id: 0,
             dialer: self.dialer.clone(),
             clock: self.clock.clone(),
         };

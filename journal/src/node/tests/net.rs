@@ -241,7 +241,9 @@ impl Net {
     pub(super) fn remote(&self) -> Journal {
         let endpoints = self.ids().into_iter().flat_map(|id| self.member(id).peer_urls).collect();
         let clock = self.clock.clone();
-        Remote { endpoints, cluster: Some(self.cluster), dialer: Dialer::plain(), clock }.connect().unwrap()
+        Remote { endpoints, cluster: Some(self.cluster), id: 0, dialer: Dialer::plain(), clock }
+            .connect()
+            .unwrap()
     }
 
     /// Waits until the node has everything up to `lsn`.

@@ -1,0 +1,137 @@
+//! The journal as this process has it: a node of its own, or the way to those elsewhere. Either has a thread.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use journal::{Dialer, Journal, Lsn, Member, Remote};
+use tokio::sync::watch;
+
+use super::identity::{Begins, Identity};
+use super::journal_thread::JournalThread;
+use super::serving::bind_one;
+use super::{StartError, clock};
+use crate::config::{Config, Storage, member_id};
+use crate::listener::{Reuse, Serves};
+
+/// How long a process that starts waits for the first node of its journal. Its supervisor may start it before them.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// The thread, and who this process is.
+pub(super) struct JournalRole {
+    pub(super) thread: JournalThread,
+    pub(super) cluster: u64,
+    pub(super) member: u64,
+    /// Whether there was nothing before.
+    pub(super) is_new: bool,
+    /// Whether there are other members or processes, or may be some.
+    pub(super) reaches_others: bool,
+}
+
+impl JournalRole {
+    /// `snapshots` is the folder of this process's own memstore, which tells by `reach` how far they go.
+    pub(super) async fn start(
+        config: &Config,
+        snapshots: Option<PathBuf>,
+        reach: &watch::Sender<Lsn>,
+    ) -> Result<JournalRole, StartError> {
+        match config.roles.journal {
+            true => JournalRole::here(config, snapshots, reach).await,
+            false => JournalRole::there(config).await,
+        }
+    }
+
+    async fn here(
+        config: &Config,
+        snapshots: Option<PathBuf>,
+        reach: &watch::Sender<Lsn>,
+    ) -> Result<JournalRole, StartError> {
+        let identity = Identity::of(config).await?;
+        let peers = bind_peers(config, &identity)?;
+        let told = journal_config(config, &identity, reach);
+        let thread = JournalThread::start(told, peers, snapshots).await?;
+        let reaches_others = reaches_others(config, &identity);
+        let Identity { cluster, member, is_new, .. } = identity;
+        Ok(JournalRole { thread, cluster, member, is_new, reaches_others })
+    }
+
+    async fn there(config: &Config) -> Result<JournalRole, StartError> {
+        let member = process_id(config);
+        let remote = Remote {
+            endpoints: config.journal_endpoints.clone(),
+            cluster: None,
+            id: member,
+            dialer: Dialer::plain(),
+            clock: clock(),
+        };
+        let thread = JournalThread::connect(remote).await?;
+        let mut status = thread.handle().status();
+        let answers = status.wait_for(|status| status.cluster != 0);
+        let cluster = match tokio::time::timeout(ANSWER_MAX, answers).await {
+            Ok(Ok(status)) => status.cluster,
+            Ok(Err(_)) => return Err(StartError::Journal(journal::Error::Closed)),
+            Err(_) => return Err(StartError::NoJournal { endpoints: config.journal_endpoints.clone() }),
+        };
+        Ok(JournalRole { thread, cluster, member, is_new: false, reaches_others: true })
+    }
+
+    pub(super) fn handle(&self) -> Journal {
+        self.thread.handle()
+    }
+}
+
+/// The id of a process that is no member of the journal: the same for as long as it has this name and these roles.
+fn process_id(config: &Config) -> u64 {
+    member_id(std::slice::from_ref(&config.name), &config.roles.to_string())
+}
+
+fn journal_config(config: &Config, identity: &Identity, reach: &watch::Sender<Lsn>) -> journal::Config {
+    let storage = match &config.storage {
+        Storage::Directory(directory) => journal::Storage::Directory(directory.join("journal")),
+        Storage::Memory => journal::Storage::Memory,
+    };
+    let (voters, join) = match &identity.begins {
+        Begins::Alone => (vec![itself(config, identity)], false),
+        Begins::With(voters) => (voters.clone(), false),
+        Begins::Joins => (Vec::new(), true),
+    };
+    journal::Config {
+        unsafe_no_sync: config.unsafe_no_sync,
+        voters,
+        join,
+        dialer: reaches_others(config, identity).then(Dialer::plain),
+        learners_max: config.learners_max,
+        // Where no memstore tells how far its snapshots reach, nothing is trimmed: whoever joins needs all of it.
+        own_snapshots: Some(reach.subscribe()),
+        retention_bytes: config.retention_bytes,
+        heartbeat: config.heartbeat,
+        election_timeout: config.election_timeout,
+        // So that nobody can choose keys that collide in the window of recent writes.
+        seed: rand::random(),
+        ..journal::Config::single(identity.cluster, identity.member, storage)
+    }
+}
+
+fn reaches_others(config: &Config, identity: &Identity) -> bool {
+    config.serve_peers || identity.begins != Begins::Alone
+}
+
+/// This member in a cluster of its own.
+fn itself(config: &Config, identity: &Identity) -> Member {
+    Member {
+        id: identity.member,
+        name: config.name.clone(),
+        peer_urls: config.advertise_peer.clone(),
+        client_urls: config.advertise_client.clone(),
+        learner: false,
+    }
+}
+
+fn bind_peers(config: &Config, identity: &Identity) -> Result<Vec<TcpListener>, StartError> {
+    let addresses = if reaches_others(config, identity) { &config.listen_peer[..] } else { &[] };
+    let bound = addresses.iter().map(|address| {
+        let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
+        Ok(socket.listener)
+    });
+    bound.collect()
+}

@@ -1,0 +1,210 @@
+//! What a process listens on for clients and for those who look after it, and what it answers them with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use journal::Journal;
+use memstore::Memstore;
+use tokio_util::sync::CancellationToken;
+
+use super::journal_role::JournalRole;
+use super::{StartError, services};
+use crate::config::{Address, Config};
+use crate::error::Error;
+use crate::etcd::header;
+use crate::grpc::{BoxFuture, Leadership, Services};
+use crate::http::{HealthCounters, Http, ReadProbe, Vitals};
+use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
+use crate::metrics::rpc::RpcCounters;
+use crate::metrics::{Metrics, Source, log, state};
+use crate::store::Store;
+
+/// How long a probe waits for the journal.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Binds everything that the process's roles listen on here.
+pub(super) fn bind_all(config: &Config) -> Result<Vec<Socket>, StartError> {
+    let for_clients = if config.listen_http.is_empty() { Serves::Everything } else { Serves::GrpcOnly };
+    let reuse = Reuse { port: config.share_port };
+    let all = [
+        (&config.listen_client, for_clients),
+        (&config.listen_http, Serves::HttpOnly),
+        (&config.listen_metrics, Serves::Probes),
+    ];
+    let all = all.into_iter().filter(|(_, serves)| config.roles.frontend || *serves == Serves::Probes);
+    let all = all.flat_map(|(addresses, serves)| addresses.iter().map(move |one| (one, serves)));
+    all.map(|(address, serves)| bind_one(address, serves, reuse)).collect()
+}
+
+pub(super) fn bind_one(address: &Address, serves: Serves, reuse: Reuse) -> Result<Socket, StartError> {
+    let Address { url, socket } = address;
+    bind(*socket, serves, reuse).map_err(|error| StartError::Listen { url: url.clone(), error })
+}
+
+/// Where clients are served.
+pub(super) fn addresses(sockets: &[Socket]) -> Vec<std::net::SocketAddr> {
+    let clients =
+        sockets.iter().filter(|socket| matches!(socket.serves, Serves::Everything | Serves::GrpcOnly));
+    clients.filter_map(|socket| socket.listener.local_addr().ok()).collect()
+}
+
+/// The tiers that are asked for an answer.
+pub(super) struct Serving<'a> {
+    pub(super) config: &'a Config,
+    pub(super) journal: &'a JournalRole,
+    /// The one in this process.
+    pub(super) memstore: Option<Memstore>,
+    /// What clients are answered from, where there are any.
+    pub(super) store: Option<&'a Store>,
+}
+
+impl Serving<'_> {
+    /// Starts the threads. Without clients there is one, for probes, and none where nobody listens.
+    pub(super) fn start(
+        &self,
+        sockets: Vec<Socket>,
+        stops: &CancellationToken,
+    ) -> std::io::Result<Option<Frontends>> {
+        if self.store.is_none() && sockets.is_empty() {
+            return Ok(None);
+        }
+        let config = self.config;
+        let counters: Vec<Arc<RpcCounters>> = (0..self.threads()).map(|_| RpcCounters::new()).collect();
+        let http = Arc::new(self.http(&counters));
+        let leadership = Leadership::follow(self.journal.handle().status(), config.election_timeout);
+        let tools = counters.into_iter().map(|counters| Tools {
+            services: self.services(stops),
+            counters,
+            message_bytes_max: services::message_bytes_max(config),
+            leadership: leadership.clone(),
+            http: http.clone(),
+        });
+        let settings = Settings {
+            streams_max: config.limits.streams_max,
+            keepalive_interval: config.keep_alive.interval,
+            keepalive_timeout: config.keep_alive.timeout,
+            slow_call: config.warn_call,
+            gateway: config.gateway,
+        };
+        Frontends::start(sockets, tools.collect(), &settings, stops).map(Some)
+    }
+
+    fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        match (self.store, self.config.frontend_threads) {
+            (None, _) => 1,
+            (Some(_), 0) => cores,
+            (Some(_), threads) => threads,
+        }
+    }
+
+    fn services(&self, stops: &CancellationToken) -> Box<dyn FnOnce() -> Services + Send> {
+        let JournalRole { cluster, member, .. } = *self.journal;
+        let identity = header::Identity { cluster_id: cluster, member_id: member };
+        match self.store {
+            Some(store) => services::maker(self.config, store, identity, stops),
+            None => Box::new(Services::default),
+        }
+    }
+
+    fn http(&self, counters: &[Arc<RpcCounters>]) -> Http {
+        let (config, journal) = (self.config, &self.journal.handle());
+        Http {
+            vitals: Vitals {
+                status: journal.status(),
+                read: self.probe(),
+                counters: HealthCounters::default(),
+            },
+            version: config.version.clone(),
+            metrics: Metrics {
+                version: config.version.clone(),
+                quota_bytes: config.limits.quota_bytes.unwrap_or_default(),
+                leader_changes: count_leaders(journal),
+                rpc: counters.to_vec(),
+                sources: self.sources(),
+            },
+            origins: config.origins(),
+            arguments: std::env::args().collect(),
+        }
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let log = self.journal.thread.log_metrics().map(log::source);
+        let memstore = self.store.map(Store::memstore).or(self.memstore.as_ref());
+        let state = memstore.map(|memstore| state::source(memstore.clone()));
+        let applied = self.memstore.as_ref().map(|memstore| log::applied(memstore.apply_metrics()));
+        let activity = self.store.map(activity);
+        [log, state, applied, activity].into_iter().flatten().collect()
+    }
+
+    fn probe(&self) -> ReadProbe {
+        let (store, journal, memstore) = (self.store.cloned(), self.journal.handle(), self.memstore.clone());
+        Box::new(move |linearizable| -> BoxFuture<Result<(), String>> {
+            let (store, journal, memstore) = (store.clone(), journal.clone(), memstore.clone());
+            Box::pin(async move {
+                // What is stale can always be read.
+                if !linearizable {
+                    return Ok(());
+                }
+                let read = async {
+                    match &store {
+                        Some(store) => read(store).await,
+                        None => follows(&journal, memstore.as_ref()).await,
+                    }
+                };
+                let timed = tokio::time::timeout(PROBE_TIMEOUT, read).await;
+                let timed = timed.unwrap_or(Err(Error::TimedOut));
+                timed.map_err(|error| tonic::Status::from(error).message().to_owned())
+            })
+        })
+    }
+}
+
+fn activity(store: &Store) -> Source {
+    let activity = store.activity().clone();
+    Box::new(move |page| activity.write(page))
+}
+
+/// Whether a client's read would be answered.
+async fn read(store: &Store) -> Result<(), Error> {
+    let at = store.barrier().await?;
+    for partition in store.memstore().partitions().iter() {
+        store.memstore().wait(partition.id, at.lsn).await?;
+    }
+    Ok(())
+}
+
+/// Whether the journal answers, and the memstore has what it has.
+async fn follows(journal: &Journal, memstore: Option<&Memstore>) -> Result<(), Error> {
+    let at = journal.barrier().await?;
+    if let Some(memstore) = memstore {
+        for partition in memstore.partitions().iter() {
+            memstore.wait(partition.id, at.lsn).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts how often another node began to lead, from the first on.
+fn count_leaders(journal: &Journal) -> Arc<AtomicU64> {
+    let (changes, mut status) = (Arc::new(AtomicU64::new(0)), journal.status());
+    let counted = changes.clone();
+    tokio::spawn(async move {
+        let mut reign = (0, None);
+        loop {
+            let seen = {
+                let status = status.borrow_and_update();
+                (status.term, status.leader)
+            };
+            if seen.1.is_some() && seen != reign {
+                reign = seen;
+                counted.fetch_add(1, Relaxed);
+            }
+            if status.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    changes
+}

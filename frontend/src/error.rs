@@ -119,7 +119,7 @@ impl From<memstore::Error> for Error {
         match error {
             memstore::Error::Compacted { .. } => Error::Compacted,
             memstore::Error::FutureRevision { .. } => Error::FutureRevision,
-            memstore::Error::Behind => Error::TimedOut,
+            memstore::Error::Behind | memstore::Error::Unreachable => Error::TimedOut,
             memstore::Error::Closed => Error::Stopped,
             memstore::Error::WrongPartition
             | memstore::Error::Corrupt(_)

@@ -196,7 +196,7 @@ impl Session {
                     self.end_compacted(id, compacted);
                 }
             }
-            Update::Closed => self.answers.push_back(Answer::Closed),
+            Update::Moved { .. } | Update::Closed => self.answers.push_back(Answer::Closed),
         }
         self.answer_progress();
     }

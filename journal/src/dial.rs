@@ -17,6 +17,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Flow control of one connection and of one stream: what may be on its way unread.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// Of a connection for many streams: all that HTTP/2 allows, and of each stream so little that thousands fit.
+const MANY_WINDOW_BYTES: u32 = (1 << 31) - 1;
+const ONE_OF_MANY_WINDOW_BYTES: u32 = 256 << 10;
 
 /// Makes the channels of one process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,17 @@ impl Dialer {
     /// `Io`: this is not the URL of a peer.
     pub fn channel(&self, url: &str) -> Result<Channel, Error> {
         Ok(self.endpoint(url)?.connect_lazy())
+    }
+
+    /// A channel for many streams, any of which may stand still for as long as its reader likes, without keeping
+    /// the others from being read. What is unread of each is bounded, and so of all.
+    ///
+    /// # Errors
+    /// As `channel`.
+    pub fn channel_of_many(&self, url: &str) -> Result<Channel, Error> {
+        let endpoint = self.endpoint(url)?;
+        let endpoint = endpoint.initial_connection_window_size(MANY_WINDOW_BYTES);
+        Ok(endpoint.initial_stream_window_size(ONE_OF_MANY_WINDOW_BYTES).connect_lazy())
     }
 
     fn endpoint(&self, url: &str) -> Result<Endpoint, Error> {

@@ -1,83 +1,151 @@
 //! The handle on a memstore: reads, waits and watches over all its partitions.
 //!
 //! Cheap to clone, and the only way in for frontends. It promises the same whether the memstore lives in this
-//! process or in another. Reads run on the thread of whoever asks.
+//! process (`here`) or in another (`remote`), but that another one can be out of reach.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::{LeaseId, Lsn, Revision};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::frontier::Applied;
-use crate::hashing::{Hash, Hashing};
+use crate::hashing::{Hash, HashedPart, HashesAsked};
+use crate::here::Here;
 use crate::key_value::KeyValue;
 use crate::metrics::ApplyMetrics;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::query::{Answer, At, Query};
-use crate::reading::Reading;
-use crate::replica::Replica;
-use crate::replicas::Replicas;
+use crate::remote::{Health, There};
 use crate::stats::{PartitionStats, Stats};
 use crate::watch::WatchStream;
 
 /// The handle.
 #[derive(Clone)]
 pub struct Memstore {
-    shared: Arc<Shared>,
+    body: Body,
 }
 
-struct Shared {
-    replicas: Arc<Replicas>,
-    metrics: Arc<ApplyMetrics>,
-    closed: CancellationToken,
+#[derive(Clone)]
+enum Body {
+    Here(Here),
+    There(There),
 }
 
 impl Memstore {
-    /// Watches end after `closed`.
-    pub(crate) fn new(
-        replicas: Arc<Replicas>,
-        metrics: Arc<ApplyMetrics>,
-        closed: CancellationToken,
-    ) -> Memstore {
-        Memstore { shared: Arc::new(Shared { replicas, metrics, closed }) }
+    pub(crate) fn here(here: Here) -> Memstore {
+        Memstore { body: Body::Here(here) }
+    }
+
+    pub(crate) fn there(there: There) -> Memstore {
+        Memstore { body: Body::There(there) }
+    }
+
+    /// Whether it lives in this process, and so ends with it.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self.body, Body::Here(_))
+    }
+
+    /// Whether it answers.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match &self.body {
+            Body::Here(here) if here.is_closed() => Health::Down,
+            Body::Here(_) => Health::Up,
+            Body::There(there) => there.mirror().health(),
+        }
     }
 
     /// What is served now, in the order of the keys. It may be something else a moment later: a partition that
     /// is gone by then answers `WrongPartition`.
     #[must_use]
     pub fn partitions(&self) -> Arc<[PartitionRange]> {
-        self.shared.replicas.ranges()
+        match &self.body {
+            Body::Here(here) => here.partitions(),
+            Body::There(there) => there.mirror().partitions(),
+        }
     }
 
     /// Waits until something else is served than `partitions`, as `partitions` answered it before.
     pub async fn other_partitions(&self, partitions: &Arc<[PartitionRange]>) -> Arc<[PartitionRange]> {
-        self.shared.replicas.other(partitions).await
+        match &self.body {
+            Body::Here(here) => here.other_partitions(partitions).await,
+            Body::There(there) => there.mirror().other_partitions(partitions).await,
+        }
     }
 
-    /// What a partition has applied.
+    /// Waits until it serves other partitions or answers otherwise than `known`.
+    pub async fn other_than(&self, known: &Serves) -> Serves {
+        match &self.body {
+            Body::Here(here) => {
+                let partitions = tokio::select! {
+                    partitions = here.other_partitions(&known.partitions) => partitions,
+                    () = here.closing(), if known.health != Health::Down => here.partitions(),
+                };
+                Serves { health: self.health(), partitions }
+            }
+            Body::There(there) => there.mirror().other_than(known).await,
+        }
+    }
+
+    /// Whether it answers, and what it serves.
+    #[must_use]
+    pub fn serves(&self) -> Serves {
+        match &self.body {
+            Body::Here(here) => Serves { health: self.health(), partitions: here.partitions() },
+            Body::There(there) => there.mirror().serves(),
+        }
+    }
+
+    /// What a partition has applied. Of one in another process, what it had when it last spoke.
     ///
     /// # Errors
     /// `WrongPartition`.
     pub fn applied(&self, partition: PartitionId) -> Result<Applied, Error> {
-        Ok(self.replica(partition)?.frontier.applied())
+        match &self.body {
+            Body::Here(here) => here.applied(partition),
+            Body::There(there) => there.mirror().applied(partition),
+        }
     }
 
     /// The furthest that any partition has applied.
     #[must_use]
     pub fn reached(&self) -> Applied {
-        let served = self.shared.replicas.served();
-        let applied = served.iter().map(|replica| replica.frontier.applied());
-        applied.max_by_key(|applied| applied.lsn).unwrap_or_default()
+        match &self.body {
+            Body::Here(here) => here.reached(),
+            Body::There(there) => there.mirror().reached(),
+        }
     }
 
     /// Waits until a partition has applied everything up to and including `min_lsn`.
     ///
     /// # Errors
-    /// `Closed` and `WrongPartition`.
+    /// `Closed` and `WrongPartition`; `Unreachable` here and below, where it lives in another process.
     pub async fn wait(&self, partition: PartitionId, min_lsn: Lsn) -> Result<Applied, Error> {
-        Ok(self.waited(partition, min_lsn).await?.1)
+        self.reach(partition, min_lsn, Revision::ZERO).await
+    }
+
+    /// Waits until a partition has applied both.
+    ///
+    /// # Errors
+    /// As `wait`.
+    pub async fn reach(
+        &self,
+        partition: PartitionId,
+        lsn: Lsn,
+        revision: Revision,
+    ) -> Result<Applied, Error> {
+        match &self.body {
+            Body::Here(here) => {
+                let mut applied = here.wait(partition, lsn).await?;
+                while applied.revision < revision {
+                    applied = here.wait(partition, applied.lsn.next()).await?;
+                }
+                Ok(applied)
+            }
+            Body::There(there) => there.wait(partition, lsn, revision).await,
+        }
     }
 
     /// Reads a range of one partition at one revision, once it has applied what the query asks for.
@@ -85,16 +153,9 @@ impl Memstore {
     /// # Errors
     /// `Compacted`, `FutureRevision`, `WrongPartition` and `Closed`.
     pub async fn range(&self, partition: PartitionId, query: Query) -> Result<Answer, Error> {
-        let (replica, Applied { lsn, .. }) = self.waited(partition, query.min_lsn).await?;
-        let mut reading = Reading::new(&query);
-        loop {
-            if let Some(answer) = reading.step(&replica.partition)? {
-                // The revision was read under the lock; the position may be older, never newer.
-                let applied = Applied { lsn, revision: answer.applied.revision };
-                return Ok(Answer { applied, ..answer });
-            }
-            // A long range lets others have this thread, and the partition's writer the lock.
-            tokio::task::yield_now().await;
+        match &self.body {
+            Body::Here(here) => here.range(partition, query).await,
+            Body::There(there) => there.range(partition, query).await,
         }
     }
 
@@ -109,7 +170,10 @@ impl Memstore {
         at: At,
         min_lsn: Lsn,
     ) -> Result<(Revision, Vec<Option<KeyValue>>), Error> {
-        self.waited(partition, min_lsn).await?.0.partition.get_many(keys, at)
+        match &self.body {
+            Body::Here(here) => here.get_many(partition, keys, at, min_lsn).await,
+            Body::There(there) => there.get_many(partition, keys, at, min_lsn).await,
+        }
     }
 
     /// The keys of one partition that are attached to a lease, sorted, and the revision at which they were.
@@ -122,7 +186,10 @@ impl Memstore {
         lease: LeaseId,
         min_lsn: Lsn,
     ) -> Result<(Revision, Vec<Bytes>), Error> {
-        Ok(self.waited(partition, min_lsn).await?.0.partition.lease_keys(lease))
+        match &self.body {
+            Body::Here(here) => here.lease_keys(partition, lease, min_lsn).await,
+            Body::There(there) => there.lease_keys(partition, lease, min_lsn).await,
+        }
     }
 
     /// etcd's HashKV of all partitions together, up to `upto`, once they have applied `min_lsn`.
@@ -130,60 +197,106 @@ impl Memstore {
     /// # Errors
     /// `Compacted` and `FutureRevision` where `upto` cannot be read, or no longer can; `Closed`.
     pub async fn hash_kv(&self, upto: Revision, min_lsn: Lsn) -> Result<Hash, Error> {
-        let served = self.shared.replicas.served();
-        for replica in served.iter() {
-            self.reach(replica, min_lsn).await?;
+        match &self.body {
+            Body::Here(here) => here.hash_kv(upto, min_lsn).await,
+            Body::There(there) => there.hash_kv(upto, min_lsn).await,
         }
-        let partitions: Vec<_> = served.iter().map(|replica| &*replica.partition).collect();
-        let mut hashing = Hashing::new(upto, &partitions)?;
-        loop {
-            if let Some(hash) = hashing.step(&partitions)? {
-                return Ok(hash);
-            }
-            tokio::task::yield_now().await;
+    }
+
+    /// What HashKV is made of, of one partition and in parts.
+    ///
+    /// # Errors
+    /// As `hash_kv`, and `WrongPartition`.
+    pub(crate) async fn hashes(
+        &self,
+        partition: PartitionId,
+        asked: HashesAsked,
+        min_lsn: Lsn,
+    ) -> Result<HashedPart, Error> {
+        match &self.body {
+            Body::Here(here) => here.hashes(partition, asked, min_lsn).await,
+            Body::There(there) => there.hashes(partition, asked, min_lsn).await,
         }
     }
 
     /// A stream for one client, to watch with.
     #[must_use]
     pub fn watch(&self) -> WatchStream {
-        WatchStream::new(self.shared.replicas.clone(), self.shared.closed.clone())
+        match &self.body {
+            Body::Here(here) => WatchStream::here(here.watch()),
+            Body::There(there) => WatchStream::there(there.watch()),
+        }
     }
 
     /// Sizes, by partition and in total.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let stats = |replica: &Arc<Replica>| {
-            let (watchers, slow_watchers) = replica.hub.watchers();
-            PartitionStats { watchers, slow_watchers, ..replica.partition.stats() }
-        };
-        Stats::sum(self.shared.replicas.served().iter().map(stats).collect())
+        match &self.body {
+            Body::Here(here) => here.stats(),
+            Body::There(there) => there.mirror().stats(),
+        }
+    }
+
+    /// Those of one partition.
+    ///
+    /// # Errors
+    /// `WrongPartition`.
+    pub fn partition_stats(&self, partition: PartitionId) -> Result<PartitionStats, Error> {
+        match &self.body {
+            Body::Here(here) => here.partition_stats(partition),
+            Body::There(there) => there.mirror().partition_stats(partition),
+        }
+    }
+
+    /// What one partition holds, as `bytes_in_use` has it of all.
+    ///
+    /// # Errors
+    /// `WrongPartition`.
+    pub fn partition_bytes_in_use(&self, partition: PartitionId) -> Result<u64, Error> {
+        match &self.body {
+            Body::Here(here) => here.partition_bytes_in_use(partition),
+            Body::There(there) => there.mirror().partition_bytes_in_use(partition),
+        }
     }
 
     /// What all partitions hold, as `stats` has it, without a lock: cheap enough to ask at each write.
     #[must_use]
     pub fn bytes_in_use(&self) -> u64 {
-        self.shared.replicas.served().iter().map(|replica| replica.partition.bytes_in_use()).sum()
+        match &self.body {
+            Body::Here(here) => here.bytes_in_use(),
+            Body::There(there) => there.mirror().bytes_in_use(),
+        }
     }
 
-    /// What applying takes.
+    /// What applying takes, where that is in this process.
     #[must_use]
-    pub fn apply_metrics(&self) -> Arc<ApplyMetrics> {
-        self.shared.metrics.clone()
+    pub fn apply_metrics(&self) -> Option<Arc<ApplyMetrics>> {
+        match &self.body {
+            Body::Here(here) => Some(here.apply_metrics()),
+            Body::There(_) => None,
+        }
     }
 
-    fn replica(&self, partition: PartitionId) -> Result<Arc<Replica>, Error> {
-        self.shared.replicas.get(partition)
+    /// Waits until nothing is applied any more. One in another process may always come back.
+    pub(crate) async fn closing(&self) {
+        match &self.body {
+            Body::Here(here) => here.closing().await,
+            Body::There(_) => std::future::pending().await,
+        }
     }
+}
 
-    /// The replica once it has applied `min_lsn`. It can be read for as long as it is held, whatever is served.
-    async fn waited(&self, partition: PartitionId, min_lsn: Lsn) -> Result<(Arc<Replica>, Applied), Error> {
-        let replica = self.replica(partition)?;
-        let applied = self.reach(&replica, min_lsn).await?;
-        Ok((replica, applied))
-    }
+/// Whether a memstore answers, and what it serves.
+#[derive(Clone, Debug)]
+pub struct Serves {
+    pub health: Health,
+    /// In the order of their keys.
+    pub partitions: Arc<[PartitionRange]>,
+}
 
-    async fn reach(&self, replica: &Replica, min_lsn: Lsn) -> Result<Applied, Error> {
-        replica.frontier.wait(min_lsn).await.ok_or(Error::Closed)
+impl Serves {
+    /// Whether nothing has changed. Two that were told apart are different, though they may look the same.
+    pub(crate) fn is(&self, other: &Serves) -> bool {
+        self.health == other.health && Arc::ptr_eq(&self.partitions, &other.partitions)
     }
 }

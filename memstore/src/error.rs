@@ -20,6 +20,9 @@ pub enum Error {
     /// The keys are not, or not all, this partition's: look at the routes again.
     #[error("the partition does not hold these keys")]
     WrongPartition,
+    /// The memstore does not answer: ask another replica. It may or may not have been asked.
+    #[error("the memstore does not answer")]
+    Unreachable,
     /// What a snapshot says contradicts itself, or the journal. Nothing is served from it.
     #[error("{0}")]
     Corrupt(String),

@@ -45,6 +45,15 @@ impl Event {
         Event { change, wire: OnceLock::new(), wire_with_prev: OnceLock::new() }
     }
 
+    /// One that came as `wire`, which is etcd's `mvccpb.Event` of it, with the key's state before if the change has it.
+    #[must_use]
+    pub(crate) fn of_wire(change: Change, wire: Bytes) -> Event {
+        let event = Event::new(change);
+        let place = if event.prev.is_some() { &event.wire_with_prev } else { &event.wire };
+        place.get_or_init(|| wire);
+        event
+    }
+
     /// etcd's `mvccpb.Event`, encoded, with or without the key's state before.
     #[must_use]
     pub fn wire(&self, with_prev: bool) -> &Bytes {

@@ -98,6 +98,13 @@ impl Frontier {
         self.due.store(NOBODY, SeqCst);
     }
 
+    /// How many wait for this position, and have not given up.
+    #[cfg(test)]
+    pub(crate) fn waiting_for(&self, lsn: Lsn) -> usize {
+        let waiters = self.waiters.lock();
+        waiters.heap.iter().filter(|waiter| waiter.lsn == lsn && !waiter.reply.is_closed()).count()
+    }
+
     fn reached(&self, lsn: Lsn) -> Option<Applied> {
         let applied = self.applied();
         (lsn <= applied.lsn).then_some(applied)

@@ -52,6 +52,26 @@ impl Hashed {
     }
 }
 
+/// The same without its bytes: their CRC stands for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HashedBytes {
+    pub(crate) position: Position,
+    pub(crate) crc: u32,
+    pub(crate) bytes: u64,
+    pub(crate) visible: bool,
+    pub(crate) below: bool,
+}
+
+impl Hashed {
+    /// `buffer` is room to work in.
+    pub(crate) fn to_bytes(&self, buffer: &mut Vec<u8>) -> HashedBytes {
+        encode(&self.version, buffer);
+        let bytes = u64::try_from(buffer.len()).expect("a length fits 64 bits");
+        let (position, crc) = (self.position(), crc32c::crc32c(buffer));
+        HashedBytes { position, crc, bytes, visible: self.visible, below: self.below }
+    }
+}
+
 /// The hash under way. It is fed every version of every partition in the order of (revision, sub).
 pub(crate) struct HashKv {
     /// Of what counts if anything is visible.
@@ -72,7 +92,7 @@ impl Default for HashKv {
 
 impl HashKv {
     pub(crate) fn feed(&mut self, hashed: &Hashed) {
-        self.encode(&hashed.version);
+        encode(&hashed.version, &mut self.bytes);
         self.any_visible |= hashed.visible;
         if hashed.visible || !hashed.below {
             self.strict = crc32c::crc32c_append(self.strict, &self.bytes);
@@ -82,23 +102,35 @@ impl HashKv {
         }
     }
 
+    /// As `feed`, of a version whose bytes are elsewhere.
+    pub(crate) fn join(&mut self, hashed: &HashedBytes) {
+        let length = usize::try_from(hashed.bytes).unwrap_or(usize::MAX);
+        self.any_visible |= hashed.visible;
+        if hashed.visible || !hashed.below {
+            self.strict = crc32c::crc32c_combine(self.strict, hashed.crc, length);
+        }
+        if !self.any_visible {
+            self.lenient = crc32c::crc32c_combine(self.lenient, hashed.crc, length);
+        }
+    }
+
     pub(crate) fn finish(self) -> u32 {
         if self.any_visible { self.strict } else { self.lenient }
     }
+}
 
-    fn encode(&mut self, Version { sub, kv }: &Version) {
-        self.bytes.clear();
-        self.bytes.extend(kv.mod_revision.0.to_be_bytes());
-        self.bytes.push(b'_');
-        self.bytes.extend(u64::from(*sub).to_be_bytes());
-        let value = if kv.is_deleted() {
-            self.bytes.push(b't');
-            mvccpb::KeyValue { key: kv.key.clone(), ..mvccpb::KeyValue::default() }
-        } else {
-            mvccpb::KeyValue::from(kv.clone())
-        };
-        value.encode(&mut self.bytes).expect("a vector grows as needed");
-    }
+fn encode(Version { sub, kv }: &Version, bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.extend(kv.mod_revision.0.to_be_bytes());
+    bytes.push(b'_');
+    bytes.extend(u64::from(*sub).to_be_bytes());
+    let value = if kv.is_deleted() {
+        bytes.push(b't');
+        mvccpb::KeyValue { key: kv.key.clone(), ..mvccpb::KeyValue::default() }
+    } else {
+        mvccpb::KeyValue::from(kv.clone())
+    };
+    value.encode(bytes).expect("a vector grows as needed");
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use journal::Revision;
 
 use crate::error::Error;
-use crate::hash_kv::{HashKv, Hashed};
+use crate::hash_kv::{HashKv, Hashed, HashedBytes};
 use crate::history::Position;
 use crate::partition::Partition;
 
@@ -24,6 +24,32 @@ pub struct Hash {
     pub hash: u32,
     pub revision: Revision,
     pub compacted: Revision,
+}
+
+/// The versions of one partition that come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HashesAsked {
+    pub(crate) upto: Revision,
+    pub(crate) compacted: Revision,
+    pub(crate) after: Position,
+}
+
+/// Some of the versions of one partition, in order, for whoever merges them with others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HashedPart {
+    pub(crate) versions: Vec<HashedBytes>,
+    pub(crate) at_end: bool,
+}
+
+impl HashedPart {
+    /// # Errors
+    /// `Compacted` and `FutureRevision`.
+    pub(crate) fn of(partition: &Partition, asked: HashesAsked) -> Result<HashedPart, Error> {
+        let part = partition.hashed(asked.upto, asked.compacted, asked.after, PART)?;
+        let mut buffer = Vec::new();
+        let versions: Vec<_> = part.iter().map(|hashed| hashed.to_bytes(&mut buffer)).collect();
+        Ok(HashedPart { at_end: versions.len() < PART, versions })
+    }
 }
 
 /// A hash under way.

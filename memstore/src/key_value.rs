@@ -50,6 +50,21 @@ impl Version {
     }
 }
 
+/// What cannot be, below zero, is read as zero.
+impl From<mvccpb::KeyValue> for KeyValue {
+    fn from(kv: mvccpb::KeyValue) -> KeyValue {
+        let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
+        KeyValue {
+            key: kv.key,
+            value: kv.value,
+            create_revision: Revision(unsigned(kv.create_revision)),
+            mod_revision: Revision(unsigned(kv.mod_revision)),
+            version: unsigned(kv.version),
+            lease: LeaseId(kv.lease),
+        }
+    }
+}
+
 impl From<KeyValue> for mvccpb::KeyValue {
     fn from(kv: KeyValue) -> mvccpb::KeyValue {
         mvccpb::KeyValue {

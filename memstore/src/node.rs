@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::{Clock, Dialer, Journal, Lsn};
+use proto::memstore::memstore_server::MemstoreServer;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,14 +29,17 @@ use self::run::Run;
 use crate::client::Memstore;
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::here::Here;
 use crate::metrics::ApplyMetrics;
 use crate::partition_id::PartitionRange;
 use crate::replica::Replica;
 use crate::replicas::Replicas;
 #[cfg(test)]
 use crate::replicas::Served;
+use crate::service::MemstoreService;
 use crate::snapshot::Folder;
 use crate::watch::WatchLimits;
+use crate::wire::reports::Identity;
 use crate::work::SnapshotDue;
 
 /// What a memstore is told at its start.
@@ -55,10 +59,14 @@ pub struct Config {
     pub slow_apply: Option<Duration>,
     /// Names this process to the journal. Random at each start.
     pub process: u64,
+    /// What people call it.
+    pub name: String,
 }
 
 /// A running memstore.
 pub struct Node {
+    identity: Identity,
+    clock: Arc<dyn Clock>,
     replicas: Arc<Replicas>,
     metrics: Arc<ApplyMetrics>,
     cancel: CancellationToken,
@@ -106,6 +114,8 @@ impl Node {
         let replicas = Arc::new(Replicas::new(partitions.into_iter().map(replica).collect()));
         let closed = CancellationToken::new();
         let metrics = Arc::new(ApplyMetrics { slow_after: config.slow_apply, ..ApplyMetrics::default() });
+        let identity = Identity { cluster, process: config.process, name: config.name };
+        let clock = feed.clock();
         let run = Run {
             replicas: replicas.clone(),
             metrics: metrics.clone(),
@@ -119,7 +129,7 @@ impl Node {
             closed: closed.clone(),
         };
         let outcome = spawn(run)?;
-        Ok(Node { replicas, metrics, cancel, closed, outcome })
+        Ok(Node { identity, clock, replicas, metrics, cancel, closed, outcome })
     }
 
     #[cfg(test)]
@@ -130,7 +140,14 @@ impl Node {
     /// The handle on it.
     #[must_use]
     pub fn handle(&self) -> Memstore {
-        Memstore::new(self.replicas.clone(), self.metrics.clone(), self.closed.clone())
+        Memstore::here(Here::new(self.replicas.clone(), self.metrics.clone(), self.closed.clone()))
+    }
+
+    /// What it answers to other processes. Each stream of theirs is a client that watches, so the server should let
+    /// a connection have as many streams as there can be clients.
+    #[must_use]
+    pub fn service(&self) -> MemstoreServer<MemstoreService> {
+        MemstoreService::of(self.handle(), self.identity.clone(), self.clock.clone())
     }
 
     /// Resolves when it has stopped, for whichever reason.

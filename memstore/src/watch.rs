@@ -12,6 +12,7 @@
 //! Invariants: a watcher is handed each event it wants exactly once, in the order of (revision, sub), and all
 //! events of a revision at once; what was *told* never runs ahead of what was handed out.
 
+mod either;
 mod hub;
 mod index;
 mod range_index;
@@ -28,8 +29,9 @@ use journal::{KeyRange, Revision};
 use crate::event::{Change, Event, EventKind};
 use crate::partition_id::PartitionId;
 
+pub use either::WatchStream;
 pub(crate) use hub::{Hub, Wakes};
-pub use stream::WatchStream;
+pub(crate) use stream::LocalStream;
 
 /// Names a watcher on its stream. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +71,10 @@ pub enum Update {
     Told { watcher: WatcherKey, upto: Revision },
     /// What the watcher wants next is compacted. The watcher is gone.
     Compacted { watcher: WatcherKey, compacted: Revision },
-    /// The store is shutting down. Nothing comes any more.
+    /// The partition is served elsewhere, or cut otherwise; the watcher was told of everything up to `upto`, and is
+    /// gone.
+    Moved { watcher: WatcherKey, upto: Revision },
+    /// The memstore is shutting down, or out of reach. Nothing comes any more.
     Closed,
 }
 

@@ -53,3 +53,9 @@ pub mod journal {
 pub mod snapshots {
     tonic::include_proto!("mainstem.snapshots.v1");
 }
+
+/// Between a memstore and the frontends that read from it.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
+pub mod memstore {
+    tonic::include_proto!("mainstem.memstore.v1");
+}

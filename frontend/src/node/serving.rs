@@ -133,7 +133,7 @@ impl Serving<'_> {
         let log = self.journal.thread.log_metrics().map(log::source);
         let memstore = self.store.map(Store::memstore).or(self.memstore.as_ref());
         let state = memstore.map(|memstore| state::source(memstore.clone()));
-        let applied = self.memstore.as_ref().map(|memstore| log::applied(memstore.apply_metrics()));
+        let applied = self.memstore.as_ref().and_then(Memstore::apply_metrics).map(log::applied);
         let activity = self.store.map(activity);
         [log, state, applied, activity].into_iter().flatten().collect()
     }

@@ -1,4 +1,4 @@
-//! The watchers of one client, and what there is to tell it.
+//! The watchers of one client in this process, and what there is to tell it.
 //!
 //! The stream's owner pulls. Whoever has something to look at stands in `ready`, once; the owner takes one
 //! after the other, so a watcher that reads a long history takes turns with the rest.
@@ -18,7 +18,7 @@ use crate::history::Happened;
 use crate::replicas::Replicas;
 
 /// Any number of watchers, over any partitions.
-pub struct WatchStream {
+pub(crate) struct LocalStream {
     replicas: Arc<Replicas>,
     closed: CancellationToken,
     shared: Arc<Shared>,
@@ -34,18 +34,18 @@ enum Step {
     Idle,
 }
 
-impl WatchStream {
+impl LocalStream {
     /// After `closed` there is nothing but `Update::Closed`.
-    pub(crate) fn new(replicas: Arc<Replicas>, closed: CancellationToken) -> WatchStream {
+    pub(crate) fn new(replicas: Arc<Replicas>, closed: CancellationToken) -> LocalStream {
         let shared = Arc::new(Shared::new());
-        WatchStream { replicas, closed, shared, keys: 0 }
+        LocalStream { replicas, closed, shared, keys: 0 }
     }
 
     /// Begins to watch.
     ///
     /// # Errors
     /// `Compacted` when the first revision to tell of is, `WrongPartition` where there is no such partition.
-    pub fn add(&mut self, spec: WatchSpec) -> Result<WatcherKey, Error> {
+    pub(crate) fn add(&mut self, spec: WatchSpec) -> Result<WatcherKey, Error> {
         let hub = self.replicas.get(spec.partition)?.hub.clone();
         let compacted = hub.partition().compacted();
         if spec.from < compacted {
@@ -61,7 +61,7 @@ impl WatchStream {
     }
 
     /// Ends a watcher. What it was not handed is gone.
-    pub fn remove(&mut self, key: WatcherKey) {
+    pub(crate) fn remove(&mut self, key: WatcherKey) {
         let Some(watcher) = self.shared.lock().watchers.remove(&key) else { return };
         let hub = &watcher.hub;
         hub.went();
@@ -74,7 +74,7 @@ impl WatchStream {
     }
 
     /// Waits until there is something to tell. May be given up and called again; nothing is lost.
-    pub async fn next(&mut self) -> Update {
+    pub(crate) async fn next(&mut self) -> Update {
         loop {
             if self.closed.is_cancelled() {
                 return Update::Closed;
@@ -95,7 +95,7 @@ impl WatchStream {
     /// nothing. Answered by `Events` that reach as far, too; a later call takes an earlier one's place.
     ///
     /// Whoever merges watchers of several partitions, or owes a client its progress, asks those that lag.
-    pub fn ask(&mut self, key: WatcherKey, revision: Revision) {
+    pub(crate) fn ask(&mut self, key: WatcherKey, revision: Revision) {
         let mut state = self.shared.lock();
         let Some(watcher) = state.watchers.get_mut(&key) else { return };
         let before = watcher.asked.replace(revision);
@@ -109,10 +109,24 @@ impl WatchStream {
 
     /// Every event up to and including this revision that the watcher wants was handed out by `next`.
     /// `Revision::ZERO` of a watcher that is gone.
-    #[must_use]
-    pub fn told(&self, key: WatcherKey) -> Revision {
+    pub(crate) fn told(&self, key: WatcherKey) -> Revision {
         let state = self.shared.lock();
         state.watchers.get(&key).map_or(Revision::ZERO, |watcher| watcher.told(watcher.hub.published()))
+    }
+
+    /// Up to where every watcher was told but those that are answered with it. `None`: of those that have caught up
+    /// there is none.
+    pub(crate) fn quiet(&self) -> Option<(Revision, Vec<WatcherKey>)> {
+        let (mut upto, mut except) = (None, Vec::new());
+        for (key, watcher) in &self.shared.lock().watchers {
+            if watcher.is_quiet() {
+                let told = watcher.told(watcher.hub.published());
+                upto = Some(upto.map_or(told, |upto: Revision| upto.min(told)));
+            } else {
+                except.push(*key);
+            }
+        }
+        Some((upto?, except))
     }
 
     #[cfg(test)]
@@ -207,7 +221,7 @@ impl WatchStream {
     }
 }
 
-impl Drop for WatchStream {
+impl Drop for LocalStream {
     fn drop(&mut self) {
         let keys: Vec<_> = self.shared.lock().watchers.keys().copied().collect();
         keys.into_iter().for_each(|key| self.remove(key));

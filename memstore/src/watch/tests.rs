@@ -8,7 +8,7 @@ use journal::Revision;
 use proptest::prelude::*;
 
 use self::world::{Burst, KEYS_EACH, PARTITIONS, STREAMS, Step, World, keys, poll};
-use super::{Update, WatchLimits, WatchSpec, WatchStream, WatcherKey};
+use super::{LocalStream, Update, WatchLimits, WatchSpec, WatcherKey};
 use crate::error::Error;
 use crate::partition_id::PartitionId;
 
@@ -151,7 +151,7 @@ fn no_event_is_lost_or_doubled_between_threads() {
     let last = Revision(6_000);
     std::thread::scope(|scope| {
         for from in [2, 3_000, 5_999] {
-            let mut stream = WatchStream::new(world.replicas.clone(), world.closed.clone());
+            let mut stream = LocalStream::new(world.replicas.clone(), world.closed.clone());
             let key = stream.add(watch(from)).expect("nothing is compacted");
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -166,7 +166,7 @@ fn no_event_is_lost_or_doubled_between_threads() {
     });
 }
 
-async fn read_until(stream: &mut WatchStream, key: WatcherKey, last: Revision) -> Vec<(u64, u32)> {
+async fn read_until(stream: &mut LocalStream, key: WatcherKey, last: Revision) -> Vec<(u64, u32)> {
     let mut seen = Vec::new();
     stream.ask(key, last);
     loop {

@@ -133,6 +133,11 @@ impl Watcher {
         }
     }
 
+    /// Whether it is live and has been handed out all that it was told of.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.buffer.is_empty() && matches!(self.phase, Phase::Live { .. })
+    }
+
     #[cfg(test)]
     pub(super) fn buffered(&self) -> usize {
         self.buffer.len()

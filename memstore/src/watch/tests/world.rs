@@ -11,7 +11,7 @@ use bytes::Bytes;
 use journal::{Batch, KeyRange, LeaseId, Lsn, Origin, Record, Revision, SysOp, Write};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Hub, Update, Wakes, WatchLimits, WatchSpec, WatchStream, WatcherKey};
+use super::super::{Hub, LocalStream, Update, Wakes, WatchLimits, WatchSpec, WatcherKey};
 use crate::error::Error;
 use crate::event::{Change, EventKind};
 use crate::frontier::Applied;
@@ -69,7 +69,7 @@ pub(super) struct World {
     pub(super) compacted: Revision,
     pub(super) replicas: Arc<Replicas>,
     pub(super) hubs: Vec<Arc<Hub>>,
-    pub(super) streams: Vec<WatchStream>,
+    pub(super) streams: Vec<LocalStream>,
     pub(super) closed: CancellationToken,
     heads: BTreeMap<Bytes, KeyValue>,
     pub(super) log: Vec<Change>,
@@ -83,7 +83,7 @@ impl World {
         let replicas = Arc::new(Replicas::new((0..PARTITIONS).map(replica).collect()));
         let hubs = replicas.served().iter().map(|replica| replica.hub.clone()).collect();
         let closed = CancellationToken::new();
-        let streams = (0..STREAMS).map(|_| WatchStream::new(replicas.clone(), closed.clone())).collect();
+        let streams = (0..STREAMS).map(|_| LocalStream::new(replicas.clone(), closed.clone())).collect();
         let (log, seen, heads) = (Vec::new(), Vec::new(), BTreeMap::new());
         let revision = Revision::EMPTY_STORE;
         World { revision, compacted: Revision::ZERO, replicas, hubs, streams, closed, heads, log, seen }
@@ -221,6 +221,7 @@ impl World {
                 assert!(seen.told < compacted, "it was told of everything that is compacted");
                 seen.over = true;
             }
+            Update::Moved { .. } => panic!("partitions stay where they are"),
             Update::Closed => panic!("nobody closed it"),
         }
         true

@@ -1,0 +1,208 @@
+//! A memstore in this process, as its handle asks it. Reads run on the thread of whoever asks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use journal::{LeaseId, Lsn, Revision};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::frontier::Applied;
+use crate::hashing::{Hash, HashedPart, HashesAsked, Hashing};
+use crate::key_value::KeyValue;
+use crate::metrics::ApplyMetrics;
+use crate::partition_id::{PartitionId, PartitionRange};
+use crate::query::{Answer, At, Query};
+use crate::reading::Reading;
+use crate::replica::Replica;
+use crate::replicas::Replicas;
+use crate::stats::{PartitionStats, Stats};
+use crate::watch::LocalStream;
+
+/// The handle's first body.
+#[derive(Clone)]
+pub(crate) struct Here {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    replicas: Arc<Replicas>,
+    metrics: Arc<ApplyMetrics>,
+    closed: CancellationToken,
+}
+
+impl Here {
+    /// Watches end after `closed`.
+    pub(crate) fn new(
+        replicas: Arc<Replicas>,
+        metrics: Arc<ApplyMetrics>,
+        closed: CancellationToken,
+    ) -> Here {
+        Here { shared: Arc::new(Shared { replicas, metrics, closed }) }
+    }
+
+    /// What is served now, in the order of the keys. It may be something else a moment later: a partition that
+    /// is gone by then answers `WrongPartition`.
+    pub(crate) fn partitions(&self) -> Arc<[PartitionRange]> {
+        self.shared.replicas.ranges()
+    }
+
+    /// Waits until something else is served than `partitions`, as `partitions` answered it before.
+    pub(crate) async fn other_partitions(&self, partitions: &Arc<[PartitionRange]>) -> Arc<[PartitionRange]> {
+        self.shared.replicas.other(partitions).await
+    }
+
+    /// What a partition has applied.
+    ///
+    /// # Errors
+    /// `WrongPartition`.
+    pub(crate) fn applied(&self, partition: PartitionId) -> Result<Applied, Error> {
+        Ok(self.replica(partition)?.frontier.applied())
+    }
+
+    /// The furthest that any partition has applied.
+    pub(crate) fn reached(&self) -> Applied {
+        let served = self.shared.replicas.served();
+        let applied = served.iter().map(|replica| replica.frontier.applied());
+        applied.max_by_key(|applied| applied.lsn).unwrap_or_default()
+    }
+
+    /// Waits until a partition has applied everything up to and including `min_lsn`.
+    ///
+    /// # Errors
+    /// `Closed` and `WrongPartition`.
+    pub(crate) async fn wait(&self, partition: PartitionId, min_lsn: Lsn) -> Result<Applied, Error> {
+        Ok(self.waited(partition, min_lsn).await?.1)
+    }
+
+    /// Reads a range of one partition at one revision, once it has applied what the query asks for.
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision`, `WrongPartition` and `Closed`.
+    pub(crate) async fn range(&self, partition: PartitionId, query: Query) -> Result<Answer, Error> {
+        let (replica, Applied { lsn, .. }) = self.waited(partition, query.min_lsn).await?;
+        let mut reading = Reading::new(&query);
+        loop {
+            if let Some(answer) = reading.step(&replica.partition)? {
+                // The revision was read under the lock; the position may be older, never newer.
+                let applied = Applied { lsn, revision: answer.applied.revision };
+                return Ok(Answer { applied, ..answer });
+            }
+            // A long range lets others have this thread, and the partition's writer the lock.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads single keys of one partition at one revision, which is answered with them.
+    ///
+    /// # Errors
+    /// As `range`.
+    pub(crate) async fn get_many(
+        &self,
+        partition: PartitionId,
+        keys: &[Bytes],
+        at: At,
+        min_lsn: Lsn,
+    ) -> Result<(Revision, Vec<Option<KeyValue>>), Error> {
+        self.waited(partition, min_lsn).await?.0.partition.get_many(keys, at)
+    }
+
+    /// The keys of one partition that are attached to a lease, sorted, and the revision at which they were.
+    ///
+    /// # Errors
+    /// `Closed` and `WrongPartition`.
+    pub(crate) async fn lease_keys(
+        &self,
+        partition: PartitionId,
+        lease: LeaseId,
+        min_lsn: Lsn,
+    ) -> Result<(Revision, Vec<Bytes>), Error> {
+        Ok(self.waited(partition, min_lsn).await?.0.partition.lease_keys(lease))
+    }
+
+    /// etcd's HashKV of all partitions together, up to `upto`, once they have applied `min_lsn`.
+    ///
+    /// # Errors
+    /// `Compacted` and `FutureRevision` where `upto` cannot be read, or no longer can; `Closed`.
+    pub(crate) async fn hash_kv(&self, upto: Revision, min_lsn: Lsn) -> Result<Hash, Error> {
+        let served = self.shared.replicas.served();
+        for replica in served.iter() {
+            self.reach(replica, min_lsn).await?;
+        }
+        let partitions: Vec<_> = served.iter().map(|replica| &*replica.partition).collect();
+        let mut hashing = Hashing::new(upto, &partitions)?;
+        loop {
+            if let Some(hash) = hashing.step(&partitions)? {
+                return Ok(hash);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A stream for one client, to watch with.
+    pub(crate) fn watch(&self) -> LocalStream {
+        LocalStream::new(self.shared.replicas.clone(), self.shared.closed.clone())
+    }
+
+    /// Sizes, by partition and in total.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats::sum(self.shared.replicas.served().iter().map(|replica| stats(replica)).collect())
+    }
+
+    /// What all partitions hold, as `stats` has it, without a lock: cheap enough to ask at each write.
+    pub(crate) fn bytes_in_use(&self) -> u64 {
+        self.shared.replicas.served().iter().map(|replica| replica.partition.bytes_in_use()).sum()
+    }
+
+    /// Those of one partition.
+    pub(crate) fn partition_stats(&self, partition: PartitionId) -> Result<PartitionStats, Error> {
+        Ok(stats(&*self.replica(partition)?))
+    }
+
+    pub(crate) fn partition_bytes_in_use(&self, partition: PartitionId) -> Result<u64, Error> {
+        Ok(self.replica(partition)?.partition.bytes_in_use())
+    }
+
+    pub(crate) async fn hashes(
+        &self,
+        partition: PartitionId,
+        asked: HashesAsked,
+        min_lsn: Lsn,
+    ) -> Result<HashedPart, Error> {
+        HashedPart::of(&self.waited(partition, min_lsn).await?.0.partition, asked)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.is_cancelled()
+    }
+
+    /// Waits until nothing is applied any more.
+    pub(crate) async fn closing(&self) {
+        self.shared.closed.cancelled().await;
+    }
+
+    /// What applying takes.
+    pub(crate) fn apply_metrics(&self) -> Arc<ApplyMetrics> {
+        self.shared.metrics.clone()
+    }
+
+    fn replica(&self, partition: PartitionId) -> Result<Arc<Replica>, Error> {
+        self.shared.replicas.get(partition)
+    }
+
+    /// The replica once it has applied `min_lsn`. It can be read for as long as it is held, whatever is served.
+    async fn waited(&self, partition: PartitionId, min_lsn: Lsn) -> Result<(Arc<Replica>, Applied), Error> {
+        let replica = self.replica(partition)?;
+        let applied = self.reach(&replica, min_lsn).await?;
+        Ok((replica, applied))
+    }
+
+    async fn reach(&self, replica: &Replica, min_lsn: Lsn) -> Result<Applied, Error> {
+        replica.frontier.wait(min_lsn).await.ok_or(Error::Closed)
+    }
+}
+
+fn stats(replica: &Replica) -> PartitionStats {
+    let (watchers, slow_watchers) = replica.hub.watchers();
+    PartitionStats { watchers, slow_watchers, ..replica.partition.stats() }
+}

@@ -1,0 +1,194 @@
+//! The conversation with another memstore: questions go out many a message, answers come back in any order and in
+//! parts.
+//!
+//! A memstore that is down is asked nothing: every question is `Unreachable` at once. A line that breaks, and a
+//! memstore that goes down, make everything that was asked unreachable, and the line is opened again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::Clock;
+use proto::memstore::memstore_client::MemstoreClient;
+use proto::memstore::{Answers, Questions};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use super::mirror::Mirror;
+use crate::error::Error;
+use crate::wire::answers::{Gathered, Said};
+use crate::wire::questions::Asked;
+use crate::wire::{MESSAGE_BYTES_MAX, questions};
+
+/// Questions that wait to be sent. When it is full, whoever asks waits.
+pub(super) const CALLS_MAX: usize = 4_096;
+/// Questions that one message takes.
+const CALLS_AT_ONCE: usize = 1_024;
+/// Messages on their way out.
+const MESSAGES_MAX: usize = 4;
+/// How often it is seen who has given up.
+const SWEEP_EVERY: Duration = Duration::from_millis(100);
+/// How long until a line that broke is opened again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A question on its way.
+pub(super) struct Call {
+    pub(super) asked: Asked,
+    pub(super) reply: oneshot::Sender<Said>,
+}
+
+/// Where an answer goes.
+struct Waiter {
+    reply: oneshot::Sender<Said>,
+    gathered: Gathered,
+}
+
+/// Why a conversation ended.
+enum End {
+    /// Nobody can ask any more.
+    Over,
+    Broken(Status),
+}
+
+pub(super) struct Line {
+    channel: Channel,
+    cluster: u64,
+    clock: Arc<dyn Clock>,
+    calls: mpsc::Receiver<Call>,
+    mirror: Mirror,
+    /// Taken from the queue and not yet sent.
+    taken: Vec<Call>,
+    /// What was sent, by its id.
+    waiting: HashMap<u64, Waiter>,
+    ids: u64,
+}
+
+impl Line {
+    pub(super) fn new(
+        channel: Channel,
+        cluster: u64,
+        clock: Arc<dyn Clock>,
+        calls: mpsc::Receiver<Call>,
+        mirror: Mirror,
+    ) -> Line {
+        Line { channel, cluster, clock, calls, mirror, taken: Vec::new(), waiting: HashMap::new(), ids: 0 }
+    }
+
+    /// Until nobody can ask any more.
+    pub(super) async fn run(mut self) {
+        while self.refuse_until_up().await {
+            let end = self.converse().await;
+            self.waiting.drain().for_each(|(_, waiter)| refuse(waiter.reply));
+            self.taken.drain(..).for_each(|call| refuse(call.reply));
+            match end {
+                End::Over => return,
+                End::Broken(status) => tracing::debug!(%status, "the line to a memstore broke"),
+            }
+            let pause = self.clock.until(self.clock.now() + PAUSE);
+            self.refuse_until(pause).await;
+        }
+    }
+
+    /// False: nobody can ask any more.
+    async fn refuse_until_up(&mut self) -> bool {
+        let up = self.mirror.up();
+        self.refuse_until(up).await
+    }
+
+    async fn refuse_until(&mut self, moment: impl Future<Output = ()>) -> bool {
+        let mut moment = std::pin::pin!(moment);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut moment => return true,
+                call = self.calls.recv() => match call {
+                    Some(call) => refuse(call.reply),
+                    None => return false,
+                },
+            }
+        }
+    }
+
+    async fn converse(&mut self) -> End {
+        let down = self.mirror.down();
+        tokio::select! {
+            biased;
+            () = down => End::Broken(Status::deadline_exceeded("it says nothing any more")),
+            end = self.talk() => end.unwrap_or_else(End::Broken),
+        }
+    }
+
+    async fn talk(&mut self) -> Result<End, Status> {
+        let mut client = MemstoreClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (out, messages) = mpsc::channel(MESSAGES_MAX);
+        let mut answers = client.ask(ReceiverStream::new(messages)).await?.into_inner();
+        let mut sweep = self.clock.until(self.clock.now() + SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                message = answers.message() => self.answered(message?)?,
+                () = &mut sweep, if !self.waiting.is_empty() => {
+                    sweep = self.clock.until(self.clock.now() + SWEEP_EVERY);
+                    let given_up = self.given_up();
+                    if !given_up.is_empty() {
+                        let (cluster, questions) = (self.cluster, Vec::new());
+                        // Where there is no room, they are answered, and that is thrown away.
+                        drop(out.try_send(Questions { cluster, questions, given_up }));
+                    }
+                }
+                // Nothing is taken from the queue before what was taken is sent.
+                room = out.reserve(), if !self.taken.is_empty() => {
+                    let room = room.map_err(|_| Status::unavailable("the memstore has hung up"))?;
+                    let taken = std::mem::take(&mut self.taken);
+                    let asked = taken.into_iter().filter(|call| !call.reply.is_closed());
+                    let asked: Vec<Call> = asked.collect();
+                    let questions = asked.into_iter().map(|call| self.question(call)).collect();
+                    room.send(Questions { cluster: self.cluster, questions, given_up: Vec::new() });
+                }
+                count = self.calls.recv_many(&mut self.taken, CALLS_AT_ONCE), if self.taken.is_empty() => {
+                    if count == 0 {
+                        return Ok(End::Over);
+                    }
+                }
+            }
+        }
+    }
+
+    fn question(&mut self, Call { asked, reply }: Call) -> proto::memstore::Question {
+        self.ids += 1;
+        self.waiting.insert(self.ids, Waiter { reply, gathered: Gathered::default() });
+        questions::write(self.ids, asked)
+    }
+
+    /// Those that nobody waits for any more. What still comes of their answers is thrown away.
+    fn given_up(&mut self) -> Vec<u64> {
+        let given_up = self.waiting.iter().filter(|(_, waiter)| waiter.reply.is_closed());
+        let given_up: Vec<u64> = given_up.map(|(id, _)| *id).collect();
+        given_up.iter().for_each(|id| drop(self.waiting.remove(id)));
+        given_up
+    }
+
+    /// `None`: the memstore has ended the conversation.
+    fn answered(&mut self, message: Option<Answers>) -> Result<(), Status> {
+        let Some(message) = message else {
+            return Err(Status::new(Code::Unavailable, "the memstore has ended the conversation"));
+        };
+        for answer in message.answers {
+            let id = answer.id;
+            let Some(waiter) = self.waiting.get_mut(&id) else { continue };
+            if let Some(said) = waiter.gathered.take(answer)? {
+                let waiter = self.waiting.remove(&id).expect("it was just looked at");
+                drop(waiter.reply.send(said));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse(reply: oneshot::Sender<Said>) {
+    drop(reply.send(Said::Refused(Error::Unreachable)));
+}

@@ -1,0 +1,5 @@
+//! A memstore behind a socket: it answers as it does here, and one that does not answer is found out.
+
+mod failing;
+mod same;
+mod world;

@@ -1,0 +1,102 @@
+//! What a memstore answers to other processes.
+//!
+//!     Ask      a conversation each, with a bounded number of questions under way
+//!     Watch    a stream each for one client's watchers, which its reader's pace bounds
+//!     Follow   what is served at once when that changes, positions as they move, sizes twice a second
+//!
+//! A memstore that another cluster's process calls refuses, and says whose it is.
+
+mod conversation;
+mod reporting;
+mod watching;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use journal::Clock;
+use proto::memstore::memstore_server::{Memstore as Rpc, MemstoreServer};
+use proto::memstore::{Answers, FollowRequest, Questions, Report, WatchChanges, WatchUpdates};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use self::conversation::Conversation;
+use self::reporting::Reporting;
+use self::watching::Watching;
+use crate::client::Memstore;
+use crate::wire::MESSAGE_BYTES_MAX;
+use crate::wire::reports::Identity;
+
+/// Messages that wait for a connection. When it is full, its stream stands still.
+const MESSAGES_MAX: usize = 4;
+/// The same of what a client watches: there may be thousands, of which some do not read.
+const UPDATES_MAX: usize = 1;
+
+type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service of one memstore.
+pub struct MemstoreService {
+    memstore: Memstore,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemstoreService {
+    pub(crate) fn of(
+        memstore: Memstore,
+        identity: Identity,
+        clock: Arc<dyn Clock>,
+    ) -> MemstoreServer<MemstoreService> {
+        MemstoreServer::new(MemstoreService { memstore, identity, clock })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+fn check(ours: u64, asked: u64) -> Result<(), Status> {
+    if asked == ours {
+        return Ok(());
+    }
+    Err(Status::failed_precondition(format!(
+        "this memstore belongs to cluster {ours:x}, and you asked for {asked:x}: look at the addresses that its \
+         journal knows of"
+    )))
+}
+
+#[tonic::async_trait]
+impl Rpc for MemstoreService {
+    type AskStream = Out<Answers>;
+    type WatchStream = Out<WatchUpdates>;
+    type FollowStream = Out<Report>;
+
+    async fn ask(&self, request: Request<Streaming<Questions>>) -> Result<Response<Self::AskStream>, Status> {
+        let (out, answers) = mpsc::channel(MESSAGES_MAX);
+        let conversation =
+            Conversation::new(self.memstore.clone(), self.identity.cluster, request.into_inner());
+        tokio::spawn(conversation.run(out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<Streaming<WatchChanges>>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let (out, updates) = mpsc::channel(UPDATES_MAX);
+        let (stream, cluster) = (self.memstore.watch(), self.identity.cluster);
+        let watching = Watching::new(stream, cluster, request.into_inner(), self.clock.clone());
+        tokio::spawn(watching.run(out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(updates))))
+    }
+
+    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        let FollowRequest { cluster } = request.into_inner();
+        if cluster != 0 {
+            check(self.identity.cluster, cluster)?;
+        }
+        let (out, reports) = mpsc::channel(MESSAGES_MAX);
+        let reporting = Reporting::new(self.memstore.clone(), self.identity.clone(), self.clock.clone());
+        tokio::spawn(reporting.run(out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(reports))))
+    }
+}

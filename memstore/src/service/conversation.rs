@@ -1,0 +1,141 @@
+//! One caller's questions, and their answers as they come: many a message, in any order.
+//!
+//!     questions ──► under way ──► answers on their way out, in turn ──► messages of about 1 MiB
+//!
+//! An answer that is longer than a part goes to the end of the queue after each, so that short ones pass it. A
+//! caller that does not read its answers is asked for no more questions.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+
+use futures_util::future::{AbortHandle, Abortable, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use proto::memstore::{Answers, Questions};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use crate::client::Memstore;
+use crate::wire::answers::{Cut, PART_BYTES, Part, Said};
+use crate::wire::questions::{self, Asked};
+
+/// Questions of one caller under way or being answered. When there are so many, no more are read, and the caller's
+/// wait with it.
+const UNDER_WAY_MAX: usize = 8_192;
+/// Pieces of answers that one message takes.
+const PIECES_AT_ONCE: usize = 1_024;
+
+type Pending = Pin<Box<dyn Future<Output = (u64, Said)> + Send>>;
+
+pub(super) struct Conversation {
+    memstore: Memstore,
+    cluster: u64,
+    questions: Streaming<Questions>,
+    under_way: FuturesUnordered<Abortable<Pending>>,
+    /// Of those under way.
+    handles: HashMap<u64, AbortHandle>,
+    leaving: VecDeque<Cut>,
+}
+
+impl Conversation {
+    pub(super) fn new(memstore: Memstore, cluster: u64, questions: Streaming<Questions>) -> Conversation {
+        let (under_way, handles, leaving) = (FuturesUnordered::new(), HashMap::new(), VecDeque::new());
+        Conversation { memstore, cluster, questions, under_way, handles, leaving }
+    }
+
+    /// Until the caller has asked everything and heard everything, or is gone.
+    pub(super) async fn run(mut self, out: mpsc::Sender<Result<Answers, Status>>) {
+        if let Err(refusal) = self.converse(&out).await {
+            drop(out.send(Err(refusal)).await);
+        }
+    }
+
+    async fn converse(&mut self, out: &mpsc::Sender<Result<Answers, Status>>) -> Result<(), Status> {
+        let mut asking = true;
+        while asking || !self.under_way.is_empty() || !self.leaving.is_empty() {
+            let has_room = self.under_way.len() + self.leaving.len() < UNDER_WAY_MAX;
+            tokio::select! {
+                () = out.closed() => return Ok(()),
+                message = self.questions.message(), if asking && has_room => {
+                    asking = self.take(message?)?;
+                }
+                Some(answered) = self.under_way.next(), if !self.under_way.is_empty() => {
+                    self.leave(answered);
+                    // Those that are answered by now share a message.
+                    while let Some(Some(answered)) = self.under_way.next().now_or_never() {
+                        self.leave(answered);
+                    }
+                }
+                room = out.reserve(), if !self.leaving.is_empty() => match room {
+                    Ok(room) => room.send(Ok(self.message())),
+                    Err(_) => return Ok(()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks what the message asks. Answers whether more may come.
+    fn take(&mut self, message: Option<Questions>) -> Result<bool, Status> {
+        let Some(Questions { cluster, questions, given_up }) = message else { return Ok(false) };
+        super::check(self.cluster, cluster)?;
+        for question in questions {
+            let (id, asked) = questions::read(question)?;
+            let (handle, registration) = AbortHandle::new_pair();
+            let pending: Pending = Box::pin(answer(self.memstore.clone(), id, asked));
+            self.under_way.push(Abortable::new(pending, registration));
+            self.handles.insert(id, handle);
+        }
+        for id in given_up {
+            match self.handles.remove(&id) {
+                Some(handle) => handle.abort(),
+                None => self.leaving.retain(|cut| cut.id() != id),
+            }
+        }
+        Ok(true)
+    }
+
+    fn leave<E>(&mut self, answered: Result<(u64, Said), E>) {
+        // One that was given up has no answer.
+        let Ok((id, said)) = answered else { return };
+        self.handles.remove(&id);
+        self.leaving.push_back(Cut::new(id, said));
+    }
+
+    fn message(&mut self) -> Answers {
+        let (mut answers, mut sum) = (Vec::new(), 0);
+        while let Some(mut cut) = self.leaving.pop_front() {
+            let Part { answer, bytes, is_last } = cut.part();
+            answers.push(answer);
+            sum += bytes;
+            if !is_last {
+                self.leaving.push_back(cut);
+            }
+            if sum >= PART_BYTES || answers.len() >= PIECES_AT_ONCE {
+                break;
+            }
+        }
+        Answers { answers }
+    }
+}
+
+async fn answer(memstore: Memstore, id: u64, asked: Asked) -> (u64, Said) {
+    let said = match asked {
+        Asked::Range { partition, query } => memstore.range(partition, query).await.map(Said::Found),
+        Asked::GetMany { partition, keys, at, min_lsn } => {
+            let got = memstore.get_many(partition, &keys, at, min_lsn).await;
+            got.map(|(at, values)| Said::Values(at, values))
+        }
+        Asked::LeaseKeys { partition, lease, min_lsn } => {
+            let keys = memstore.lease_keys(partition, lease, min_lsn).await;
+            keys.map(|(at, keys)| Said::LeasedKeys(at, keys))
+        }
+        Asked::HashKv { upto, min_lsn } => memstore.hash_kv(upto, min_lsn).await.map(Said::Hash),
+        Asked::Hashes { partition, asked, min_lsn } => {
+            memstore.hashes(partition, asked, min_lsn).await.map(Said::Hashed)
+        }
+        Asked::Wait { partition, lsn, revision } => {
+            memstore.reach(partition, lsn, revision).await.map(Said::Applied)
+        }
+    };
+    (id, said.unwrap_or_else(Said::Refused))
+}

@@ -1,0 +1,58 @@
+//! The memstore's own words as messages between processes, and back.
+//!
+//!     questions   what is asked of partitions
+//!     answers     what they say, in parts where it is long
+//!     watching    watchers, and what they are told
+//!     reports     what a memstore serves, and how far it is
+//!
+//! Nothing else in this crate names a message, but for the services that carry them. Bytes from outside never panic
+//! here: what cannot be read is `Malformed`, and whoever sent it is refused.
+
+pub(crate) mod answers;
+pub(crate) mod questions;
+pub(crate) mod reports;
+#[cfg(test)]
+mod tests;
+pub(crate) mod watching;
+
+use journal::KeyRange;
+use proto::memstore as message;
+use proto::memstore::keys::To;
+
+/// The largest message: one key and its value may be larger than a part, and what surrounds it needs little.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 160 << 20;
+
+/// A message of a peer that says nothing, or what cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message: {0}")]
+pub(crate) struct Malformed(pub(crate) String);
+
+impl Malformed {
+    pub(crate) fn without(what: &str) -> Malformed {
+        Malformed(format!("{what} is missing"))
+    }
+}
+
+impl From<Malformed> for tonic::Status {
+    fn from(error: Malformed) -> tonic::Status {
+        tonic::Status::invalid_argument(error.to_string())
+    }
+}
+
+fn write_keys(keys: &KeyRange) -> message::Keys {
+    let to = match keys {
+        KeyRange::Single(_) => Some(To::Single(true)),
+        KeyRange::Range { end, .. } => Some(To::End(end.clone())),
+        KeyRange::From(_) => None,
+    };
+    message::Keys { start: keys.start().clone(), to }
+}
+
+fn read_keys(keys: Option<message::Keys>) -> Result<KeyRange, Malformed> {
+    let message::Keys { start, to } = keys.ok_or_else(|| Malformed::without("a range of keys"))?;
+    Ok(match to {
+        Some(To::Single(_)) => KeyRange::Single(start),
+        Some(To::End(end)) => KeyRange::Range { start, end },
+        None => KeyRange::From(start),
+    })
+}

@@ -134,14 +134,7 @@ impl Store {
     /// The keys attached to a lease in all partitions, and the smallest revision at which that was so.
     async fn lease_keys(&self, lease: LeaseId) -> Result<(BTreeSet<Bytes>, Revision), Error> {
         let barrier = self.barrier().await?;
-        let mut all = BTreeSet::new();
-        let mut smallest = Revision(u64::MAX);
-        for partition in self.memstore().partitions().iter() {
-            let (at, keys) = self.memstore().lease_keys(partition.id, lease, barrier.lsn).await?;
-            smallest = smallest.min(at);
-            all.extend(keys);
-        }
-        Ok((all, smallest))
+        Ok(self.shared.routes.lease_keys(lease, barrier.lsn).await?)
     }
 }
 

@@ -49,4 +49,6 @@ pub use store::Store;
 #[expect(unreachable_pub, reason = "the suites use it too, from outside")]
 mod model;
 #[cfg(test)]
+mod mover;
+#[cfg(test)]
 mod requests;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journal::{Clock, Dialer, Journal, Lsn, SystemClock};
-use memstore::SnapshotDue;
+use memstore::{SnapshotDue, Wanted};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -169,9 +169,7 @@ fn clock() -> Arc<dyn Clock> {
 /// The state has to be there before the first client asks for it. Answers at which revision it is.
 async fn reads(store: &Store) -> Result<journal::Revision, StartError> {
     let at = store.barrier().await.map_err(|_| journal::Error::Closed)?;
-    for partition in store.memstore().partitions().iter() {
-        store.memstore().wait(partition.id, at.lsn).await?;
-    }
+    store.shared.routes.reach_everywhere(at.lsn).await?;
     Ok(at.revision)
 }
 
@@ -191,7 +189,7 @@ fn memstore_config(
     snapshots_reach: watch::Sender<Lsn>,
 ) -> memstore::Config {
     memstore::Config {
-        split_keys: config.split_keys.clone(),
+        wanted: Wanted::Split(config.split_keys.clone()),
         snapshot_due: SnapshotDue { bytes: config.snapshot_after_bytes, ..SnapshotDue::default() },
         slow_apply: Some(config.warn_apply),
         snapshot_dir: snapshot_dir(config),

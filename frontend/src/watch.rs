@@ -6,23 +6,27 @@
 //!     create ──► Session ──► memstore::WatchStream, one watcher a partition
 //!                  ▲                 │ events up to "told"
 //!                  └──── Merge ◄─────┘      ──► Answer, whole revisions
+//!
+//! Where a partition goes, all of a watcher begins anew behind what its client was told, on the partitions that
+//! have the keys now: what only some of them had told is told again, and this time to the end.
 
 mod merge;
 mod progress;
 #[cfg(test)]
 mod tests;
+mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use journal::{KeyRange, Revision};
-use memstore::{Event, Update, WatchSpec, WatchStream, WatcherKey};
+use memstore::{Event, PartitionRange, Update, WatchStream, WatcherKey};
 
 use crate::metrics::activity::{count, uncount};
 use crate::store::Store;
 use merge::Merge;
+use watcher::Watcher;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -84,18 +88,6 @@ pub enum Answer {
     Closed,
 }
 
-struct Watcher {
-    parts: Vec<WatcherKey>,
-    merge: Merge,
-    /// The revision that the client named to start from, or zero. Before the store is there, there is no progress.
-    start: Revision,
-    prev_kv: bool,
-    fragment: bool,
-    progress_notify: bool,
-    /// Said something since the last round of progress notifications.
-    spoke: bool,
-}
-
 /// The watchers of one stream.
 pub struct Session {
     store: Store,
@@ -106,6 +98,8 @@ pub struct Session {
     /// Which watcher and which of its parts a memstore's watcher is.
     owners: HashMap<WatcherKey, (i64, usize)>,
     next_id: i64,
+    /// The partitions among which some watcher did not find all of its keys.
+    lacking: Option<Arc<[PartitionRange]>>,
     answers: VecDeque<Answer>,
     /// The client waits to hear that everything up to here was told.
     progress_wanted: Option<Revision>,
@@ -123,6 +117,7 @@ impl Session {
             compacted: BTreeSet::new(),
             owners: HashMap::new(),
             next_id: 0,
+            lacking: None,
             answers: VecDeque::new(),
             progress_wanted: None,
         }
@@ -144,21 +139,24 @@ impl Session {
         let id = create.id.unwrap_or_else(|| self.unused_id());
         self.answers.push_back(Answer::Created { id, revision });
         let from = create.from.unwrap_or(revision.next());
-        match self.begin(&create, from) {
-            Ok(parts) => {
-                let merge = Merge::new(parts.len(), from);
-                for (part, key) in parts.iter().enumerate() {
-                    self.owners.insert(*key, (id, part));
-                }
-                let Create { prev_kv, fragment, progress_notify, .. } = create;
-                let start = create.from.unwrap_or_default();
-                let watcher =
-                    Watcher { parts, merge, start, prev_kv, fragment, progress_notify, spoke: true };
-                self.watchers.insert(id, watcher);
-                count(&self.store.activity().watchers);
-            }
-            Err(compacted) => self.end_compacted(id, compacted),
-        }
+        let start = create.from.unwrap_or_default();
+        let Create { keys, puts, deletes, prev_kv, fragment, progress_notify, .. } = create;
+        let (parts, merge) = (Vec::new(), Merge::new(0, from));
+        let watcher = Watcher {
+            keys,
+            puts,
+            deletes,
+            parts,
+            merge,
+            start,
+            prev_kv,
+            fragment,
+            progress_notify,
+            spoke: true,
+        };
+        self.watchers.insert(id, watcher);
+        count(&self.store.activity().watchers);
+        self.open(id);
     }
 
     /// Answers a request that cannot become a watcher.
@@ -181,8 +179,16 @@ impl Session {
             if let Some(answer) = self.answers.pop_front() {
                 return answer;
             }
-            let update = self.stream.next().await;
-            self.apply(update);
+            let Some(lacking) = self.lacking.clone() else {
+                let update = self.stream.next().await;
+                self.apply(update);
+                continue;
+            };
+            let memstore = self.store.memstore().clone();
+            tokio::select! {
+                update = self.stream.next() => self.apply(update),
+                _ = memstore.other_partitions(&lacking) => self.open_lacking(),
+            }
         }
     }
 
@@ -196,7 +202,8 @@ impl Session {
                     self.end_compacted(id, compacted);
                 }
             }
-            Update::Moved { .. } | Update::Closed => self.answers.push_back(Answer::Closed),
+            Update::Moved { watcher, upto } => self.move_on(watcher, upto),
+            Update::Closed => self.answers.push_back(Answer::Closed),
         }
         self.answer_progress();
     }
@@ -213,35 +220,62 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, create: &Create, from: Revision) -> Result<Vec<WatcherKey>, Revision> {
-        let mut parts: Vec<WatcherKey> = Vec::with_capacity(1);
-        for partition in self.store.memstore().partitions().iter() {
-            let Some(keys) = create.keys.clip(&partition.start, partition.end.as_ref()) else { continue };
-            let Create { puts, deletes, prev_kv, .. } = *create;
-            let spec = WatchSpec { partition: partition.id, keys, from, prev_kv, puts, deletes };
-            match self.stream.add(spec) {
-                Ok(key) => parts.push(key),
-                Err(memstore::Error::Compacted { compacted }) => {
-                    parts.iter().for_each(|key| self.stream.remove(*key));
-                    return Err(compacted);
+    /// A partition that a watcher looks at is gone, and has told it everything up to `upto`.
+    fn move_on(&mut self, key: WatcherKey, upto: Revision) {
+        let Some(&(id, part)) = self.owners.get(&key) else { return };
+        let watcher = self.watchers.get_mut(&id).expect("owners name watchers");
+        watcher.merge.push(part, Vec::new(), upto);
+        watcher.look(&self.stream);
+        self.answers.extend(watcher.tell(id, &self.store));
+        let parts = std::mem::take(&mut watcher.parts);
+        self.drop_parts(parts);
+        self.open(id);
+    }
+
+    /// Watches behind what the client was told, on the partitions that have the keys now.
+    fn open(&mut self, id: i64) {
+        let partitions = self.store.memstore().partitions();
+        let watcher = self.watchers.get_mut(&id).expect("it is there");
+        let from = watcher.merge.next();
+        watcher.merge = Merge::new(0, from);
+        match watcher.begin(&mut self.stream, &partitions, from) {
+            Ok(()) => {
+                for (part, key) in watcher.parts.iter().enumerate() {
+                    self.owners.insert(*key, (id, part));
                 }
-                Err(_) => {
-                    self.answers.push_back(Answer::Closed);
-                    return Ok(parts);
+                if let Some(wanted) = self.progress_wanted {
+                    watcher.ask(&mut self.stream, wanted);
                 }
             }
+            Err(memstore::Error::Compacted { compacted }) => {
+                self.drop_watcher(id);
+                self.end_compacted(id, compacted);
+            }
+            Err(memstore::Error::WrongPartition) => self.lacking = Some(partitions),
+            Err(_) => self.answers.push_back(Answer::Closed),
         }
-        Ok(parts)
+    }
+
+    /// There are other partitions now.
+    fn open_lacking(&mut self) {
+        self.lacking = None;
+        let lacking = self.watchers.iter().filter(|(_, watcher)| watcher.parts.is_empty());
+        let lacking: Vec<_> = lacking.map(|(id, _)| *id).collect();
+        lacking.into_iter().for_each(|id| self.open(id));
     }
 
     fn drop_watcher(&mut self, id: i64) -> bool {
         let Some(watcher) = self.watchers.remove(&id) else { return false };
         uncount(&self.store.activity().watchers);
-        for key in watcher.parts {
+        self.drop_parts(watcher.parts);
+        true
+    }
+
+    fn drop_parts(&mut self, parts: Vec<WatcherKey>) {
+        for key in parts {
             self.owners.remove(&key);
             self.stream.remove(key);
         }
-        true
     }
 
     fn end_compacted(&mut self, id: i64, compacted: Revision) {
@@ -272,38 +306,6 @@ impl Drop for Session {
         let activity = self.store.activity();
         uncount(&activity.watch_streams);
         self.watchers.values().for_each(|_| uncount(&activity.watchers));
-    }
-}
-
-impl Watcher {
-    /// What is whole by now.
-    fn tell(&mut self, id: i64, store: &Store) -> Option<Answer> {
-        let events = self.merge.take();
-        if events.is_empty() {
-            return None;
-        }
-        self.spoke = true;
-        // Not the last event's: who catches up learns how far that brought it, as from etcd.
-        let revision = self.merge.told();
-        store.told(revision);
-        store.activity().events.fetch_add(events.len() as u64, Relaxed);
-        Some(Answer::Events { id, revision, events, prev_kv: self.prev_kv, fragment: self.fragment })
-    }
-
-    /// Looks how far its parts have come. One for which nothing happens doesn't say so by itself.
-    fn look(&mut self, stream: &WatchStream) {
-        for (part, key) in self.parts.iter().enumerate() {
-            self.merge.push(part, Vec::new(), stream.told(*key));
-        }
-    }
-
-    /// Asks those of its parts that were not told of everything up to `upto` to say when they were.
-    fn ask(&self, stream: &mut WatchStream, upto: Revision) {
-        for (part, key) in self.parts.iter().enumerate() {
-            if self.merge.told_by(part) < upto {
-                stream.ask(*key, upto);
-            }
-        }
     }
 }
 

@@ -38,6 +38,12 @@ impl Compaction {
         Compaction { compacted, swept: compacted, running: None }
     }
 
+    /// Of a store out of several sources, of which one holds all that a compaction at `swept` leaves, and another
+    /// is compacted at `compacted`.
+    pub(crate) fn gathered(swept: Revision, compacted: Revision) -> Compaction {
+        Compaction { compacted, ..Compaction::swept(swept) }
+    }
+
     /// Reads below are refused.
     pub(crate) fn compacted(&self) -> Revision {
         self.compacted

@@ -51,6 +51,21 @@ impl Feed {
         }
     }
 
+    /// The first position that it still has.
+    pub(crate) fn first(&self) -> Lsn {
+        match self {
+            Feed::Journal { journal, .. } => journal.status_now().first,
+            #[cfg(test)]
+            Feed::Fed(journal) => journal.first(),
+        }
+    }
+
+    /// What `there` has before `first`, and this one from there on.
+    pub(crate) fn bridge(&self, there: Tail, first: Lsn) -> Entries {
+        let (there, here) = (Entries::Journal(there), self.entries(first));
+        Entries::Bridge(Box::new(Bridge::new(there, here, first, self.clock())))
+    }
+
     /// What it tells time by.
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         match self {

@@ -2,33 +2,31 @@
 //!
 //!     tail ──► every partition ──► its hub ──► its frontier ──► wake who waits or watches
 //!
-//! An entry is applied to all partitions before anything else runs on this thread: between entries they all
-//! stand at the same position, and the keeper, which runs there too, takes its snapshots then.
+//! An entry is applied to all partitions before anything else runs on this thread: between entries those that
+//! are served stand at the same position, and the keeper, which runs there too, takes its snapshots then. One that
+//! has just been built may be ahead of the others, and is passed over until they are as far.
 //!
 //! Applying has no branch that can fail. What can fail is getting the entries.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use journal::{Clock, Entry, SysOp};
+use journal::{Clock, Entry, Lsn, SysOp};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Change;
-use crate::feed::Entries;
-use crate::frontier::Applied;
+use crate::feed::{Entries, Feed};
+use crate::holding::Holding;
 use crate::metrics::ApplyMetrics;
-use crate::replicas::Served;
 use crate::watch::Wakes;
 use crate::work::{SnapshotDue, Work};
 
 /// The follower of all partitions of this process.
 pub(crate) struct Follower {
-    entries: Entries,
-    replicas: Arc<Served>,
+    feed: Feed,
+    holding: Arc<Holding>,
     work: Arc<Work>,
     due: SnapshotDue,
-    /// What is applied, on every partition.
-    applied: Applied,
     /// Kept from entry to entry for its room.
     changes: Vec<Change>,
     wakes: Wakes,
@@ -64,32 +62,31 @@ impl Meter {
 }
 
 impl Follower {
-    /// The replicas stand at one position, and `entries` begin behind it.
-    pub(crate) fn new(
-        entries: Entries,
-        replicas: Arc<Served>,
-        work: Arc<Work>,
-        due: SnapshotDue,
-    ) -> Follower {
-        let applied = replicas.first().expect("there is at least one partition").frontier.applied();
-        let same = replicas.iter().all(|replica| replica.frontier.applied() == applied);
-        assert!(same, "all partitions start at the same position");
+    pub(crate) fn new(feed: Feed, holding: Arc<Holding>, work: Arc<Work>, due: SnapshotDue) -> Follower {
         let (changes, wakes) = (Vec::new(), Wakes::default());
-        Follower { entries, replicas, work, due, applied, changes, wakes, meter: None }
+        Follower { feed, holding, work, due, changes, wakes, meter: None }
     }
 
     /// Measures from now on.
-    pub(crate) fn measured(self, metrics: Arc<ApplyMetrics>, clock: Arc<dyn Clock>) -> Follower {
+    pub(crate) fn measured(self, metrics: Arc<ApplyMetrics>) -> Follower {
+        let clock = self.feed.clock();
         Follower { meter: Some(Meter { metrics, clock }), ..self }
     }
 
     /// Applies until it is cancelled, or until entries cannot be had.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), journal::Error> {
+    /// They come out of `bridge`, or else out of the journal.
+    pub(crate) async fn run(
+        mut self,
+        bridge: Option<Entries>,
+        cancel: CancellationToken,
+    ) -> Result<(), journal::Error> {
+        let Some(from) = self.begins(&cancel).await else { return Ok(()) };
+        let mut entries = bridge.unwrap_or_else(|| self.feed.entries(from));
         loop {
             let entries = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
-                entries = self.entries.next() => entries?,
+                entries = entries.next() => entries?,
             };
             let meter = self.meter.take();
             for entry in &entries {
@@ -103,27 +100,40 @@ impl Follower {
         }
     }
 
+    /// Waits until there is something to apply to, and answers what comes next to it. `None` when cancelled.
+    async fn begins(&self, cancel: &CancellationToken) -> Option<Lsn> {
+        loop {
+            let applied = self.holding.followed().applied;
+            if let Some(applied) = applied {
+                return Some(applied.lsn.next());
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return None,
+                () = self.holding.begun() => {}
+            }
+        }
+    }
+
     fn apply(&mut self, entry: &Entry) {
-        assert_eq!(entry.lsn, self.applied.lsn.next(), "entries are applied in order");
-        self.applied.lsn = entry.lsn;
+        let mut followed = self.holding.followed();
+        let applied = followed.goes_on(entry);
         if let Some(batch) = &entry.batch {
-            assert_eq!(batch.base_revision, self.applied.revision.next(), "revisions are dense");
-            self.applied.revision = batch.last_revision();
-            for replica in self.replicas.iter() {
+            for replica in followed.lacking(entry.lsn) {
                 self.changes.clear();
                 replica.partition.apply(batch, &mut |change| self.changes.push(change));
-                replica.hub.publish(&self.changes, self.applied.revision, &mut self.wakes);
+                replica.hub.publish(&self.changes, applied.revision, &mut self.wakes);
             }
             self.work.count(batch);
             if batch.records.iter().any(|record| matches!(record.sysop, Some(SysOp::Compact { .. }))) {
                 self.work.compact();
             }
         }
-        for replica in self.replicas.iter() {
-            replica.frontier.advance(self.applied);
+        for replica in followed.lacking(entry.lsn) {
+            replica.frontier.advance(applied);
         }
         // What was told is shared by its watchers from here on; nothing of it stays with us.
         self.changes.clear();
         self.wakes.wake();
+        self.holding.settle(&mut followed);
     }
 }

@@ -15,7 +15,7 @@ use crate::partition_id::{PartitionId, PartitionRange};
 use crate::query::{Answer, At, Query};
 use crate::reading::Reading;
 use crate::replica::Replica;
-use crate::replicas::Replicas;
+use crate::replicas::{Replicas, Served};
 use crate::stats::{PartitionStats, Stats};
 use crate::watch::LocalStream;
 
@@ -70,7 +70,7 @@ impl Here {
     /// Waits until a partition has applied everything up to and including `min_lsn`.
     ///
     /// # Errors
-    /// `Closed` and `WrongPartition`.
+    /// `Closed`, and `WrongPartition` also where it is served no longer before it gets there.
     pub(crate) async fn wait(&self, partition: PartitionId, min_lsn: Lsn) -> Result<Applied, Error> {
         Ok(self.waited(partition, min_lsn).await?.1)
     }
@@ -125,10 +125,7 @@ impl Here {
     /// # Errors
     /// `Compacted` and `FutureRevision` where `upto` cannot be read, or no longer can; `Closed`.
     pub(crate) async fn hash_kv(&self, upto: Revision, min_lsn: Lsn) -> Result<Hash, Error> {
-        let served = self.shared.replicas.served();
-        for replica in served.iter() {
-            self.reach(replica, min_lsn).await?;
-        }
+        let served = self.served_at(min_lsn).await?;
         let partitions: Vec<_> = served.iter().map(|replica| &*replica.partition).collect();
         let mut hashing = Hashing::new(upto, &partitions)?;
         loop {
@@ -197,8 +194,23 @@ impl Here {
         Ok((replica, applied))
     }
 
+    /// Everything that is served, once it has applied `min_lsn`.
+    async fn served_at(&self, min_lsn: Lsn) -> Result<Arc<Served>, Error> {
+        'changed: loop {
+            let served = self.shared.replicas.served();
+            for replica in served.iter() {
+                match self.reach(replica, min_lsn).await {
+                    Err(Error::WrongPartition) => continue 'changed,
+                    reached => reached?,
+                };
+            }
+            return Ok(served);
+        }
+    }
+
     async fn reach(&self, replica: &Replica, min_lsn: Lsn) -> Result<Applied, Error> {
-        replica.frontier.wait(min_lsn).await.ok_or(Error::Closed)
+        let gone = || if self.is_closed() { Error::Closed } else { Error::WrongPartition };
+        replica.frontier.wait(min_lsn).await.ok_or_else(gone)
     }
 }
 

@@ -75,16 +75,32 @@ pub(crate) struct History {
     /// None is empty, and none holds more than `BLOCK`.
     blocks: VecDeque<Vec<Entry>>,
     entries: usize,
+    /// Changes come in any order, until they are sorted. Nobody looks before.
+    unsorted: bool,
 }
 
 impl History {
+    /// One that is filled from several sources, one after the other, and sorted then.
+    pub(crate) fn unsorted() -> History {
+        History { unsorted: true, ..History::default() }
+    }
+
+    /// From here on changes come in order.
+    pub(crate) fn sort(&mut self) {
+        let mut entries: Vec<Entry> = self.blocks.drain(..).flatten().collect();
+        entries.sort_unstable_by_key(Entry::position);
+        *self = History::default();
+        entries.into_iter().for_each(|entry| self.push(entry));
+    }
+
     pub(crate) fn push(&mut self, entry: Entry) {
         if self.blocks.back().is_none_or(|last| last.len() == BLOCK) {
             let room = if self.blocks.is_empty() { 16 } else { BLOCK };
             self.blocks.push_back(Vec::with_capacity(room));
         }
         let last = self.blocks.back_mut().expect("there is one now");
-        assert!(last.last().is_none_or(|last| last.position() < entry.position()), "changes come in order");
+        let in_order = last.last().is_none_or(|last| last.position() < entry.position());
+        assert!(in_order || self.unsorted, "changes come in order");
         last.push(entry);
         self.entries += 1;
     }

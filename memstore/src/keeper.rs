@@ -63,6 +63,8 @@ impl Keeper {
                 () = cancel.cancelled() => return self,
                 () = self.work.pending() => {}
             }
+            let replicas = self.replicas.clone();
+            let _undisturbed = replicas.upkeep().await;
             if self.work.take_compaction() {
                 self.compact().await;
             }
@@ -74,6 +76,8 @@ impl Keeper {
 
     /// Takes a last snapshot, so that the next start is short. The follower has stopped.
     pub(crate) async fn close(mut self) {
+        let replicas = self.replicas.clone();
+        let _undisturbed = replicas.upkeep().await;
         if self.work.any() {
             self.snapshot().await;
         }
@@ -93,7 +97,8 @@ impl Keeper {
     /// Takes a snapshot of every partition at the position where they stand. Without one the journal merely
     /// grows, so a failure is logged and tried again when the next is due.
     async fn snapshot(&mut self) {
-        if self.snapshots.is_none() {
+        // A set holds all keys: what there is without the rest cannot be started from.
+        if self.snapshots.is_none() || !self.replicas.served().are_all() {
             return;
         }
         self.compact().await;

@@ -1,5 +1,6 @@
 //! The state: partitions of the keyspace in memory, built from the journal.
 
+mod building;
 mod client;
 mod compaction;
 mod counting;
@@ -13,6 +14,7 @@ mod hash_over;
 mod hashing;
 mod here;
 mod history;
+mod holding;
 mod keeper;
 mod key_value;
 mod lease_index;
@@ -34,6 +36,7 @@ mod set_hash;
 mod snapshot;
 mod stats;
 mod store;
+mod wanted;
 mod watch;
 mod wire;
 mod work;
@@ -53,5 +56,6 @@ pub use remote::{Health, Remote};
 pub use service::MemstoreService;
 pub use snapshot::SnapshotService;
 pub use stats::{PartitionStats, Stats};
+pub use wanted::Wanted;
 pub use watch::{Update, WatchLimits, WatchSpec, WatchStream, WatcherKey};
 pub use work::SnapshotDue;

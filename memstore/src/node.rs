@@ -5,6 +5,7 @@
 //! It runs on a thread of its own, named "memstore": the follower and the keeper take turns there. Readers and
 //! watchers work on the threads of whoever asks.
 
+mod builder;
 mod gap;
 #[cfg(test)]
 mod helped_tests;
@@ -17,7 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use journal::{Clock, Dialer, Journal, Lsn};
 use proto::memstore::memstore_server::MemstoreServer;
 use tokio::sync::{oneshot, watch};
@@ -30,23 +30,24 @@ use crate::client::Memstore;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::here::Here;
+use crate::holding::Holding;
 use crate::metrics::ApplyMetrics;
-use crate::partition_id::PartitionRange;
 use crate::replica::Replica;
 use crate::replicas::Replicas;
 #[cfg(test)]
 use crate::replicas::Served;
 use crate::service::MemstoreService;
 use crate::snapshot::Folder;
+use crate::wanted::Wanted;
 use crate::watch::WatchLimits;
 use crate::wire::reports::Identity;
-use crate::work::SnapshotDue;
+use crate::work::{Held, SnapshotDue, Work};
 
 /// What a memstore is told at its start.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Where to cut the keys into partitions. They may be others than at the last start.
-    pub split_keys: Vec<Bytes>,
+    /// Which partitions to hold.
+    pub wanted: Wanted,
     /// Where snapshots go. `None` for a store that ends with its process.
     pub snapshot_dir: Option<PathBuf>,
     pub snapshot_due: SnapshotDue,
@@ -89,11 +90,11 @@ impl Node {
         cancel: CancellationToken,
     ) -> Result<Node, Error> {
         let status = journal.status();
-        let (cluster, first) = (status.borrow().cluster, status.borrow().first);
+        let cluster = status.borrow().cluster;
         let others = |dialer| Helpers::new(journal.status(), dialer, clock.clone());
         let helpers = config.helpers.clone().map(others);
         let feed = Feed::Journal { journal, clock, process: config.process, seq: Arc::default() };
-        Node::follow(config, feed, helpers, cluster, first, cancel)
+        Node::follow(config, feed, helpers, cluster, cancel)
     }
 
     pub(crate) fn follow(
@@ -101,23 +102,28 @@ impl Node {
         feed: Feed,
         helpers: Option<Helpers>,
         cluster: u64,
-        first: journal::Lsn,
         cancel: CancellationToken,
     ) -> Result<Node, Error> {
-        let ranges = PartitionRange::split(&config.split_keys);
+        // Where nobody has said yet how keys are divided, nothing is held until somebody does.
+        let ranges = config.wanted.ranges().unwrap_or_default();
         let open = |path: &PathBuf| Folder::open(path, cluster).map(Arc::new);
         let folder = config.snapshot_dir.as_ref().map(open).transpose()?;
         let start = load(folder.as_deref(), &ranges)?;
         // Where others can help, that takes its time and is not waited for.
-        let Start { applied, partitions } = if helpers.is_some() { start } else { start.check(first)? };
+        let checked = helpers.is_none() && !ranges.is_empty();
+        let Start { applied, partitions } = if checked { start.check(feed.first())? } else { start };
         let replica = |partition| Arc::new(Replica::new(partition, applied, config.watch));
         let replicas = Arc::new(Replicas::new(partitions.into_iter().map(replica).collect()));
+        let work = Arc::new(Work::new(Held::by(&replicas.served())));
+        let holding = Arc::new(Holding::new(replicas.clone(), config.watch, work.clone()));
         let closed = CancellationToken::new();
         let metrics = Arc::new(ApplyMetrics { slow_after: config.slow_apply, ..ApplyMetrics::default() });
         let identity = Identity { cluster, process: config.process, name: config.name };
         let clock = feed.clock();
         let run = Run {
-            replicas: replicas.clone(),
+            holding,
+            work,
+            wanted: config.wanted,
             metrics: metrics.clone(),
             feed,
             helpers,

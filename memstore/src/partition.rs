@@ -14,6 +14,7 @@ use bytes::Bytes;
 use journal::{Batch, KeyRange, LeaseId, Revision, SysOp};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
+use crate::compaction::Compaction;
 use crate::error::Error;
 use crate::event::Change;
 use crate::hash_kv::Hashed;
@@ -75,6 +76,26 @@ impl Partition {
         Ok(Partition::with(range, store))
     }
 
+    /// A partition to be gathered from several sources, of which the last one stands at `revision`.
+    pub(crate) fn gathering(range: PartitionRange, revision: Revision, compaction: Compaction) -> Partition {
+        Partition::with(range, Store::gathering(revision, compaction))
+    }
+
+    /// Takes in the versions of one source. Those of a key come from one source, in order.
+    pub(crate) fn gather(&mut self, versions: &[Version]) {
+        let store = self.store.get_mut();
+        versions.iter().for_each(|version| {
+            store.insert(version);
+        });
+    }
+
+    /// All sources stand at one revision now, and it can be read.
+    pub(crate) fn settle(&mut self) {
+        let store = self.store.get_mut();
+        store.settle();
+        self.in_use.store(store.bytes_in_use(), Relaxed);
+    }
+
     /// Becomes what `other` is, which is a partition of the same range: this one had fallen too far behind.
     pub(crate) fn replace(&self, other: Partition) {
         assert_eq!(self.range, other.range, "a partition keeps its range");
@@ -94,10 +115,20 @@ impl Partition {
     /// Makes happen what of the batch concerns this partition, and tells of each change in order. Everyone else
     /// sees all of it or nothing.
     pub(crate) fn apply(&self, batch: &Batch, changed: &mut dyn FnMut(Change)) {
+        self.apply_to(batch, |_| true, changed);
+    }
+
+    /// The same, for those of its keys only that `admits` names.
+    pub(crate) fn apply_to(
+        &self,
+        batch: &Batch,
+        admits: impl Fn(&Bytes) -> bool,
+        changed: &mut dyn FnMut(Change),
+    ) {
         let mut store = self.store.write();
         for (revision, record) in batch.revisions() {
             for (sub, write) in (0..).zip(&record.writes) {
-                if self.range.contains(write.key()) {
+                if self.range.contains(write.key()) && admits(write.key()) {
                     store.apply((revision, sub), write).into_iter().for_each(&mut *changed);
                 }
             }

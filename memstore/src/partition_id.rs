@@ -8,7 +8,7 @@ use journal::KeyRange;
 pub struct PartitionId(pub u64);
 
 /// A partition's keys: `start <= key < end`, or without end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PartitionRange {
     pub id: PartitionId,
     pub start: Bytes,
@@ -30,6 +30,32 @@ impl PartitionRange {
             .zip(bounds)
             .map(|(id, (start, end))| PartitionRange { id, start, end })
             .collect()
+    }
+
+    /// Whether there are keys of both.
+    #[must_use]
+    pub fn overlaps(&self, other: &PartitionRange) -> bool {
+        let begins =
+            |one: &PartitionRange, two: &PartitionRange| two.end.as_ref().is_none_or(|end| one.start < *end);
+        begins(self, other) && begins(other, self)
+    }
+
+    /// What is left of it between those of `others`, which are in the order of their keys.
+    pub(crate) fn without(&self, others: &[PartitionRange]) -> Vec<PartitionRange> {
+        let mut left = Vec::new();
+        let mut start = Some(self.start.clone());
+        for other in others.iter().filter(|other| self.overlaps(other)) {
+            let from = start.take().expect("only the last partition has no end");
+            if from < other.start {
+                left.push(PartitionRange { id: self.id, start: from, end: Some(other.start.clone()) });
+            }
+            start.clone_from(&other.end);
+        }
+        let ended = |from: &Bytes| self.end.as_ref().is_some_and(|end| end <= from);
+        if let Some(start) = start.filter(|start| !ended(start)) {
+            left.push(PartitionRange { start, ..self.clone() });
+        }
+        left
     }
 
     /// Whether `key` is one of its own.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use journal::Lsn;
+
 use crate::frontier::{Applied, Frontier};
 use crate::partition::Partition;
-use crate::watch::{Hub, WatchLimits};
+use crate::watch::{Hub, Wakes, WatchLimits};
 
 /// A copy of a partition. The follower writes it; everyone else reads, waits and watches.
 pub(crate) struct Replica {
@@ -17,7 +19,18 @@ impl Replica {
     /// `partition` stands at `applied`.
     pub(crate) fn new(partition: Partition, applied: Applied, limits: WatchLimits) -> Replica {
         let partition = Arc::new(partition);
-        let hub = Arc::new(Hub::new(partition.clone(), applied.revision, limits));
+        let hub = Arc::new(Hub::new(&partition, applied.revision, limits));
         Replica { partition, hub, frontier: Arc::new(Frontier::new(applied)) }
+    }
+
+    /// Whether the follower applies what comes behind `lsn` to it next.
+    pub(crate) fn stands_at(&self, lsn: Lsn) -> bool {
+        self.frontier.applied().lsn == lsn
+    }
+
+    /// It is served no longer: who waits or watches looks for another. Who reads, reads on.
+    pub(crate) fn retire(&self, wakes: &mut Wakes) {
+        self.hub.move_away(wakes);
+        self.frontier.close();
     }
 }

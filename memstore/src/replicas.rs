@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ use crate::replica::Replica;
 /// All replicas of this process that are served.
 pub(crate) struct Replicas {
     served: watch::Sender<Arc<Served>>,
+    /// Held by whoever frees or copies what is kept: one at a time.
+    upkeep: tokio::sync::Mutex<()>,
 }
 
 /// What is served at a moment.
@@ -31,7 +34,18 @@ pub(crate) struct Served {
 
 impl Replicas {
     pub(crate) fn new(replicas: Vec<Arc<Replica>>) -> Replicas {
-        Replicas { served: watch::Sender::new(Arc::new(Served::new(replicas))) }
+        let served = watch::Sender::new(Arc::new(Served::new(replicas)));
+        Replicas { served, upkeep: tokio::sync::Mutex::default() }
+    }
+
+    /// Serves these from now on.
+    pub(crate) fn serve(&self, replicas: Vec<Arc<Replica>>) {
+        self.served.send_replace(Arc::new(Served::new(replicas)));
+    }
+
+    /// While it is held, nothing is freed that was kept when it was taken, and no replica becomes another.
+    pub(crate) async fn upkeep(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.upkeep.lock().await
     }
 
     pub(crate) fn served(&self) -> Arc<Served> {
@@ -64,6 +78,12 @@ impl Served {
         assert!(ranges.windows(2).all(apart), "no key is served twice");
         let places = ranges.iter().zip(0..).map(|(range, place)| (range.id, place)).collect();
         Served { ranges, replicas, places }
+    }
+
+    /// Whether every key is served.
+    pub(crate) fn are_all(&self) -> bool {
+        let all = PartitionRange { id: PartitionId(0), start: Bytes::new(), end: None };
+        all.without(&self.ranges).is_empty()
     }
 
     pub(crate) fn get(&self, id: PartitionId) -> Option<&Arc<Replica>> {

@@ -64,6 +64,17 @@ impl Store {
         Store { revision, compaction: Compaction::swept(compacted), ..Store::default() }
     }
 
+    /// A store to be filled from several sources that stand at `revision` or behind it. It can be read once it
+    /// `settle`s.
+    pub(crate) fn gathering(revision: Revision, compaction: Compaction) -> Store {
+        Store { revision, compaction, history: History::unsorted(), ..Store::default() }
+    }
+
+    /// What was gathered is all of one revision now.
+    pub(crate) fn settle(&mut self) {
+        self.history.sort();
+    }
+
     /// Makes a write happen. `None` for a deletion of what is not there.
     pub(crate) fn apply(&mut self, (revision, sub): Position, write: &Write) -> Option<Change> {
         let prev = self.get(write.key(), Revision(u64::MAX)).map(Stored::key_value);

@@ -84,6 +84,12 @@ impl Work {
         self.compaction.store(true, SeqCst);
     }
 
+    /// The same, and nobody else wakes the keeper for it.
+    pub(crate) fn compact_now(&self) {
+        self.compact();
+        self.pending.notify_one();
+    }
+
     /// Wakes the keeper if there is anything to do.
     pub(crate) fn wake(&self, due: &SnapshotDue) {
         if self.compaction.load(SeqCst) || self.is_due(due) {

@@ -22,13 +22,15 @@ struct Part {
 /// Merges the events of one watcher's partitions by (revision, sub-revision).
 pub(crate) struct Merge {
     parts: Vec<Part>,
+    /// Where they begin.
+    from: Revision,
 }
 
 impl Merge {
     /// Nothing is told yet of anything at or after `from`.
     pub(crate) fn new(parts: usize, from: Revision) -> Merge {
-        let told = Revision(from.0.saturating_sub(1));
-        Merge { parts: (0..parts).map(|_| Part { held: VecDeque::new(), told }).collect() }
+        let told = before(from);
+        Merge { parts: (0..parts).map(|_| Part { held: VecDeque::new(), told }).collect(), from }
     }
 
     /// Takes what a partition sent: whole revisions in order, everything up to `told`.
@@ -41,7 +43,12 @@ impl Merge {
 
     /// Everything up to here came out of `take`, or will with its next call.
     pub(crate) fn told(&self) -> Revision {
-        self.parts.iter().map(|part| part.told).min().unwrap_or_default()
+        self.parts.iter().map(|part| part.told).min().unwrap_or(before(self.from))
+    }
+
+    /// The first revision that did not, nor will.
+    pub(crate) fn next(&self) -> Revision {
+        self.told().next().max(self.from)
     }
 
     /// Everything up to here came from this part.
@@ -69,4 +76,8 @@ impl Merge {
         }
         events
     }
+}
+
+fn before(revision: Revision) -> Revision {
+    Revision(revision.0.saturating_sub(1))
 }

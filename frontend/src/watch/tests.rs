@@ -1,5 +1,7 @@
 //! A session whose watchers cover several partitions.
 
+mod moves;
+
 use std::time::Duration;
 
 use super::*;

@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSES_TOLD: u32 = 30;
 
 /// The other members, to be asked for what is missing here.
+#[derive(Clone)]
 pub(crate) struct Helpers {
     /// Tells who there is.
     status: watch::Receiver<Status>,

@@ -47,7 +47,7 @@ fn joins(directory: Option<&Path>, journal: &Arc<FedJournal>, urls: &[String]) -
     let helpers = Helpers::new(status, Dialer::plain(), Arc::new(SystemClock::default()));
     let feed = Feed::Fed(journal.clone());
     let config = config(directory, &[], NEVER);
-    let node = Node::follow(config, feed, Some(helpers), CLUSTER, journal.first(), CancellationToken::new());
+    let node = Node::follow(config, feed, Some(helpers), CLUSTER, CancellationToken::new());
     node.expect("what is missing is asked for later")
 }
 

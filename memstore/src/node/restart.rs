@@ -30,6 +30,9 @@ impl Start {
 /// # Errors
 /// `Io` from disk.
 pub(crate) fn load(folder: Option<&Folder>, ranges: &[PartitionRange]) -> Result<Start, Error> {
+    if ranges.is_empty() {
+        return Ok(empty(ranges));
+    }
     let mut damaged = Vec::new();
     for lsn in folder.map(Folder::sets).transpose()?.unwrap_or_default() {
         let folder = folder.expect("it has sets");

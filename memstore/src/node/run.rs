@@ -1,27 +1,34 @@
 //! What runs on a memstore's thread, from its start to its end.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use journal::Lsn;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::builder::Builder;
 use super::gap::{Gap, Helpers, Way};
 use super::restart::{Start, load};
 use crate::error::Error;
-use crate::feed::{Bridge, Entries, Feed};
+use crate::feed::{Entries, Feed};
 use crate::follower::Follower;
+use crate::holding::Holding;
 use crate::keeper::{Keeper, Snapshots};
 use crate::metrics::ApplyMetrics;
 use crate::replicas::Replicas;
 use crate::snapshot::Folder;
+use crate::wanted::Wanted;
 use crate::watch::Wakes;
 use crate::work::{Held, SnapshotDue, Work};
 
 /// Everything that a memstore's thread holds.
 pub(crate) struct Run {
-    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) holding: Arc<Holding>,
+    pub(crate) work: Arc<Work>,
+    pub(crate) wanted: Wanted,
     pub(crate) metrics: Arc<ApplyMetrics>,
     pub(crate) feed: Feed,
     pub(crate) helpers: Option<Helpers>,
@@ -34,25 +41,54 @@ pub(crate) struct Run {
 }
 
 /// Why the follower stopped.
-enum Stopped {
+pub(super) enum Stopped {
     Asked,
     Trimmed { first: Lsn },
     Failed(Error),
 }
 
+impl From<journal::Error> for Stopped {
+    fn from(error: journal::Error) -> Stopped {
+        match error {
+            journal::Error::Trimmed { first } => Stopped::Trimmed { first },
+            journal::Error::Corrupt(reason) => Stopped::Failed(Error::Corrupt(reason)),
+            journal::Error::Io(reason) => Stopped::Failed(Error::Io(reason)),
+            journal::Error::NotLeader { .. } | journal::Error::NoQuorum | journal::Error::Closed => {
+                Stopped::Failed(Error::Closed)
+            }
+        }
+    }
+}
+
 impl Run {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         // Also when something panics: nobody shall wait for what will never come.
-        let closing = Closing { replicas: self.replicas.clone(), closed: self.closed.clone() };
+        let closing = Closing { replicas: self.holding.replicas().clone(), closed: self.closed.clone() };
+        let mut builders = JoinSet::new();
+        if let Wanted::Told(wanted) = &self.wanted {
+            let Run { holding, feed, helpers, folder, .. } = &self;
+            let (holding, feed) = (holding.clone(), feed.clone());
+            let builder = Builder { holding, feed, helpers: helpers.clone(), folder: folder.clone() };
+            builders.spawn(builder.run(wanted.clone()));
+        }
+        let keeper = tokio::select! {
+            keeper = self.stay() => keeper?,
+            Some(Err(failed)) = builders.join_next() => resume_unwind(failed.into_panic()),
+        };
+        drop(closing);
+        // What is being built is of no use any more, and the keeper waits for who copies.
+        builders.shutdown().await;
+        keeper.close().await;
+        Ok(())
+    }
+
+    /// Follows the journal until it is asked to stop.
+    async fn stay(&mut self) -> Result<Keeper, Error> {
         let mut bridge = None;
         loop {
             let (stopped, keeper) = self.follow(bridge.take()).await;
             match stopped {
-                Stopped::Asked => {
-                    drop(closing);
-                    keeper.close().await;
-                    return Ok(());
-                }
+                Stopped::Asked => return Ok(keeper),
                 Stopped::Trimmed { first } => {
                     let cancel = self.cancel.clone();
                     let closed = cancel.run_until_cancelled(self.close_gap(first)).await;
@@ -68,28 +104,15 @@ impl Run {
 
     /// Follows the journal for as long as that goes. The keeper is idle when this returns.
     async fn follow(&self, bridge: Option<Entries>) -> (Stopped, Keeper) {
-        let served = self.replicas.served();
-        let work = Arc::new(Work::new(Held::by(&served)));
-        let keeper = Keeper::new(self.replicas.clone(), work.clone(), self.snapshots());
+        let keeper = Keeper::new(self.holding.replicas().clone(), self.work.clone(), self.snapshots());
         let idle = CancellationToken::new();
         let keeper = tokio::spawn(keeper.run(idle.clone()));
-        let from = self.applied().next();
-        let entries = bridge.unwrap_or_else(|| self.feed.entries(from));
-        let follower = Follower::new(entries, served, work, self.due);
-        let follower = follower.measured(self.metrics.clone(), self.feed.clock());
-        let stopped = match follower.run(self.cancel.clone()).await {
-            Ok(()) => Stopped::Asked,
-            Err(journal::Error::Trimmed { first }) => Stopped::Trimmed { first },
-            Err(journal::Error::Corrupt(reason)) => Stopped::Failed(Error::Corrupt(reason)),
-            Err(journal::Error::Io(reason)) => Stopped::Failed(Error::Io(reason)),
-            Err(_) => Stopped::Failed(Error::Closed),
-        };
+        let follower = Follower::new(self.feed.clone(), self.holding.clone(), self.work.clone(), self.due);
+        let follower = follower.measured(self.metrics.clone());
+        let followed = follower.run(bridge, self.cancel.clone()).await;
         idle.cancel();
-        (stopped, keeper.await.expect("the keeper does not panic, and nobody aborts it"))
-    }
-
-    fn applied(&self) -> Lsn {
-        self.replicas.served()[0].frontier.applied().lsn
+        let keeper = keeper.await.expect("the keeper does not panic, and nobody aborts it");
+        (followed.map_or_else(Stopped::from, |()| Stopped::Asked), keeper)
     }
 
     /// What comes next is trimmed here: goes on from a newer snapshot, and where the journal does not lead on from that
@@ -99,9 +122,10 @@ impl Run {
             first = first.0,
             "the journal was trimmed before it was applied, starting again from a snapshot"
         );
-        self.start_again()?;
+        self.start_again().await?;
         loop {
-            let gap = Gap { applied: self.applied(), first };
+            let Some(applied) = self.applied() else { return Ok(None) };
+            let gap = Gap { applied, first };
             if first <= gap.applied.next() {
                 return Ok(None);
             }
@@ -109,22 +133,28 @@ impl Run {
                 return Err(Error::Missing { next: gap.applied.next(), first });
             };
             match helpers.close(gap, self.folder.as_ref()).await? {
-                Way::Set => self.start_again()?,
-                Way::Bridge(there) => {
-                    let (there, here) = (Entries::Journal(there), self.feed.entries(first));
-                    let bridge = Bridge::new(there, here, first, self.feed.clock());
-                    return Ok(Some(Entries::Bridge(Box::new(bridge))));
-                }
+                Way::Set => self.start_again().await?,
+                Way::Bridge(there) => return Ok(Some(self.feed.bridge(there, first))),
             }
         }
     }
 
+    /// `None` where nothing is followed.
+    fn applied(&self) -> Option<Lsn> {
+        self.holding.followed().applied.map(|applied| applied.lsn)
+    }
+
     /// Goes on from the newest snapshot, if that is further. Watchers read on from its history.
-    fn start_again(&self) -> Result<(), Error> {
-        let served = self.replicas.served();
-        let ranges: Vec<_> = served.iter().map(|replica| replica.partition.range().clone()).collect();
-        let Start { applied, partitions } = load(self.folder.as_deref(), &ranges)?;
-        if applied.lsn <= self.applied() {
+    async fn start_again(&self) -> Result<(), Error> {
+        let replicas = self.holding.replicas();
+        let _undisturbed = replicas.upkeep().await;
+        let served = replicas.served();
+        if served.is_empty() {
+            self.holding.begin_again(None);
+            return Ok(());
+        }
+        let Start { applied, partitions } = load(self.folder.as_deref(), &replicas.ranges())?;
+        if self.applied().is_some_and(|reached| applied.lsn <= reached) {
             return Ok(());
         }
         let mut wakes = Wakes::default();
@@ -133,6 +163,8 @@ impl Run {
             replica.hub.skip_to(applied.revision, &mut wakes);
         }
         served.iter().for_each(|replica| replica.frontier.advance(applied));
+        self.work.begin_anew(Held::by(&served));
+        self.holding.begin_again(Some(applied));
         wakes.wake();
         Ok(())
     }

@@ -17,21 +17,24 @@ use crate::key_value::Version;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::replica::Replica;
 use crate::snapshot::Folder;
+use crate::wanted::Wanted;
 use crate::watch::{Update, WatchSpec};
 use crate::work::SnapshotDue;
+
+mod moves;
 
 pub(super) const CLUSTER: u64 = 5;
 pub(super) const NEVER: SnapshotDue = SnapshotDue { bytes: u64::MAX, records: u64::MAX };
 
 pub(super) fn config(directory: Option<&Path>, split: &[&'static str], due: SnapshotDue) -> Config {
-    let split_keys = split.iter().copied().map(Bytes::from).collect();
+    let wanted = Wanted::Split(split.iter().copied().map(Bytes::from).collect());
     let snapshot_dir = directory.map(Path::to_owned);
-    Config { split_keys, snapshot_dir, snapshot_due: due, ..Config::default() }
+    Config { wanted, snapshot_dir, snapshot_due: due, ..Config::default() }
 }
 
 pub(super) fn start(config: Config, journal: &Arc<FedJournal>) -> Result<Node, Error> {
     let feed = Feed::Fed(journal.clone());
-    Node::follow(config, feed, None, CLUSTER, journal.first(), CancellationToken::new())
+    Node::follow(config, feed, None, CLUSTER, CancellationToken::new())
 }
 
 pub(super) fn put(key: &'static str, value: impl ToString) -> Write {
@@ -314,7 +317,7 @@ fn snapshots_of_another_cluster_are_refused_and_left_alone() {
         state(&node, journal.last()).await;
         node.close().await.expect("it closes");
         let feed = Feed::Fed(FedJournal::new());
-        let refused = Node::follow(configured(), feed, None, CLUSTER + 1, Lsn(1), CancellationToken::new());
+        let refused = Node::follow(configured(), feed, None, CLUSTER + 1, CancellationToken::new());
         let refused = refused.map(|_| ()).expect_err("they are not ours");
         assert!(matches!(refused, Error::Io(_)), "{refused}");
         start(configured(), &journal).expect("they are still there").close().await.expect("it closes");

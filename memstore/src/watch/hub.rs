@@ -4,8 +4,8 @@
 //! nobody is woken under it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use journal::{KeyRange, Revision};
 use parking_lot::Mutex;
@@ -19,7 +19,8 @@ use crate::partition::Partition;
 
 /// The live watchers of a partition.
 pub(crate) struct Hub {
-    partition: Arc<Partition>,
+    /// Its replica's, which a slow watcher does not keep.
+    partition: Weak<Partition>,
     limits: WatchLimits,
     /// Every event up to and including this revision is in its watchers' buffers, or known to be in history.
     published: AtomicU64,
@@ -29,6 +30,8 @@ pub(crate) struct Hub {
 }
 
 struct State {
+    /// The partition is served no longer: nobody joins any more.
+    moved: bool,
     index: Index,
     names: u64,
     /// Live watchers that want to know when a revision is published: at most one entry for each.
@@ -56,14 +59,15 @@ impl Wakes {
 
 impl Hub {
     /// The partition has applied everything up to `published`.
-    pub(crate) fn new(partition: Arc<Partition>, published: Revision, limits: WatchLimits) -> Hub {
-        let state = State { index: Index::new(), names: 0, asks: BTreeMap::new() };
+    pub(crate) fn new(partition: &Arc<Partition>, published: Revision, limits: WatchLimits) -> Hub {
+        let state = State { moved: false, index: Index::new(), names: 0, asks: BTreeMap::new() };
         let (published, watchers) = (AtomicU64::new(published.0), AtomicU64::new(0));
-        Hub { partition, limits, published, state: Mutex::new(state), watchers }
+        Hub { partition: Arc::downgrade(partition), limits, published, state: Mutex::new(state), watchers }
     }
 
-    pub(crate) fn partition(&self) -> &Arc<Partition> {
-        &self.partition
+    /// `None` once nobody serves or reads it any more.
+    pub(crate) fn partition(&self) -> Option<Arc<Partition>> {
+        self.partition.upgrade()
     }
 
     pub(crate) fn published(&self) -> Revision {
@@ -120,10 +124,25 @@ impl Hub {
         state.answer_asks(revision, wakes);
     }
 
+    /// The partition is served no longer. Each watcher is handed out what it was told, and learns it then.
+    pub(crate) fn move_away(&self, wakes: &mut Wakes) {
+        let mut state = self.state.lock();
+        state.moved = true;
+        state.asks.clear();
+        let untold = self.published().next();
+        for target in state.index.drain() {
+            target.stream.catch_up(target.watcher, untold.max(target.from), wakes);
+        }
+    }
+
+    pub(super) fn has_moved(&self) -> bool {
+        self.state.lock().moved
+    }
+
     /// Makes a watcher live if nothing from `next` on is published yet.
     pub(super) fn join(&self, stream: &Arc<Shared>, watcher: WatcherKey, next: Revision) {
         let mut state = self.state.lock();
-        if self.published() < next {
+        if !state.moved && self.published() < next {
             state.names += 1;
             let name = state.names;
             if let Some(target) = stream.go_live(watcher, name, next) {
@@ -136,10 +155,10 @@ impl Hub {
         self.state.lock().index.remove(name, keys);
     }
 
-    /// Queues the watcher once `revision` is published. False where it is already.
+    /// Queues the watcher once `revision` is published. False where it is already, or never will be.
     pub(super) fn ask(&self, stream: &Arc<Shared>, watcher: WatcherKey, revision: Revision) -> bool {
         let mut state = self.state.lock();
-        if revision <= self.published() {
+        if state.moved || revision <= self.published() {
             return false;
         }
         state.asks.insert(ask(stream, watcher, revision), stream.clone());

@@ -46,8 +46,8 @@ impl LocalStream {
     /// # Errors
     /// `Compacted` when the first revision to tell of is, `WrongPartition` where there is no such partition.
     pub(crate) fn add(&mut self, spec: WatchSpec) -> Result<WatcherKey, Error> {
-        let hub = self.replicas.get(spec.partition)?.hub.clone();
-        let compacted = hub.partition().compacted();
+        let replica = self.replicas.get(spec.partition)?;
+        let (hub, compacted) = (replica.hub.clone(), replica.partition.compacted());
         if spec.from < compacted {
             return Err(Error::Compacted { compacted });
         }
@@ -182,13 +182,17 @@ impl LocalStream {
 
     /// Makes the watcher live, or reads on in the history.
     fn catch_up(&mut self, key: WatcherKey, spec: &WatchSpec, hub: &Hub, next: Revision) -> Step {
+        if hub.has_moved() {
+            return self.moved(key);
+        }
         let published = hub.published();
         if published < next {
             hub.join(&self.shared, key, next);
             self.shared.lock().queue_unless_idle(key);
             return Step::Again;
         }
-        match hub.partition().history(next, published, &spec.keys, hub.limits().chunk) {
+        let Some(partition) = hub.partition() else { return self.moved(key) };
+        match partition.history(next, published, &spec.keys, hub.limits().chunk) {
             Ok(history) => self.hand_out(key, spec, history, hub.limits()),
             Err(Error::Compacted { compacted }) => {
                 self.remove(key);
@@ -196,6 +200,12 @@ impl LocalStream {
             }
             Err(error) => panic!("the history of what is applied can be read: {error}"),
         }
+    }
+
+    fn moved(&mut self, key: WatcherKey) -> Step {
+        let upto = self.told(key);
+        self.remove(key);
+        Step::Tell(Update::Moved { watcher: key, upto })
     }
 
     /// Hands out a piece of history, cut at the end of a revision where it is too large.

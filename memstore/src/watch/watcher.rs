@@ -174,7 +174,7 @@ mod tests {
         let (partition, keys, from) = (PartitionId(0), KeyRange::all(), Revision(2));
         let spec = WatchSpec { partition, keys, from, prev_kv: false, puts: true, deletes: true };
         let range = PartitionRange::split(&[]).remove(0);
-        let hub = Hub::new(Arc::new(Partition::new(range)), Revision(1), WatchLimits::default());
+        let hub = Hub::new(&Arc::new(Partition::new(range)), Revision(1), WatchLimits::default());
         let mut watcher = Watcher::new(spec, Arc::new(hub));
         watcher.go_live(1);
         watcher

@@ -17,6 +17,7 @@ use wire::request_op::Request as Operation;
 
 use super::*;
 use crate::model::Model;
+use crate::mover::Mover;
 use crate::requests::{delete_request, put_request, range_request, txn_request};
 
 mod endpoint;
@@ -34,12 +35,15 @@ struct World {
 
 impl World {
     async fn start(split_keys: &[&'static str]) -> World {
+        World::with(memstore::Wanted::Split(split_keys.iter().copied().map(Bytes::from).collect())).await
+    }
+
+    async fn with(wanted: memstore::Wanted) -> World {
         let clock = Arc::new(journal::SystemClock::default());
         let config = journal::Config::single(11, 12, journal::Storage::Memory);
         let journal = journal::Node::start(config, clock.clone()).await.expect("it needs nothing");
         let cancel = CancellationToken::new();
-        let split_keys = split_keys.iter().copied().map(Bytes::from).collect();
-        let config = memstore::Config { split_keys, process: 7, ..memstore::Config::default() };
+        let config = memstore::Config { wanted, process: 7, ..memstore::Config::default() };
         let (handle, memstore) = follow(config, journal.handle(), cancel.clone());
         let handle = handle.await.expect("it starts");
         let patience = Duration::from_secs(60);
@@ -185,8 +189,7 @@ async fn collect(
     Ok(Response::new(whole))
 }
 
-async fn one_client(split_keys: &[&'static str], seed: u8) {
-    let world = World::start(split_keys).await;
+async fn one_client(world: &World, seed: u8) {
     world.grant(7).await;
     let mut model = Model::new(8);
     model.leases.insert(7);
@@ -195,19 +198,33 @@ async fn one_client(split_keys: &[&'static str], seed: u8) {
     let steps = step();
     for _ in 0..1_500 {
         let step = steps.new_tree(&mut runner).expect("no step is refused").current();
-        run(&world, &mut model, step).await;
+        run(world, &mut model, step).await;
     }
-    world.close().await;
 }
 
 #[tokio::test]
 async fn one_client_at_a_time_is_answered_as_by_a_serial_etcd() {
-    one_client(&[], 1).await;
+    let world = World::start(&[]).await;
+    one_client(&world, 1).await;
+    world.close().await;
 }
 
 #[tokio::test]
 async fn several_partitions_answer_as_one() {
-    one_client(&["b", "bb", "c", "d"], 2).await;
+    let world = World::start(&["b", "bb", "c", "d"]).await;
+    one_client(&world, 2).await;
+    world.close().await;
+}
+
+#[tokio::test]
+async fn partitions_that_move_answer_as_one() {
+    let (mover, wanted) = Mover::new(&["b", "bb", "c", "d"]);
+    let world = World::with(wanted).await;
+    let moves = tokio::spawn(mover.keep_moving(world.store.memstore().clone()));
+    one_client(&world, 3).await;
+    moves.abort();
+    assert!(moves.await.is_err_and(|error| error.is_cancelled()), "it went on to the end");
+    world.close().await;
 }
 
 fn increment(key: &Bytes, current: &wire::RangeResponse) -> wire::TxnRequest {

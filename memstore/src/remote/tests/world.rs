@@ -16,6 +16,7 @@ use crate::feed::fed::FedJournal;
 use crate::node::{Config, Node};
 use crate::remote::{Health, Remote};
 use crate::service::MemstoreService;
+use crate::wanted::Wanted;
 use crate::watch::WatchLimits;
 use crate::wire::reports::Identity;
 
@@ -35,11 +36,10 @@ pub(super) struct World {
 impl World {
     pub(super) async fn start(split: &[&'static str], limits: WatchLimits) -> World {
         let journal = FedJournal::new();
-        let split_keys = split.iter().copied().map(Bytes::from).collect();
-        let config = Config { split_keys, watch: limits, ..Config::default() };
+        let wanted = Wanted::Split(split.iter().copied().map(Bytes::from).collect());
+        let config = Config { wanted, watch: limits, ..Config::default() };
         let feed = Feed::Fed(journal.clone());
-        let node = Node::follow(config, feed, None, CLUSTER, journal.first(), CancellationToken::new())
-            .expect("it starts");
+        let node = Node::follow(config, feed, None, CLUSTER, CancellationToken::new()).expect("it starts");
         let serving = CancellationToken::new();
         let address = serve(&node, serving.clone()).await;
         let flows = watch::Sender::new(true);

@@ -132,9 +132,9 @@ impl World {
             (0_u32..).zip(&record.writes).for_each(|(sub, write)| self.expect(sub, write));
         }
         let mut wakes = Wakes::default();
-        for (id, hub) in self.hubs.iter().enumerate() {
-            let mut changes = Vec::new();
-            hub.partition().apply(&batch, &mut |change| changes.push(change));
+        for (id, replica) in self.replicas.served().iter().enumerate() {
+            let (hub, mut changes) = (&replica.hub, Vec::new());
+            replica.partition.apply(&batch, &mut |change| changes.push(change));
             let own = self.log[logged..].iter().filter(|change| partition_of(&change.kv.key) == id);
             assert!(changes.iter().eq(own), "the partition did what it was told");
             if tell {
@@ -150,9 +150,9 @@ impl World {
     fn compact(&mut self, at: Revision) {
         self.compacted = self.compacted.max(at);
         let batch = self.batch(vec![(Vec::new(), Some(SysOp::Compact { revision: at }))]);
-        for hub in self.hubs.iter() {
-            hub.partition().apply(&batch, &mut |_| panic!("it changes no key"));
-            hub.partition().compact_step(3);
+        for replica in self.replicas.served().iter() {
+            replica.partition.apply(&batch, &mut |_| panic!("it changes no key"));
+            replica.partition.compact_step(3);
         }
     }
 

@@ -1,0 +1,209 @@
+//! What the journal is applied to: the replicas that are served, and those that wait to be.
+//!
+//!     builders ──► join ──► followed ──► all that a change needs stand with the follower ──► served
+//!                             ▲                                                               │
+//!                          follower                                         retire ◄── what they replace
+//!
+//! All of this happens on the memstore's thread, between two entries. So what is served changes at once, and at a
+//! position where the old replicas and the new ones hold the same.
+
+use std::sync::Arc;
+
+use journal::{Entry, Lsn};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tracing::info;
+
+use crate::building::{Building, Source};
+use crate::frontier::Applied;
+use crate::partition_id::PartitionRange;
+use crate::replica::Replica;
+use crate::replicas::Replicas;
+use crate::wanted::{Exchange, exchange};
+use crate::watch::{Wakes, WatchLimits};
+use crate::work::Work;
+
+/// Everything that this memstore holds.
+pub(crate) struct Holding {
+    replicas: Arc<Replicas>,
+    limits: WatchLimits,
+    work: Arc<Work>,
+    state: Mutex<Followed>,
+    begun: Notify,
+    lost: Notify,
+}
+
+/// What the follower applies entries to.
+pub(crate) struct Followed {
+    /// How far it is. `None` before there is anything to apply to: then the first to join says where to begin.
+    pub(crate) applied: Option<Applied>,
+    /// Each at `applied` or ahead of it.
+    replicas: Vec<Arc<Replica>>,
+    wanted: Vec<PartitionRange>,
+    /// What is served may have to change.
+    unsettled: bool,
+}
+
+impl Holding {
+    /// What is served stands at one position, and is what is wanted.
+    pub(crate) fn new(replicas: Arc<Replicas>, limits: WatchLimits, work: Arc<Work>) -> Holding {
+        let followed: Vec<_> = replicas.served().to_vec();
+        let applied = followed.first().map(|replica| replica.frontier.applied());
+        let same = followed.iter().all(|replica| Some(replica.frontier.applied()) == applied);
+        assert!(same, "all partitions start at the same position");
+        let wanted = replicas.ranges().to_vec();
+        let state = Followed { applied, replicas: followed, wanted, unsettled: false };
+        Holding {
+            replicas,
+            limits,
+            work,
+            state: Mutex::new(state),
+            begun: Notify::new(),
+            lost: Notify::new(),
+        }
+    }
+
+    pub(crate) fn replicas(&self) -> &Arc<Replicas> {
+        &self.replicas
+    }
+
+    pub(crate) fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.state.lock()
+    }
+
+    /// Waits until there is something to apply to.
+    pub(crate) async fn begun(&self) {
+        self.begun.notified().await;
+    }
+
+    /// Waits until something has to be built again.
+    pub(crate) async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
+    /// Wants these from now on. Answers those that have to be built.
+    pub(crate) fn want(&self, wanted: Vec<PartitionRange>) -> Vec<PartitionRange> {
+        let mut followed = self.state.lock();
+        let served = self.replicas.ranges();
+        let keeps = |range: &PartitionRange| served.contains(range) || wanted.contains(range);
+        followed.replicas.retain(|replica| keeps(replica.partition.range()));
+        followed.wanted = wanted;
+        followed.unsettled = true;
+        self.settle(&mut followed);
+        let held = |range: &&PartitionRange| followed.holds(range);
+        followed.wanted.iter().filter(|range| !held(range)).cloned().collect()
+    }
+
+    /// What a replica of `range` can be copied from in this memstore, in the order of the keys.
+    pub(crate) fn sources(&self, range: &PartitionRange) -> Vec<Source> {
+        let served = self.replicas.served();
+        let sources = served.iter().filter_map(|replica| {
+            let own = replica.partition.range();
+            let end = match (&own.end, &range.end) {
+                (Some(one), Some(other)) => Some(one.min(other).clone()),
+                (one, other) => one.clone().or_else(|| other.clone()),
+            };
+            let start = own.start.clone().max(range.start.clone());
+            let (applied, compacted) = (replica.frontier.applied(), replica.partition.compacted());
+            let partition = replica.partition.clone();
+            let range = own.overlaps(range).then_some(PartitionRange { id: range.id, start, end })?;
+            Some(Source { range, partition, applied, compacted })
+        });
+        sources.collect()
+    }
+
+    /// Takes a replica in, which the follower goes on with from here.
+    ///
+    /// # Errors
+    /// It is given back where it is not yet as far as the others.
+    pub(crate) fn join(&self, building: Building) -> Result<(), Box<Building>> {
+        let mut followed = self.state.lock();
+        let at = building.applied();
+        let behind = followed.applied.is_some_and(|applied| at.lsn < applied.lsn);
+        if behind || !building.is_whole() {
+            return Err(Box::new(building));
+        }
+        if followed.holds(building.range()) || !followed.wanted.contains(building.range()) {
+            return Ok(());
+        }
+        let replica = Replica::new(building.into_partition(), at, self.limits);
+        followed.replicas.push(Arc::new(replica));
+        if followed.applied.is_none() {
+            followed.applied = Some(at);
+            self.begun.notify_one();
+        }
+        followed.unsettled = true;
+        self.settle(&mut followed);
+        Ok(())
+    }
+
+    /// Goes on with what is served alone, which was brought to `applied`.
+    pub(crate) fn begin_again(&self, applied: Option<Applied>) {
+        let mut followed = self.state.lock();
+        followed.replicas = self.replicas.served().to_vec();
+        followed.applied = applied;
+        self.lost.notify_one();
+    }
+
+    /// Changes what is served, if everything is there that this takes.
+    pub(crate) fn settle(&self, followed: &mut Followed) {
+        let Some(applied) = followed.applied.filter(|_| followed.unsettled) else { return };
+        let ranges = self.replicas.ranges();
+        let Exchange { enter, leave } = exchange(&ranges, &followed.wanted, &followed.there(applied.lsn));
+        if !enter.is_empty() || !leave.is_empty() {
+            self.serve(followed, &enter, &leave);
+            // What came may hold what is compacted.
+            self.work.compact_now();
+            let names = |ranges: &[PartitionRange]| ranges.iter().map(|range| range.id.0).collect::<Vec<_>>();
+            info!(position = applied.lsn.0, new = ?names(&enter), old = ?names(&leave), "other partitions are served");
+        }
+        // Until the next one joins or something else is wanted, unless one is waiting for the follower.
+        followed.unsettled = followed.replicas.iter().any(|replica| !replica.stands_at(applied.lsn));
+    }
+
+    fn serve(&self, followed: &mut Followed, enter: &[PartitionRange], leave: &[PartitionRange]) {
+        let (left, mut serves): (Vec<_>, Vec<_>) = self
+            .replicas
+            .served()
+            .iter()
+            .cloned()
+            .partition(|replica| leave.contains(replica.partition.range()));
+        let enters = |replica: &&Arc<Replica>| enter.contains(replica.partition.range());
+        serves.extend(followed.replicas.iter().filter(enters).cloned());
+        // Before the old ones are told of it: who hears that one is gone finds the others.
+        self.replicas.serve(serves);
+        followed.replicas.retain(|replica| !leave.contains(replica.partition.range()));
+        let mut wakes = Wakes::default();
+        left.iter().for_each(|replica| replica.retire(&mut wakes));
+        wakes.wake();
+    }
+}
+
+impl Followed {
+    /// The next entry comes. Answers where that leads.
+    pub(crate) fn goes_on(&mut self, entry: &Entry) -> Applied {
+        let before = self.applied.expect("there is something to apply to");
+        assert_eq!(entry.lsn, before.lsn.next(), "entries are applied in order");
+        let mut revision = before.revision;
+        if let Some(batch) = &entry.batch {
+            assert_eq!(batch.base_revision, revision.next(), "revisions are dense");
+            revision = batch.last_revision();
+        }
+        *self.applied.insert(Applied { lsn: entry.lsn, revision })
+    }
+
+    /// Those that have yet to apply `lsn`.
+    pub(crate) fn lacking(&self, lsn: Lsn) -> impl Iterator<Item = &Arc<Replica>> {
+        self.replicas.iter().filter(move |replica| replica.frontier.applied().lsn < lsn)
+    }
+
+    fn holds(&self, range: &PartitionRange) -> bool {
+        self.replicas.iter().any(|replica| replica.partition.range() == range)
+    }
+
+    /// Those that stand with the follower.
+    fn there(&self, lsn: Lsn) -> Vec<PartitionRange> {
+        let there = self.replicas.iter().filter(|replica| replica.stands_at(lsn));
+        there.map(|replica| replica.partition.range().clone()).collect()
+    }
+}

@@ -1,0 +1,178 @@
+//! Building the replicas that are wanted and not there, beside those that are served.
+//!
+//!     wanted ──► load: own replicas, else snapshots, else nothing ──► a tail of its own ──► join
+//!                                     ▲                                     │
+//!                                     └────────── trimmed ◄─────────────────┘
+//!
+//! It runs on the memstore's thread and takes turns with the follower; versions are copied on another.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::gap::{Gap, Helpers, Way};
+use super::restart::{Start, load};
+use super::run::Stopped;
+use crate::building::{Building, Source};
+use crate::error::Error;
+use crate::feed::{Entries, Feed};
+use crate::holding::Holding;
+use crate::partition_id::PartitionRange;
+use crate::snapshot::Folder;
+use crate::wanted::in_order;
+
+/// How long to wait before what could not be built is tried again: a newer snapshot may be there by then.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Builds replicas.
+#[derive(Clone)]
+pub(super) struct Builder {
+    pub(super) holding: Arc<Holding>,
+    pub(super) feed: Feed,
+    /// Who may have what is trimmed here.
+    pub(super) helpers: Option<Helpers>,
+    pub(super) folder: Option<Arc<Folder>>,
+}
+
+impl Builder {
+    /// Builds what is wanted, whenever that changes.
+    pub(super) async fn run(self, mut wanted: watch::Receiver<Arc<[PartitionRange]>>) {
+        let mut builds = JoinSet::new();
+        let mut under_way: HashMap<PartitionRange, AbortHandle> = HashMap::new();
+        loop {
+            match in_order(&wanted.borrow_and_update()) {
+                Some(ranges) => self.want(ranges, &mut builds, &mut under_way),
+                None => error!("the wanted partitions overlap: what was wanted before is served"),
+            }
+            loop {
+                tokio::select! {
+                    Ok(()) = wanted.changed() => break,
+                    () = self.holding.lost() => break,
+                    Some(built) = builds.join_next() => ends(built),
+                    else => return,
+                }
+            }
+        }
+    }
+
+    fn want(
+        &self,
+        ranges: Vec<PartitionRange>,
+        builds: &mut JoinSet<()>,
+        under_way: &mut HashMap<PartitionRange, AbortHandle>,
+    ) {
+        let missing = self.holding.want(ranges);
+        under_way.retain(|range, build| {
+            let goes_on = missing.contains(range) && !build.is_finished();
+            if !goes_on {
+                build.abort();
+            }
+            goes_on
+        });
+        for range in missing {
+            let build = || builds.spawn(self.clone().build(range.clone()));
+            under_way.entry(range.clone()).or_insert_with(build);
+        }
+    }
+
+    /// Builds one, as often as that takes.
+    async fn build(mut self, range: PartitionRange) {
+        let partition = range.id.0;
+        loop {
+            match self.build_once(&range).await {
+                Ok(()) | Err(Stopped::Asked | Stopped::Failed(Error::Closed)) => return,
+                Err(Stopped::Trimmed { first }) => {
+                    warn!(
+                        partition,
+                        first = first.0,
+                        "the journal was trimmed before it was applied, building again"
+                    );
+                }
+                Err(Stopped::Failed(error)) => {
+                    error!(partition, %error, "a partition cannot be built; it is tried again in a while");
+                    let clock = self.feed.clock();
+                    clock.until(clock.now() + AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn build_once(&mut self, range: &PartitionRange) -> Result<(), Stopped> {
+        let (mut building, mut entries) = self.begin(range).await.map_err(Stopped::Failed)?;
+        loop {
+            building = match self.holding.join(building) {
+                Ok(()) => return Ok(()),
+                Err(building) => *building,
+            };
+            for entry in &entries.next().await? {
+                building.apply(entry);
+            }
+            // The follower comes first.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Gathers what there is of `range`, and finds what leads on from there.
+    async fn begin(&mut self, range: &PartitionRange) -> Result<(Building, Entries), Error> {
+        loop {
+            let building = self.load(range).await?;
+            let (applied, first) = (building.applied().lsn, self.feed.first());
+            if first <= applied.next() {
+                return Ok((building, self.feed.entries(applied.next())));
+            }
+            let Some(helpers) = &mut self.helpers else {
+                return Err(Error::Missing { next: applied.next(), first });
+            };
+            match helpers.close(Gap { applied, first }, self.folder.as_ref()).await? {
+                Way::Set => {}
+                Way::Bridge(there) => return Ok((building, self.feed.bridge(there, first))),
+            }
+        }
+    }
+
+    /// Gathers what there is of `range`.
+    async fn load(&self, range: &PartitionRange) -> Result<Building, Error> {
+        let _undisturbed = self.holding.replicas().upkeep().await;
+        let given_up = CancellationToken::new();
+        let _gives_up = given_up.clone().drop_guard();
+        let sources = self.holding.sources(range);
+        let (range, folder) = (range.clone(), self.folder.clone());
+        let gather = move || gather(range, sources, folder.as_deref(), &given_up);
+        tokio::task::spawn_blocking(gather).await.unwrap_or_else(|failed| match failed.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(Error::Closed),
+        })
+    }
+}
+
+fn gather(
+    range: PartitionRange,
+    mut sources: Vec<Source>,
+    folder: Option<&Folder>,
+    given_up: &CancellationToken,
+) -> Result<Building, Error> {
+    let own: Vec<_> = sources.iter().map(|source| source.range.clone()).collect();
+    let others = range.without(&own);
+    if !others.is_empty() {
+        let Start { applied, mut partitions } = load(folder, &others)?;
+        if sources.is_empty() {
+            let partition = partitions.pop().expect("without sources all of the range is missing");
+            return Ok(Building::whole(partition, applied));
+        }
+        sources.extend(partitions.into_iter().map(|partition| Source::all_of(partition, applied)));
+    }
+    Building::gather(range, sources, given_up).ok_or(Error::Closed)
+}
+
+/// A build that was called off is over; one that made a mistake takes everything with it.
+fn ends(built: Result<(), JoinError>) {
+    if let Some(panic) = built.err().and_then(|error| error.try_into_panic().ok()) {
+        resume_unwind(panic);
+    }
+}

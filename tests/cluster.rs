@@ -109,6 +109,62 @@ async fn every_member_serves_every_client() -> Result<()> {
     Ok(())
 }
 
+/// What `mainstem status` prints, and whether it succeeds.
+fn tell_status(cluster: &Cluster, at: usize, arguments: &[&str]) -> Result<(String, bool)> {
+    let mut command = std::process::Command::new(harness::tools::mainstem()?);
+    command.arg("status").arg(format!("--endpoints={}", cluster.member(at).endpoint()));
+    let output = command.args(arguments).output().context("start mainstem")?;
+    Ok((String::from_utf8(output.stdout)?, output.status.success()))
+}
+
+/// Asks until the page begins with `health`: what a member tells may be a moment old.
+async fn await_status(cluster: &Cluster, at: usize, health: &str) -> Result<(String, bool)> {
+    let mut told = (String::new(), false);
+    for _ in 0..CATCH_UP_TRIES {
+        told = tell_status(cluster, at, &[])?;
+        if told.0.starts_with(health) {
+            return Ok(told);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    bail!("this is not {health:?}: {}", told.0)
+}
+
+#[tokio::test]
+async fn status_tells_how_many_may_fail_and_what_to_do() -> Result<()> {
+    let mut cluster = Cluster::start(MAINSTEM, 3)?;
+    let leader = cluster.leader().await?;
+    let (other, third) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (_, works) = await_status(&cluster, other, "healthy: 3 of 3 voters, 1 may fail\n").await?;
+    assert!(works);
+    let known = |document: &serde_json::Value| {
+        let members = document["members"].as_array().into_iter().flatten();
+        members.filter(|one| one["version"].is_string() && one["answers"] == true).count()
+    };
+    let mut document = serde_json::Value::Null;
+    // Members tell the others where clients reach them when they have begun.
+    for _ in 0..CATCH_UP_TRIES {
+        document = json(&tell_status(&cluster, other, &["--json"])?.0)?;
+        if known(&document) == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(known(&document), 3, "{document}");
+    assert_eq!((&document["format"], &document["may_fail"]), (&1.into(), &1.into()));
+
+    cluster.member_mut(third).kill()?;
+    let (page, works) = await_status(&cluster, other, "degraded: 2 of 3 voters, none may fail\n").await?;
+    let step = format!("\n  next: member n{third} (");
+    assert!(works && page.contains(&step) && page.contains("start it"), "{page}");
+
+    cluster.member_mut(leader).kill()?;
+    let unavailable = "unavailable: 1 of 3 voters answer, 2 are needed\n";
+    let (_, works) = await_status(&cluster, other, unavailable).await?;
+    assert!(!works);
+    Ok(())
+}
+
 #[tokio::test]
 async fn leadership_is_moved_by_whoever_has_it() -> Result<()> {
     let cluster = Cluster::start(MAINSTEM, 3)?;

@@ -1,4 +1,4 @@
-//! Plain HTTP beside gRPC: versions, probes, metrics.
+//! Plain HTTP beside gRPC: versions, probes, metrics, and `/status.json`, which is ours.
 //!
 //! Paths, methods, headers and texts are etcd's to the letter, because scripts, kubelets and load balancers
 //! compare them.
@@ -16,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use self::health::Asked;
-pub(crate) use self::health::{HealthCounters, ReadProbe, Vitals};
+pub(crate) use self::health::{HealthCounters, ReadProbe, Vitals, name as alarm_name};
 pub(crate) use self::origin::{Names, Origins};
 use self::probes::Probe;
 pub(crate) use self::probes::SERIES;
@@ -33,6 +33,8 @@ pub(crate) struct Http {
     pub(crate) vitals: Vitals,
     pub(crate) version: Version,
     pub(crate) metrics: Metrics,
+    /// What the cluster is like, as JSON.
+    pub(crate) status: Box<dyn Fn() -> BoxFuture<String> + Send + Sync>,
     pub(crate) origins: Origins,
     /// The command line, for `/debug/vars`.
     pub(crate) arguments: Vec<String>,
@@ -86,7 +88,7 @@ impl Http {
                 Some(refused) => refused,
             };
         }
-        if !matches!(path, "/version" | "/health" | "/debug/vars") {
+        if !matches!(path, "/version" | "/health" | "/debug/vars" | "/status.json") {
             return error(StatusCode::NOT_FOUND, "404 page not found");
         }
         if let Some(refused) = not_get(request) {
@@ -95,6 +97,7 @@ impl Http {
         match path {
             "/version" => json(self.version.document()),
             "/health" => self.vitals.health(&Asked::of(request)).await,
+            "/status.json" => json((self.status)().await),
             _ => json(vars::document(&self.arguments, &self.vitals)),
         }
     }

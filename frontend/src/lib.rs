@@ -27,6 +27,7 @@ mod quota_keeper;
 mod read;
 mod routes;
 mod seen;
+pub mod status;
 mod store;
 pub mod version;
 pub mod watch;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use frontend::Node;
 use frontend::bench;
 use frontend::config::{self, Command, Persona, Refusal, Start};
+use frontend::status;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A command line that cannot be read, as in Go's programs.
@@ -24,6 +25,9 @@ fn main() -> ExitCode {
     if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "bench") {
         return measure(&arguments);
     }
+    if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "status") {
+        return tell_status(&arguments);
+    }
     match config::read(persona, &arguments, std::env::vars()) {
         Ok(Command::Help) => print(&config::usage(persona)),
         Ok(Command::Version(version)) => print(&version.lines()),
@@ -35,6 +39,18 @@ fn main() -> ExitCode {
 fn measure(arguments: &[String]) -> ExitCode {
     match bench::run(&bench::Arguments::read(arguments), &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("mainstem: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Fails where the cluster takes no writes, so that a script can rest on it.
+fn tell_status(arguments: &[String]) -> ExitCode {
+    match status::run(&status::Arguments::read(arguments), &mut std::io::stdout()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             complain(&format!("mainstem: {error}"));
             ExitCode::FAILURE

@@ -84,7 +84,8 @@ impl Vitals {
     }
 }
 
-fn name(alarm: Alarm) -> &'static str {
+/// As etcd prints it.
+pub(crate) fn name(alarm: Alarm) -> &'static str {
     match alarm {
         Alarm::NoSpace => "NOSPACE",
         Alarm::Corrupt => "CORRUPT",

@@ -17,6 +17,7 @@ fn http(status: Status, read: Result<(), String>) -> Http {
         vitals: Vitals { status, read, counters: HealthCounters::default() },
         version: Version::default(),
         metrics: Metrics::default(),
+        status: Box::new(|| Box::pin(async { "{\"format\":1}".to_owned() })),
         origins: Origins { cors: Names::Any, hosts: Names::Any },
         arguments: vec!["mainstem".to_owned()],
     }
@@ -234,7 +235,7 @@ fn other_paths_are_not_found() {
 
 #[test]
 fn only_get_is_allowed() {
-    for path in ["/version", "/health", "/livez", "/readyz", "/debug/vars"] {
+    for path in ["/version", "/health", "/livez", "/readyz", "/debug/vars", "/status.json"] {
         check(
             http(well(), Ok(())),
             request(Method::POST, path),

@@ -84,6 +84,7 @@ fn start(threads: usize) -> Server {
         },
         version: Version::default(),
         metrics: Metrics::default(),
+        status: Box::new(|| Box::pin(async { "{\"format\":1}".to_owned() })),
         origins: Origins { cors: Names::Any, hosts: Names::Any },
         arguments: Vec::new(),
     });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::Journal;
+use journal::{Dialer, Journal};
 use memstore::Memstore;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::http::{HealthCounters, Http, ReadProbe, Vitals};
 use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
 use crate::metrics::rpc::RpcCounters;
 use crate::metrics::{Metrics, Source, log, state};
+use crate::status::{Collector, Process};
 use crate::store::Store;
 
 /// How long a probe waits for the journal.
@@ -110,6 +111,7 @@ impl Serving<'_> {
 
     fn http(&self, counters: &[Arc<RpcCounters>]) -> Http {
         let (config, journal) = (self.config, &self.journal.handle());
+        let status = Arc::new(self.collector());
         Http {
             vitals: Vitals {
                 status: journal.status(),
@@ -124,9 +126,23 @@ impl Serving<'_> {
                 rpc: counters.to_vec(),
                 sources: self.sources(),
             },
+            status: Box::new(move || {
+                let status = status.clone();
+                Box::pin(async move { status.json().await })
+            }),
             origins: config.origins(),
             arguments: std::env::args().collect(),
         }
+    }
+
+    fn collector(&self) -> Collector {
+        Collector::new(Process {
+            id: self.journal.member,
+            is_journal: self.config.roles.journal,
+            journal: self.journal.handle(),
+            memstore: self.memstore.clone(),
+            dialer: self.journal.reaches_others.then(Dialer::plain),
+        })
     }
 
     fn sources(&self) -> Vec<Source> {

@@ -1,0 +1,173 @@
+//! Asking: this process what it has, and the journals of the others how they are.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use journal::{Dialer, Journal, Status};
+use memstore::Memstore as Replicas;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::{Alarm, Document, FORMAT, Member, Memstore, Partition, Role};
+
+/// How long another member may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Whoever asks again so soon gets the same document: asking costs a call to each member.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// The process that is asked.
+pub(crate) struct Process {
+    pub(crate) id: u64,
+    /// Whether it is a member of the journal. Else it knows only what the members say.
+    pub(crate) is_journal: bool,
+    pub(crate) journal: Journal,
+    pub(crate) memstore: Option<Replicas>,
+    /// Without one there are no others.
+    pub(crate) dialer: Option<Dialer>,
+}
+
+/// Makes documents.
+pub(crate) struct Collector {
+    process: Process,
+    last: Mutex<Option<(Instant, String)>>,
+}
+
+impl Collector {
+    pub(crate) fn new(process: Process) -> Collector {
+        Collector { process, last: Mutex::default() }
+    }
+
+    /// The document as JSON.
+    pub(crate) async fn json(&self) -> String {
+        let mut last = self.last.lock().await;
+        if let Some((at, document)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return document.clone();
+        }
+        let document = self.document().await.to_json();
+        *last = Some((Instant::now(), document.clone()));
+        document
+    }
+
+    async fn document(&self) -> Document {
+        let own = self.process.journal.status_now().clone();
+        let mut told = self.ask_others(&own).await;
+        if self.process.is_journal {
+            told.insert(own.node, own.clone());
+        }
+        let document = Document { told_by: hex(self.process.id), ..document(&own, &told) };
+        self.with_own(document, &own).judge()
+    }
+
+    async fn ask_others(&self, own: &Status) -> BTreeMap<u64, Status> {
+        let mut asked = JoinSet::new();
+        let Process { id, is_journal, dialer, .. } = &self.process;
+        for member in own.members.iter().filter(|member| !is_journal || member.id != *id) {
+            let (Some(url), Some(dialer)) = (member.peer_urls.first().cloned(), dialer.clone()) else {
+                continue;
+            };
+            let id = member.id;
+            asked.spawn(async move {
+                let answer = tokio::time::timeout(ANSWER_MAX, journal::ask_status(&dialer, &url)).await;
+                answer.ok()?.ok().filter(|status| status.node == id)
+            });
+        }
+        let answers = asked.join_all().await;
+        answers.into_iter().flatten().map(|status| (status.node, status)).collect()
+    }
+
+    /// What this process alone knows.
+    fn with_own(&self, mut document: Document, own: &Status) -> Document {
+        if let Some(itself) = document.members.iter_mut().find(|member| member.id == document.told_by) {
+            itself.version = Some(crate::version::OWN.to_owned());
+        }
+        let Some(memstore) = &self.process.memstore else { return document };
+        let stats = memstore.stats();
+        if let Some(itself) = document.members.iter_mut().find(|member| member.id == document.told_by) {
+            itself.database_bytes = Some(stats.total.bytes_total);
+            itself.database_bytes_in_use = Some(stats.total.bytes_in_use);
+        }
+        let replicas: BTreeMap<u64, &[u64]> =
+            own.routes.partitions().iter().map(|route| (route.partition, &route.replicas[..])).collect();
+        let name = |id: &u64| {
+            let memstore = own.routes.memstores().iter().find(|memstore| memstore.id == *id);
+            memstore.map_or_else(|| hex(*id), |memstore| memstore.name.clone())
+        };
+        let partitions = memstore.partitions();
+        document.partitions = partitions
+            .iter()
+            .zip(&stats.partitions)
+            .map(|(range, stats)| Partition {
+                id: range.id.0,
+                start: range.start.escape_ascii().to_string(),
+                end: range.end.as_ref().map(|end| end.escape_ascii().to_string()),
+                keys: stats.keys,
+                bytes: stats.bytes_total,
+                applied: memstore.applied(range.id).map_or(0, |applied| applied.lsn.0),
+                watchers: stats.watchers,
+                replicas: replicas.get(&range.id.0).into_iter().copied().flatten().map(name).collect(),
+            })
+            .collect();
+        document
+    }
+}
+
+/// What the journals say.
+fn document(own: &Status, told: &BTreeMap<u64, Status>) -> Document {
+    let newest = told.values().max_by_key(|status| (status.term, status.leader.is_some())).unwrap_or(own);
+    let furthest = told.values().map(|status| status.applied.0).max().unwrap_or(0);
+    let members = match &own.members[..] {
+        // One that nobody else reaches has no members to tell of.
+        [] => vec![journal::Member { id: own.node, ..journal::Member::default() }],
+        members => members.to_vec(),
+    };
+    let member = |member: journal::Member| {
+        let status = told.get(&member.id);
+        let applied = status.map_or(0, |status| status.applied.0);
+        Member {
+            role: match (member.learner, newest.leader == Some(member.id)) {
+                (true, _) => Role::Learner,
+                (false, true) => Role::Leader,
+                (false, false) => Role::Follower,
+            },
+            answers: status.is_some(),
+            leader: status.and_then(|status| status.leader).map(hex),
+            term: status.map_or(0, |status| status.term),
+            applied,
+            lag: if status.is_some() { furthest - applied } else { 0 },
+            journal_bytes: status.map_or(0, |status| status.disk_bytes),
+            id: hex(member.id),
+            name: member.name,
+            peer_urls: member.peer_urls,
+            client_urls: member.client_urls,
+            ..Member::default()
+        }
+    };
+    let alarm = |(member, alarm): &(u64, journal::Alarm)| Alarm {
+        member: hex(*member),
+        alarm: crate::http::alarm_name(*alarm).to_owned(),
+    };
+    let memstore = |one: &journal::MemstoreInfo| Memstore {
+        id: hex(one.id),
+        name: one.name.clone(),
+        url: one.url.clone(),
+        zone: one.zone.clone(),
+    };
+    Document {
+        format: FORMAT,
+        cluster: hex(own.cluster),
+        leader: newest.leader.map(hex),
+        term: newest.term,
+        revision: told.values().map(|status| status.revision.0).max().unwrap_or(0),
+        compacted_revision: own.compacted.0,
+        members: members.into_iter().map(member).collect(),
+        memstores: own.routes.memstores().iter().map(memstore).collect(),
+        alarms: own.alarms.iter().map(alarm).collect(),
+        ..Document::default()
+    }
+}
+
+fn hex(id: u64) -> String {
+    format!("{id:x}")
+}

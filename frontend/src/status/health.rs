@@ -1,0 +1,95 @@
+//! From what members say to how the cluster is, and what to do about it.
+
+use super::{Document, Health, Member, Role};
+
+/// Entries that a member may be behind without anybody being told: less than a second of a busy cluster.
+const LAG_MAX: u64 = 10_000;
+
+impl Document {
+    /// Fills in the health, the sentence and the next steps.
+    pub(super) fn judge(mut self) -> Document {
+        let voters: Vec<&Member> =
+            self.members.iter().filter(|member| member.role != Role::Learner).collect();
+        let (count, here) = (voters.len(), voters.iter().filter(|voter| self.follows(voter)).count());
+        let needed = count / 2 + 1;
+        let led = self.leader.is_some();
+        self.may_fail = if led { here.saturating_sub(needed) } else { 0 };
+        self.next_steps = self.steps(count);
+        let works = led && needed <= here;
+        self.health = match (works, self.next_steps.is_empty()) {
+            (false, _) => Health::Unavailable,
+            (true, false) => Health::Degraded,
+            (true, true) => Health::Healthy,
+        };
+        self.summary = match self.health {
+            Health::Unavailable if needed <= here => "unavailable: the voters have no leader".to_owned(),
+            Health::Unavailable => {
+                format!("unavailable: {here} of {} answer, {needed} are needed", votes(count))
+            }
+            Health::Degraded => format!("degraded: {here} of {}, {}", votes(count), may(self.may_fail)),
+            Health::Healthy => format!("healthy: {here} of {}, {}", votes(count), may(self.may_fail)),
+        };
+        self
+    }
+
+    /// Whether a voter counts: it answers, and knows the same leader.
+    fn follows(&self, voter: &Member) -> bool {
+        voter.answers && (self.leader.is_none() || voter.leader == self.leader)
+    }
+
+    fn steps(&self, voters: usize) -> Vec<String> {
+        let silent = self.members.iter().filter(|member| !member.answers);
+        let silent = silent.map(|member| {
+            format!(
+                "{} does not answer at {}: start it, or look at the network between; if it is gone for good, \
+                 `etcdctl member remove {}` and add another",
+                named(member),
+                member.peer_urls.join(", "),
+                member.id
+            )
+        });
+        let stray = self.members.iter().filter(|one| one.answers && !self.follows(one));
+        let stray = stray.map(|member| {
+            format!("{} follows another leader or none: it should find the leader within seconds; if not, look at \
+                     its log", named(member))
+        });
+        let behind = self.members.iter().filter(|member| member.answers && LAG_MAX < member.lag);
+        let behind = behind.map(|member| {
+            format!(
+                "{} is {} entries behind: look at its disk and at its processor",
+                named(member),
+                member.lag
+            )
+        });
+        let alarms = self.alarms.iter().map(|alarm| match alarm.alarm.as_str() {
+            "NOSPACE" => {
+                "alarm NOSPACE: the store takes nothing that makes it grow; delete keys and compact, or \
+                          start the members with a larger --quota-backend-bytes"
+                    .to_owned()
+            }
+            other => format!(
+                "alarm {other} of member {}: stop writing and look at that member's log",
+                alarm.member
+            ),
+        });
+        let even = (voters > 1 && voters.is_multiple_of(2))
+            .then(|| format!("{voters} voters bear no more than {} do: add one, or remove one", voters - 1));
+        silent.chain(stray).chain(behind).chain(alarms).chain(even).collect()
+    }
+}
+
+fn named(member: &Member) -> String {
+    if member.name.is_empty() {
+        format!("member {}", member.id)
+    } else {
+        format!("member {} ({})", member.name, member.id)
+    }
+}
+
+fn votes(count: usize) -> String {
+    if count == 1 { "1 voter".to_owned() } else { format!("{count} voters") }
+}
+
+fn may(fail: usize) -> String {
+    if fail == 0 { "none may fail".to_owned() } else { format!("{fail} may fail") }
+}

@@ -13,6 +13,7 @@ mod flags;
 mod help;
 mod initial_cluster;
 mod roles;
+mod security;
 mod settings;
 mod table;
 mod typed;
@@ -28,6 +29,7 @@ use self::flags::Asked;
 pub use self::initial_cluster::InitialCluster;
 pub(crate) use self::initial_cluster::{member_id, peer_urls};
 pub use self::roles::Roles;
+pub use self::security::Tls;
 pub use self::settings::{Refusal, Warning};
 use crate::http::{Names, Origins};
 pub use crate::logging::{Format, Level, LogConfig, Output};
@@ -66,6 +68,8 @@ pub struct Address {
     /// As it was written.
     pub url: String,
     pub socket: SocketAddr,
+    /// Whether TLS is spoken there.
+    pub secure: bool,
 }
 
 /// When the store compacts itself.
@@ -116,11 +120,15 @@ pub struct Config {
     /// Plain HTTP as well.
     pub listen_metrics: Vec<Address>,
     pub advertise_client: Vec<String>,
+    /// Of all addresses that are not for members. Needed where one is secure.
+    pub client_tls: Option<Tls>,
     /// Where other members are served.
     pub listen_peer: Vec<Address>,
     /// Whether they are also where there are none yet.
     pub serve_peers: bool,
     pub advertise_peer: Vec<String>,
+    /// Of `listen_peer`, and of what is dialed.
+    pub peer_tls: Option<Tls>,
     /// What a node without data begins with. `None`: a cluster of its own, which it names by chance.
     pub initial_cluster: Option<InitialCluster>,
     /// How many members may follow without a vote.
@@ -218,6 +226,7 @@ pub fn read(
     let roles = roles::roles(&mut settings)?;
     let config = roles::suited(roles, &settings, typed::typed(&settings, persona)?);
     let log = typed::log(&settings, persona)?;
+    security::warnings(&settings, &config).into_iter().for_each(|text| settings.warn(text));
     Ok(Command::Start(Box::new(Start { config, log, warnings: settings.warnings })))
 }
 

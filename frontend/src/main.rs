@@ -104,6 +104,7 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let data = start.config.storage.clone();
+        let listens = start.config.listen_client.clone();
         let version = start.config.version.clone();
         // One of several members waits for the others.
         let node = tokio::select! {
@@ -122,7 +123,7 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
         );
         service_manager::ready(node.summary());
         if persona == Persona::Mainstem {
-            print(&banner::text(node.summary(), &data, &version));
+            print(&banner::text(node.summary(), &data, &listens, &version));
         }
         let failed = tokio::select! {
             name = signals.next() => {

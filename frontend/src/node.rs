@@ -12,8 +12,10 @@ mod error;
 mod identity;
 mod journal_role;
 mod journal_thread;
+mod peer_listener;
 mod peers;
 mod publisher;
+mod security;
 mod services;
 mod serving;
 
@@ -29,7 +31,8 @@ use tokio_util::sync::CancellationToken;
 use self::background::Background;
 pub use self::error::StartError;
 use self::journal_role::JournalRole;
-use self::serving::{Serving, addresses, bind_all};
+use self::security::Security;
+use self::serving::{Serving, addresses, bind_all, secure};
 use crate::client::Client;
 use crate::config::{Config, Roles, Storage};
 use crate::listener::Frontends;
@@ -72,17 +75,20 @@ impl Node {
     /// # Errors
     /// Why it could not be, in a sentence for whoever started it. Nothing is left running.
     pub async fn start(config: Config) -> Result<Node, StartError> {
-        let sockets = bind_all(&config)?;
+        let mut sockets = bind_all(&config)?;
         let clients = addresses(&sockets);
+        let security = Security::of(&config)?;
+        secure(&config, &mut sockets, &security);
         // A memstore without a folder has no snapshots, and needs all of the journal.
         let reach = watch::Sender::default();
-        let journal = JournalRole::start(&config, snapshot_dir(&config), &reach).await?;
+        let journal = JournalRole::start(&config, &security, snapshot_dir(&config), &reach).await?;
         let handle = journal.handle();
         leads(&handle).await;
         let closing = CancellationToken::new();
         let memstore = match config.roles.memstore {
             true => {
-                let told = memstore_config(&config, journal.reaches_others, reach);
+                let told =
+                    memstore_config(&config, journal.reaches_others.then(|| security.dialer.clone()), reach);
                 Some(memstore::Node::start(told, handle.clone(), clock(), closing.child_token())?)
             }
             false => None,
@@ -185,7 +191,7 @@ fn snapshot_dir(config: &Config) -> Option<PathBuf> {
 
 fn memstore_config(
     config: &Config,
-    reaches_others: bool,
+    helpers: Option<Dialer>,
     snapshots_reach: watch::Sender<Lsn>,
 ) -> memstore::Config {
     memstore::Config {
@@ -194,7 +200,7 @@ fn memstore_config(
         slow_apply: Some(config.warn_apply),
         snapshot_dir: snapshot_dir(config),
         snapshots_reach,
-        helpers: reaches_others.then(Dialer::plain),
+        helpers,
         process: rand::random(),
         ..memstore::Config::default()
     }

@@ -3,11 +3,18 @@
 //! A channel connects when it is first used and again whenever it has broken. A peer that went silent is found
 //! out by HTTP/2 pings within `SILENCE_MAX`, so that a call to it fails instead of waiting for ever.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use tonic::codegen::Service;
+use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::Error;
+use crate::tls::{Connector, Settings, Stream};
 
 /// How long a connection may take to come up.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -23,13 +30,24 @@ const ONE_OF_MANY_WINDOW_BYTES: u32 = 256 << 10;
 
 /// Makes the channels of one process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Dialer {}
+pub struct Dialer {
+    /// For https:// alone.
+    connector: Option<Connector>,
+}
 
 impl Dialer {
     /// Without encryption: for loopback, and where it was asked for.
     #[must_use]
     pub fn plain() -> Dialer {
-        Dialer {}
+        Dialer { connector: None }
+    }
+
+    /// With encryption where a URL says so: https://. Whoever is dialed has to prove itself as `settings` say.
+    ///
+    /// # Errors
+    /// `Io`: what is wrong with the files.
+    pub fn tls(settings: &Settings) -> Result<Dialer, Error> {
+        Ok(Dialer { connector: Some(Connector::new(settings)?) })
     }
 
     /// A channel to `url`, such as `http://10.0.0.1:2380`. Nothing is sent before it is used.
@@ -37,7 +55,13 @@ impl Dialer {
     /// # Errors
     /// `Io`: this is not the URL of a peer.
     pub fn channel(&self, url: &str) -> Result<Channel, Error> {
-        Ok(self.endpoint(url)?.connect_lazy())
+        let endpoint = self.endpoint(url)?;
+        match &self.connector {
+            Some(connector) if is_secure(endpoint.uri()) => {
+                Ok(endpoint.connect_with_connector_lazy(Way { connector: connector.clone() }))
+            }
+            _ => Ok(endpoint.connect_lazy()),
+        }
     }
 
     /// A channel for many streams, any of which may stand still for as long as its reader likes, without keeping
@@ -58,8 +82,14 @@ impl Dialer {
             ))
         };
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| refused(&error))?;
-        if endpoint.uri().host().is_none() || endpoint.uri().scheme_str() != Some("http") {
-            return Err(refused(&"a scheme of http and a host are needed"));
+        if endpoint.uri().host().is_none() || !matches!(endpoint.uri().scheme_str(), Some("http" | "https")) {
+            return Err(refused(&"a scheme of http or https and a host are needed"));
+        }
+        if is_secure(endpoint.uri()) && self.connector.is_none() {
+            return Err(Error::Io(format!(
+                "{url:?} cannot be reached without a certificate: name one by --peer-cert-file and --peer-key-file, \
+                 and who is believed by --peer-trusted-ca-file"
+            )));
         }
         Ok(endpoint
             .connect_timeout(CONNECT_MAX)
@@ -72,6 +102,38 @@ impl Dialer {
     }
 }
 
+fn is_secure(uri: &Uri) -> bool {
+    uri.scheme_str() == Some("https")
+}
+
+/// A connector, as tonic wants one.
+struct Way {
+    connector: Connector,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+
+impl Service<Uri> for Way {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Connecting {
+        let connector = self.connector.clone();
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default();
+            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
+            connector.connect(host, port).await.map(TokioIo::new)
+        })
+    }
+}
+
+const HTTPS_PORT: u16 = 443;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +145,7 @@ mod tests {
             assert!(error.contains("give one like http://10.0.0.1:2380"), "{error}");
         }
         assert!(Dialer::plain().channel("http://127.0.0.1:2380").is_ok());
+        let error = Dialer::plain().channel("https://127.0.0.1:2380").expect_err("nothing proves itself");
+        assert!(error.to_string().contains("name one by --peer-cert-file"), "{error}");
     }
 }

@@ -34,6 +34,7 @@ mod service;
 mod spans;
 mod state;
 mod tail;
+pub mod tls;
 mod trim;
 mod verdict;
 mod wire;

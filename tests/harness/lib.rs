@@ -1,5 +1,6 @@
 //! What the suites stand on: servers as processes, clients of the raw protocol, models and judges.
 
+pub mod certificates;
 pub mod clients;
 pub mod cluster;
 pub mod compat;

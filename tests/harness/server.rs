@@ -50,6 +50,8 @@ pub struct Server {
     arguments: Vec<OsString>,
     port: u16,
     peer_port: u16,
+    /// Where clients and members speak TLS: a further port, for asking whether it is well.
+    health_port: Option<u16>,
     data: TempDir,
     child: Option<Child>,
     is_frozen: bool,
@@ -83,7 +85,18 @@ impl Server {
         let data = tempfile::Builder::new().prefix("store-").tempdir().context("a folder for the data")?;
         let (port, peer_port) = (free_port()?, free_port()?);
         let (program, arguments) = (kind.program()?, Vec::new());
-        Ok(Server { kind, program, arguments, port, peer_port, data, child: None, is_frozen: false })
+        let child = None;
+        Ok(Server {
+            kind,
+            program,
+            arguments,
+            port,
+            peer_port,
+            health_port: None,
+            data,
+            child,
+            is_frozen: false,
+        })
     }
 
     /// Further arguments, from the next start on.
@@ -91,10 +104,23 @@ impl Server {
         self.arguments.extend(arguments.iter().map(|argument| OsString::from(argument.as_ref())));
     }
 
+    /// Clients and members reach it by https:// alone. What it needs for that are arguments.
+    ///
+    /// # Errors
+    /// When the system gives no port.
+    pub fn secure(&mut self) -> Result<()> {
+        self.health_port = Some(free_port()?);
+        Ok(())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.health_port.is_some() { "https" } else { "http" }
+    }
+
     /// Where other members reach it, where it serves any.
     #[must_use]
     pub fn peer_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.peer_port)
+        format!("{}://127.0.0.1:{}", self.scheme(), self.peer_port)
     }
 
     /// Whether it was started, and neither stopped, killed nor frozen since.
@@ -106,7 +132,7 @@ impl Server {
     /// Where clients reach it.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme(), self.port)
     }
 
     #[must_use]
@@ -216,7 +242,7 @@ impl Server {
     pub fn spawn(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let client = self.endpoint();
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let peer = self.peer_url();
         let mut command = Command::new(&self.program);
         command
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -229,6 +255,9 @@ impl Server {
                 "--log-level",
                 "warn",
             ]);
+        }
+        if let Some(port) = self.health_port {
+            command.arg(format!("--listen-metrics-urls=http://127.0.0.1:{port}"));
         }
         if let Some(split_keys) = self.kind.split_keys() {
             command.args(["--split-keys", &split_keys]);
@@ -254,7 +283,7 @@ impl Server {
                 self.child = None;
                 bail!("{:?} ended with {status} instead of serving:\n{}", self.kind, self.log_end());
             }
-            if healthy(self.port) {
+            if healthy(self.health_port.unwrap_or(self.port)) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));

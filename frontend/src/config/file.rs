@@ -57,9 +57,10 @@ fn line(settings: &mut Settings, name: &str, value: &Value) -> Result<(), String
 /// The flag of a nested line.
 fn nested_name(prefix: &str, name: &str) -> String {
     match (prefix, name) {
-        ("", "auto-tls") => "auto-tls".to_owned(),
+        ("", "crl-file") => "client-crl-file".to_owned(),
         ("", "allowed-hostname") => "client-cert-allowed-hostname".to_owned(),
         ("peer-", "allowed-cn") => "peer-cert-allowed-cn".to_owned(),
+        ("peer-", "skip-client-san-verification") => "peer-skip-client-san-verification".to_owned(),
         ("peer-", "allowed-hostname") => "peer-cert-allowed-hostname".to_owned(),
         _ => format!("{prefix}{name}"),
     }

@@ -33,10 +33,7 @@ impl InitialCluster {
                     "{name:?} is no name for a member: it has characters that cannot be seen"
                 ));
             }
-            let Url { text, secure, .. } = values::url(url.trim())?;
-            if secure {
-                return Err(format!("{text} cannot be reached: TLS comes in a later release; use http://"));
-            }
+            let Url { text, .. } = values::url(url.trim())?;
             members.entry(name.to_owned()).or_default().push(text);
         }
         members.values_mut().for_each(|urls| urls.sort_unstable());
@@ -126,7 +123,7 @@ pub(crate) fn member_id(peer_urls: &[String], salt: &str) -> u64 {
 
 /// A member's peer URLs as they are kept: in etcd's form, and sorted. `None` where one cannot be reached.
 pub(crate) fn peer_urls(texts: &[String]) -> Option<Vec<String>> {
-    let urls = texts.iter().map(|text| values::url(text.trim()).ok().filter(|url| !url.secure));
+    let urls = texts.iter().map(|text| values::url(text.trim()).ok());
     let mut urls = urls.map(|url| url.map(|url| url.text)).collect::<Option<Vec<String>>>()?;
     urls.sort_unstable();
     (!urls.is_empty()).then_some(urls)
@@ -214,7 +211,8 @@ mod tests {
             assert_eq!(peer_urls(&urls(text)), expected.map(urls), "{text}");
         };
         check("http://b:1/, http://a:1", Some("http://a:1,http://b:1"));
-        for text in ["", "a:1", "http://a", "https://a:1", "http://a:1,"] {
+        check("https://a:1", Some("https://a:1"));
+        for text in ["", "a:1", "http://a", "http://a:1,"] {
             check(text, None);
         }
     }

@@ -9,6 +9,7 @@
 //! Whoever has no journal is told where one is, and learns everything else from there.
 
 use super::Config;
+use super::security::Tls;
 use super::settings::{Refusal, Settings};
 use super::values::Url;
 
@@ -110,13 +111,14 @@ pub(super) fn suited(roles: Roles, settings: &Settings, config: Config) -> Confi
 }
 
 /// Where the journal is.
-pub(super) fn journal_endpoints(settings: &Settings) -> Result<Vec<String>, Refusal> {
-    let plain = |url: Url| match url.secure {
+pub(super) fn journal_endpoints(settings: &Settings, tls: Option<&Tls>) -> Result<Vec<String>, Refusal> {
+    let reached = |url: Url| match url.secure && tls.is_none() {
         false => Ok(url.text),
         true => Err(Refusal::Configuration(format!(
-            "--journal-endpoints={} cannot be reached: TLS comes in a later release; use http://",
+            "--journal-endpoints={} needs to know whom to believe: name the authorities by --peer-trusted-ca-file, \
+             and what this process proves itself with by --peer-cert-file and --peer-key-file",
             url.text
         ))),
     };
-    settings.urls("journal-endpoints").into_iter().map(plain).collect()
+    settings.urls("journal-endpoints").into_iter().map(reached).collect()
 }

@@ -100,8 +100,6 @@ const fn later(name: &'static str, kind: Kind, default: &'static str, why: &'sta
     Setting { name, kind, default, effect: Effect::Later(why), owner: Owner::Etcd, help: "" }
 }
 
-const TLS: &str =
-    "TLS comes in a later release; until then put a TLS proxy in front, or listen on a private network";
 const AUTH: &str = "users and roles come in a later release; leave it out";
 const DISCOVERY: &str = "name the members by --initial-cluster";
 const FORCE: &str =
@@ -222,27 +220,39 @@ pub(super) static SETTINGS: &[Setting] = &[
         "100ms",
         "Applying what was committed is logged above this.",
     ),
+    // TLS. What is changed in a file counts from the next connection on.
+    honoured("cert-file", Text, "", "The certificate that clients are shown at https:// URLs."),
+    honoured("key-file", Text, "", "Its key."),
+    honoured("client-cert-auth", Bool, "false", "Clients need a certificate."),
+    honoured("trusted-ca-file", Text, "", "The authorities whose certificates clients need."),
+    honoured("client-crl-file", Text, "", "Clients' certificates that count no more."),
+    honoured("client-cert-allowed-hostname", Text, "", "Names of which a client's certificate needs one."),
+    honoured("auto-tls", Bool, "false", "Make a certificate where none is given: clients cannot check it."),
+    honoured("peer-cert-file", Text, "", "The certificate that other members are shown."),
+    honoured("peer-key-file", Text, "", "Its key."),
+    honoured("peer-client-cert-auth", Bool, "false", "Other members need a certificate."),
+    honoured("peer-trusted-ca-file", Text, "", "The authorities whose certificates other members need."),
+    honoured(
+        "peer-client-cert-file",
+        Text,
+        "",
+        "Shown to members that are dialed, instead of --peer-cert-file.",
+    ),
+    honoured("peer-client-key-file", Text, "", "Its key."),
+    honoured("peer-crl-file", Text, "", "Other members' certificates that count no more."),
+    honoured("peer-cert-allowed-cn", Text, "", "Common names of which another member's certificate has one."),
+    honoured(
+        "peer-cert-allowed-hostname",
+        Text,
+        "",
+        "Names of which another member's certificate needs one.",
+    ),
+    honoured("peer-auto-tls", Bool, "false", "Encrypt between members, without knowing whom one speaks to."),
+    honoured("self-signed-cert-validity", Count, "1", "Years for which a certificate is made."),
+    honoured("tls-min-version", Text, "TLS1.2", "TLS1.2 or TLS1.3."),
+    honoured("tls-max-version", Text, "", "TLS1.2 or TLS1.3."),
+    honoured("cipher-suites", Text, "", "Ciphers of TLS 1.2 by Go's names, separated by commas."),
     // Asked for something that cannot be done yet.
-    later("cert-file", Text, "", TLS),
-    later("key-file", Text, "", TLS),
-    later("client-cert-auth", Bool, "false", TLS),
-    later("trusted-ca-file", Text, "", TLS),
-    later("client-cert-file", Text, "", TLS),
-    later("client-key-file", Text, "", TLS),
-    later("client-crl-file", Text, "", TLS),
-    later("client-cert-allowed-hostname", Text, "", TLS),
-    later("auto-tls", Bool, "false", TLS),
-    later("peer-cert-file", Text, "", TLS),
-    later("peer-key-file", Text, "", TLS),
-    later("peer-client-cert-auth", Bool, "false", TLS),
-    later("peer-trusted-ca-file", Text, "", TLS),
-    later("peer-client-cert-file", Text, "", TLS),
-    later("peer-client-key-file", Text, "", TLS),
-    later("peer-cert-allowed-cn", Text, "", TLS),
-    later("peer-cert-allowed-hostname", Text, "", TLS),
-    later("peer-crl-file", Text, "", TLS),
-    later("peer-auto-tls", Bool, "false", TLS),
-    later("peer-skip-client-san-verification", Bool, "false", TLS),
     later("auth-token", Text, "simple", AUTH),
     later("discovery", Text, "", DISCOVERY),
     later("discovery-token", Text, "", DISCOVERY),
@@ -257,7 +267,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("snapshot-count", Count),
     idle("auth-token-ttl", Count),
     idle("bcrypt-cost", Count),
-    idle("self-signed-cert-validity", Count),
     idle("log-rotation-config-json", Text),
     idle("distributed-tracing-address", Text),
     idle("distributed-tracing-service-name", Text),
@@ -277,10 +286,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("discovery-fallback", Text),
     idle("discovery-proxy", Text),
     idle("grpc-keepalive-min-time", Duration),
-    // How TLS is spoken where it is; what would switch it on is refused.
-    idle("tls-min-version", Text),
-    idle("tls-max-version", Text),
-    idle("cipher-suites", Text),
+    // Whom other members are connected from is not compared with their certificates' addresses.
+    idle("peer-skip-client-san-verification", Bool),
+    // The JSON gateway calls the services in this process.
+    idle("client-cert-file", Text),
+    idle("client-key-file", Text),
     idle("enable-pprof", Bool),
     idle("socket-reuse-address", Bool),
     idle("logger", Text),

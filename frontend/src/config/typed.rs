@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::security;
 use super::settings::{Refusal, Settings};
 use super::values::{self, Url};
 use super::{
@@ -25,6 +26,9 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
     let urls = Urls::of(settings)?;
     let storage = storage(settings, persona);
     let initial_cluster = initial_cluster(settings, &urls.peers)?;
+    let client_tls = security::client(settings, &[&urls.client, &urls.http], &urls.metrics)?;
+    let peer_tls = security::peer(settings, &urls.listen_peer)?;
+    let journal_endpoints = roles::journal_endpoints(settings, peer_tls.as_ref())?;
     Ok(Config {
         roles: Roles::ALL,
         name: settings.text("name").to_owned(),
@@ -37,13 +41,15 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         listen_http: urls.http,
         listen_metrics: urls.metrics,
         advertise_client: urls.advertise,
+        client_tls,
         listen_peer: urls.listen_peer,
         // A store of its own opens one port and no more, unless it is told to.
         serve_peers: ["listen-peer-urls", "initial-cluster"].into_iter().any(|name| settings.is_set(name)),
         advertise_peer: urls.peers,
+        peer_tls,
         initial_cluster,
         learners_max: small(settings, "max-learners", 1024)?,
-        journal_endpoints: roles::journal_endpoints(settings)?,
+        journal_endpoints,
         frontend_threads: small(settings, "frontend-threads", 1024)?,
         share_port: settings.flag("socket-reuse-port"),
         limits: limits(settings)?,
@@ -140,14 +146,8 @@ fn addresses(settings: &Settings, name: &'static str) -> Result<Vec<Address>, Re
 }
 
 fn address(name: &str, url: &Url) -> Result<Address, Refusal> {
-    if url.secure {
-        let text = &url.text;
-        return Err(refused(format!(
-            "--{name}={text} cannot be served: TLS comes in a later release; use http://"
-        )));
-    }
     let socket = url.address().map_err(|reason| refused(format!("--{name}: {reason}")))?;
-    Ok(Address { url: url.text.clone(), socket })
+    Ok(Address { url: url.text.clone(), socket, secure: url.secure })
 }
 
 fn storage(settings: &Settings, persona: Persona) -> Storage {

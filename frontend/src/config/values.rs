@@ -56,6 +56,11 @@ fn unit_seconds(unit: &str) -> Option<f64> {
     })
 }
 
+/// Texts separated by commas, without what is around them.
+pub(super) fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+}
+
 /// One address of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use journal::tls;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -14,9 +15,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts on each socket until told to stop. The sockets close then, and further clients are refused.
 pub(super) fn spawn(sockets: Vec<Socket>, seats: &[Seat], stops: &CancellationToken) {
-    for Socket { listener, serves } in sockets {
+    for Socket { listener, serves, tls } in sockets {
         let listener = TcpListener::from_std(listener).expect("the socket is bound and non-blocking");
-        let acceptor = Acceptor { listener, serves, seats: seats.to_vec() };
+        let acceptor = Acceptor { listener, serves, tls, seats: seats.to_vec() };
         let stops = stops.clone();
         tokio::spawn(async move { stops.run_until_cancelled(acceptor.run()).await });
     }
@@ -25,6 +26,7 @@ pub(super) fn spawn(sockets: Vec<Socket>, seats: &[Seat], stops: &CancellationTo
 struct Acceptor {
     listener: TcpListener,
     serves: Serves,
+    tls: Option<tls::Acceptor>,
     seats: Vec<Seat>,
 }
 
@@ -32,7 +34,10 @@ impl Acceptor {
     async fn run(self) {
         loop {
             match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => self.hand_over(Accepted { stream, serves: self.serves }).await,
+                Ok(stream) => {
+                    let (serves, tls) = (self.serves, self.tls.clone());
+                    self.hand_over(Accepted { stream, serves, tls }).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;

@@ -11,6 +11,7 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use journal::tls::{self, Stream};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,7 @@ pub(crate) struct Settings {
 pub(super) struct Accepted {
     pub(super) stream: StdStream,
     pub(super) serves: Serves,
+    pub(super) tls: Option<tls::Acceptor>,
 }
 
 pub(super) fn builder(settings: &Settings) -> Builder<TokioExecutor> {
@@ -76,9 +78,12 @@ pub(super) async fn serve(
     stops: CancellationToken,
     connections: Arc<AtomicUsize>,
 ) {
+    let plain = accepted.tls.is_none();
     if let Err(error) = serve_until(accepted, dispatch, builder, stops).await {
         // Clients that vanish are their own business.
-        tracing::debug!(error, "a connection ended in an error");
+        let is_no_http = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+        let hint = if plain && is_no_http { "; https:// is spoken at https:// URLs only" } else { "" };
+        tracing::debug!(error, "a connection ended in an error{hint}");
     }
     connections.fetch_sub(1, Relaxed);
 }
@@ -89,17 +94,48 @@ async fn serve_until(
     builder: Builder<TokioExecutor>,
     stops: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Accepted { stream, serves } = accepted;
+    let Accepted { stream, serves, tls } = accepted;
     stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
-    let stream = TokioIo::new(TcpStream::from_std(stream)?);
-    let service = hyper::service::service_fn(move |request| dispatch.call(request, serves));
+    let stream = TcpStream::from_std(stream)?;
+    let stream = match tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match stops.run_until_cancelled(secured(&tls, stream)).await.flatten() {
+            Some(stream) => stream,
+            None => return Ok(()),
+        },
+    };
+    let caller = stream.caller();
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        if caller.is_some() {
+            request.extensions_mut().insert(tls::Connection { caller: caller.clone() });
+        }
+        dispatch.call(request, serves)
+    });
+    let stream = TokioIo::new(stream);
     let mut connection = pin!(builder.serve_connection(stream, service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = stops.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
+}
+
+/// Whoever cannot be believed, or speaks something else, is left; `None` then.
+async fn secured(tls: &tls::Acceptor, stream: TcpStream) -> Option<Stream> {
+    let from = stream.peer_addr();
+    let from = from.map_or_else(|_| String::new(), |address| address.to_string());
+    match tls.accept(stream).await {
+        Ok(stream) => Some(stream),
+        Err(refused @ tls::Refused::Handshake(_)) => {
+            tracing::warn!(remote_addr = from, error = %refused, "rejected connection on client endpoint");
+            None
+        }
+        Err(refused) => {
+            tracing::debug!(remote_addr = from, error = %refused, "rejected connection on client endpoint");
+            None
+        }
+    }
 }
 
 /// Takes each request to the side it is for.

@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use journal::tls;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
 use super::Serves;
@@ -14,6 +15,8 @@ const BACKLOG: i32 = 1024;
 pub(crate) struct Socket {
     pub(crate) listener: TcpListener,
     pub(crate) serves: Serves,
+    /// Where TLS is spoken on it.
+    pub(crate) tls: Option<tls::Acceptor>,
 }
 
 /// How sockets are shared with other processes, by etcd's flags.
@@ -33,5 +36,5 @@ pub(crate) fn bind(address: SocketAddr, serves: Serves, reuse: Reuse) -> std::io
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(Socket { listener: socket.into(), serves })
+    Ok(Socket { listener: socket.into(), serves, tls: None })
 }

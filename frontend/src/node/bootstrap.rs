@@ -21,8 +21,12 @@ struct Known {
 
 /// # Errors
 /// Why it has no place there, in etcd's words where etcd has some.
-pub(super) async fn identity(cluster: &InitialCluster, name: &str) -> Result<Identity, String> {
-    let known = ask_others(cluster, name).await;
+pub(super) async fn identity(
+    cluster: &InitialCluster,
+    name: &str,
+    dialer: &Dialer,
+) -> Result<Identity, String> {
+    let known = ask_others(cluster, name, dialer).await;
     if cluster.exists { joins(cluster, name, known) } else { begins(cluster, name, known.as_ref()) }
 }
 
@@ -73,10 +77,10 @@ fn joins(cluster: &InitialCluster, name: &str, known: Option<Known>) -> Result<I
 }
 
 /// Asks one after the other, and answers what the first one says that is in a cluster.
-async fn ask_others(cluster: &InitialCluster, name: &str) -> Option<Known> {
+async fn ask_others(cluster: &InitialCluster, name: &str, dialer: &Dialer) -> Option<Known> {
     let others = cluster.members.iter().filter(|(other, _)| *other != name);
     for url in others.flat_map(|(_, urls)| urls) {
-        match tokio::time::timeout(ANSWER_MAX, ask(url)).await {
+        match tokio::time::timeout(ANSWER_MAX, ask(dialer, url)).await {
             Ok(Ok(known)) if !known.members.is_empty() => return Some(known),
             Ok(Ok(_)) => tracing::info!(url, "another member is still beginning"),
             Ok(Err(error)) => tracing::info!(url, error, "another member does not answer yet"),
@@ -86,8 +90,8 @@ async fn ask_others(cluster: &InitialCluster, name: &str) -> Option<Known> {
     None
 }
 
-async fn ask(url: &str) -> Result<Known, String> {
-    let status = ask_status(&Dialer::plain(), url).await.map_err(|error| error.to_string())?;
+async fn ask(dialer: &Dialer, url: &str) -> Result<Known, String> {
+    let status = ask_status(dialer, url).await.map_err(|error| error.to_string())?;
     Ok(Known { cluster: status.cluster, members: status.members })
 }
 

@@ -30,6 +30,8 @@ pub enum StartError {
     },
     /// It has no place in the cluster that it was told of.
     Cluster(String),
+    /// Certificates, keys or authorities cannot be used.
+    Tls(journal::Error),
     Journal(journal::Error),
     Memstore(memstore::Error),
     Threads(std::io::Error),
@@ -76,6 +78,7 @@ impl std::fmt::Display for StartError {
                  `mainstem journal` runs there",
                 endpoints.join(", ")
             ),
+            StartError::Tls(why) => write!(f, "{why}"),
             StartError::Journal(error) => write!(f, "the journal cannot start: {error}"),
             StartError::Memstore(error @ memstore::Error::Corrupt(_)) => {
                 write!(f, "the state cannot be read back: {error}; {RESTORE}")

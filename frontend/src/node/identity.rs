@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use journal::Member;
+use journal::{Dialer, Member};
 
 use super::StartError;
 use super::bootstrap;
@@ -43,13 +43,13 @@ pub(super) enum Begins {
 }
 
 impl Identity {
-    pub(super) async fn of(config: &Config) -> Result<Identity, StartError> {
-        let Storage::Directory(path) = &config.storage else { return Identity::chosen(config).await };
+    pub(super) async fn of(config: &Config, dialer: &Dialer) -> Result<Identity, StartError> {
+        let Storage::Directory(path) = &config.storage else { return Identity::chosen(config, dialer).await };
         let failed = |error| StartError::Directory { path: path.clone(), error };
         let is_new = read(path).map_err(failed)?.is_none();
         if is_new {
             // Where it has no place, nothing is touched.
-            let identity = Identity::chosen(config).await?;
+            let identity = Identity::chosen(config, dialer).await?;
             DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
             write(path, &identity).map_err(failed)?;
         }
@@ -59,12 +59,12 @@ impl Identity {
         Ok(Identity { is_new, ..identity })
     }
 
-    async fn chosen(config: &Config) -> Result<Identity, StartError> {
+    async fn chosen(config: &Config, dialer: &Dialer) -> Result<Identity, StartError> {
         match &config.initial_cluster {
             None => Ok(Identity::random()),
             Some(cluster) => {
                 cluster.check(&config.name, &config.advertise_peer).map_err(StartError::Cluster)?;
-                bootstrap::identity(cluster, &config.name).await.map_err(StartError::Cluster)
+                bootstrap::identity(cluster, &config.name, dialer).await.map_err(StartError::Cluster)
             }
         }
     }
@@ -153,8 +153,8 @@ mod tests {
     #[tokio::test]
     async fn it_is_chosen_once() {
         let (_scratch, config) = scratch();
-        let first = Identity::of(&config).await.expect("it is chosen");
-        let second = Identity::of(&config).await.expect("it is there");
+        let first = Identity::of(&config, &Dialer::plain()).await.expect("it is chosen");
+        let second = Identity::of(&config, &Dialer::plain()).await.expect("it is there");
         assert!(first.is_new && !second.is_new);
         assert_eq!((first.cluster, first.member), (second.cluster, second.member));
         assert_ne!(first.cluster, Identity::random().cluster);
@@ -178,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn damage_is_refused_and_not_chosen_anew() {
         let (scratch, config) = scratch();
-        Identity::of(&config).await.expect("it is chosen");
+        Identity::of(&config, &Dialer::plain()).await.expect("it is chosen");
         let damaged = [
             "",
             "mainstem cluster 0 member 1\n",
@@ -190,7 +190,7 @@ mod tests {
         ];
         for text in damaged {
             std::fs::write(scratch.path().join("data").join(FILE), text).expect("there is room");
-            let error = Identity::of(&config).await.expect_err("it is damaged");
+            let error = Identity::of(&config, &Dialer::plain()).await.expect_err("it is damaged");
             assert!(error.to_string().contains("identity is damaged"), "{error}");
         }
     }
@@ -199,7 +199,7 @@ mod tests {
     async fn what_is_no_directory_is_refused_with_its_name() {
         let (scratch, config) = scratch();
         std::fs::write(scratch.path().join("data"), "").expect("there is room");
-        let error = Identity::of(&config).await.expect_err("it is a file").to_string();
+        let error = Identity::of(&config, &Dialer::plain()).await.expect_err("it is a file").to_string();
         assert!(
             error.starts_with("cannot use the data directory ") && error.contains("data: File exists"),
             "{error}"

@@ -1,6 +1,5 @@
 //! The journal as this process has it: a node of its own, or the way to those elsewhere. Either has a thread.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +8,8 @@ use tokio::sync::watch;
 
 use super::identity::{Begins, Identity};
 use super::journal_thread::JournalThread;
+use super::peer_listener::PeerListener;
+use super::security::Security;
 use super::serving::bind_one;
 use super::{StartError, clock};
 use crate::config::{Config, Storage, member_id};
@@ -32,36 +33,39 @@ impl JournalRole {
     /// `snapshots` is the folder of this process's own memstore, which tells by `reach` how far they go.
     pub(super) async fn start(
         config: &Config,
+        security: &Security,
         snapshots: Option<PathBuf>,
         reach: &watch::Sender<Lsn>,
     ) -> Result<JournalRole, StartError> {
         match config.roles.journal {
-            true => JournalRole::here(config, snapshots, reach).await,
-            false => JournalRole::there(config).await,
+            true => JournalRole::here(config, security, snapshots, reach).await,
+            false => JournalRole::there(config, security).await,
         }
     }
 
     async fn here(
         config: &Config,
+        security: &Security,
         snapshots: Option<PathBuf>,
         reach: &watch::Sender<Lsn>,
     ) -> Result<JournalRole, StartError> {
-        let identity = Identity::of(config).await?;
-        let peers = bind_peers(config, &identity)?;
-        let told = journal_config(config, &identity, reach);
+        let identity = Identity::of(config, &security.dialer).await?;
+        let peers = bind_peers(config, &identity, security)?;
+        let dialer = reaches_others(config, &identity).then(|| security.dialer.clone());
+        let told = journal_config(config, &identity, dialer, reach);
         let thread = JournalThread::start(told, peers, snapshots).await?;
         let reaches_others = reaches_others(config, &identity);
         let Identity { cluster, member, is_new, .. } = identity;
         Ok(JournalRole { thread, cluster, member, is_new, reaches_others })
     }
 
-    async fn there(config: &Config) -> Result<JournalRole, StartError> {
+    async fn there(config: &Config, security: &Security) -> Result<JournalRole, StartError> {
         let member = process_id(config);
         let remote = Remote {
             endpoints: config.journal_endpoints.clone(),
             cluster: None,
             id: member,
-            dialer: Dialer::plain(),
+            dialer: security.dialer.clone(),
             clock: clock(),
         };
         let thread = JournalThread::connect(remote).await?;
@@ -85,7 +89,12 @@ fn process_id(config: &Config) -> u64 {
     member_id(std::slice::from_ref(&config.name), &config.roles.to_string())
 }
 
-fn journal_config(config: &Config, identity: &Identity, reach: &watch::Sender<Lsn>) -> journal::Config {
+fn journal_config(
+    config: &Config,
+    identity: &Identity,
+    dialer: Option<Dialer>,
+    reach: &watch::Sender<Lsn>,
+) -> journal::Config {
     let storage = match &config.storage {
         Storage::Directory(directory) => journal::Storage::Directory(directory.join("journal")),
         Storage::Memory => journal::Storage::Memory,
@@ -99,7 +108,7 @@ fn journal_config(config: &Config, identity: &Identity, reach: &watch::Sender<Ls
         unsafe_no_sync: config.unsafe_no_sync,
         voters,
         join,
-        dialer: reaches_others(config, identity).then(Dialer::plain),
+        dialer,
         learners_max: config.learners_max,
         // Where no memstore tells how far its snapshots reach, nothing is trimmed: whoever joins needs all of it.
         own_snapshots: Some(reach.subscribe()),
@@ -127,11 +136,16 @@ fn itself(config: &Config, identity: &Identity) -> Member {
     }
 }
 
-fn bind_peers(config: &Config, identity: &Identity) -> Result<Vec<TcpListener>, StartError> {
+fn bind_peers(
+    config: &Config,
+    identity: &Identity,
+    security: &Security,
+) -> Result<Vec<PeerListener>, StartError> {
     let addresses = if reaches_others(config, identity) { &config.listen_peer[..] } else { &[] };
     let bound = addresses.iter().map(|address| {
         let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
-        Ok(socket.listener)
+        let tls = security.peers.clone().filter(|_| address.secure);
+        Ok(PeerListener { listener: socket.listener, tls })
     });
     bound.collect()
 }

@@ -1,7 +1,6 @@
 //! The journal's thread: one runtime of its own for the sequencer and Raft, or for the way to a journal elsewhere, so
 //! that no request delays them.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::peer_listener::PeerListener;
 use super::peers::Peers;
 
 /// The handle, and what the log counts where it is here.
@@ -29,7 +29,7 @@ pub(super) struct JournalThread {
 impl JournalThread {
     pub(super) async fn start(
         config: journal::Config,
-        peers: Vec<TcpListener>,
+        peers: Vec<PeerListener>,
         snapshots: Option<PathBuf>,
     ) -> Result<JournalThread, StartError> {
         JournalThread::spawn(move |started, closes| run(config, peers, snapshots, started, closes)).await
@@ -94,7 +94,7 @@ impl JournalThread {
 
 async fn run(
     config: journal::Config,
-    peers: Vec<TcpListener>,
+    peers: Vec<PeerListener>,
     snapshots: Option<PathBuf>,
     started: oneshot::Sender<Started>,
     closes: oneshot::Receiver<()>,

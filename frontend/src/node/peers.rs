@@ -3,24 +3,28 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::TcpListener;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
+use journal::tls::Stream;
 use journal::{JournalService, Node, PeerService};
 use memstore::SnapshotService;
 use proto::journal::journal_server::JournalServer;
 use proto::snapshots::snapshots_server::SnapshotsServer;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tower_service::Service;
+
+use super::peer_listener::PeerListener;
 
 /// Flow control of one connection and of one stream: what may be on its way unread.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -31,6 +35,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How long calls may take to end once the journal has closed.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Connections that wait for their server. When there are so many, accepting waits, and the kernel holds the next.
+const ARRIVALS_MAX: usize = 64;
 /// The servers, on the journal's runtime.
 pub(super) struct Peers {
     servers: JoinSet<()>,
@@ -42,14 +48,16 @@ impl Peers {
     /// When a listener cannot be used.
     pub(super) fn serve(
         node: &Node,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<PeerListener>,
         snapshots: Option<&Path>,
     ) -> std::io::Result<Peers> {
         let (mut servers, closing) = (JoinSet::new(), CancellationToken::new());
         let snapshots = snapshots.map(|folder| SnapshotService::of(folder, &node.handle()));
         for listener in listeners {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let (arrived, arrives) = mpsc::channel(ARRIVALS_MAX);
+            let accepts = closing.clone().run_until_cancelled_owned(listener.accept(arrived)?);
+            servers.spawn(async move { accepts.await.unwrap_or(()) });
+            let incoming = ReceiverStream::new(arrives).map(Ok::<Stream, std::io::Error>);
             let services = Services {
                 voters: node.peer_service(),
                 journal: node.service(),

@@ -9,6 +9,7 @@ use memstore::Memstore;
 use tokio_util::sync::CancellationToken;
 
 use super::journal_role::JournalRole;
+use super::security::Security;
 use super::{StartError, services};
 use crate::config::{Address, Config};
 use crate::error::Error;
@@ -26,20 +27,30 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Binds everything that the process's roles listen on here.
 pub(super) fn bind_all(config: &Config) -> Result<Vec<Socket>, StartError> {
-    let for_clients = if config.listen_http.is_empty() { Serves::Everything } else { Serves::GrpcOnly };
     let reuse = Reuse { port: config.share_port };
+    listens(config).map(|(address, serves)| bind_one(address, serves, reuse)).collect()
+}
+
+/// Says where TLS is spoken, once there is something to speak it with. The sockets are those that were bound.
+pub(super) fn secure(config: &Config, sockets: &mut [Socket], security: &Security) {
+    for (socket, (address, _)) in sockets.iter_mut().zip(listens(config)) {
+        socket.tls = security.clients.clone().filter(|_| address.secure);
+    }
+}
+
+fn listens(config: &Config) -> impl Iterator<Item = (&Address, Serves)> {
+    let for_clients = if config.listen_http.is_empty() { Serves::Everything } else { Serves::GrpcOnly };
     let all = [
         (&config.listen_client, for_clients),
         (&config.listen_http, Serves::HttpOnly),
         (&config.listen_metrics, Serves::Probes),
     ];
     let all = all.into_iter().filter(|(_, serves)| config.roles.frontend || *serves == Serves::Probes);
-    let all = all.flat_map(|(addresses, serves)| addresses.iter().map(move |one| (one, serves)));
-    all.map(|(address, serves)| bind_one(address, serves, reuse)).collect()
+    all.flat_map(|(addresses, serves)| addresses.iter().map(move |one| (one, serves)))
 }
 
 pub(super) fn bind_one(address: &Address, serves: Serves, reuse: Reuse) -> Result<Socket, StartError> {
-    let Address { url, socket } = address;
+    let Address { url, socket, .. } = address;
     bind(*socket, serves, reuse).map_err(|error| StartError::Listen { url: url.clone(), error })
 }
 

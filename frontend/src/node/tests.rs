@@ -9,7 +9,7 @@ use crate::config::Address;
 fn listening() -> Config {
     let socket = "127.0.0.1:0".parse().expect("an address");
     Config {
-        listen_client: vec![Address { url: "http://127.0.0.1:0".to_owned(), socket }],
+        listen_client: vec![Address { url: "http://127.0.0.1:0".to_owned(), socket, secure: false }],
         ..Config::ephemeral()
     }
 }
@@ -51,7 +51,7 @@ async fn a_port_in_use_is_told_before_anything_is_touched() {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let data = scratch.path().join("data");
     let config = Config {
-        listen_client: vec![Address { url: format!("http://{socket}"), socket }],
+        listen_client: vec![Address { url: format!("http://{socket}"), socket, secure: false }],
         ..Config::in_directory(&data)
     };
     let error = Node::start(config).await.err().expect("the port is taken").to_string();
@@ -71,7 +71,7 @@ async fn tiers_in_processes_of_their_own_are_one_store() {
     let peer = format!("http://{port}");
     let journal = Config {
         roles: Roles { journal: true, memstore: false, frontend: false },
-        listen_peer: vec![Address { url: peer.clone(), socket: port }],
+        listen_peer: vec![Address { url: peer.clone(), socket: port, secure: false }],
         advertise_peer: vec![peer.clone()],
         serve_peers: true,
         ..Config::ephemeral()

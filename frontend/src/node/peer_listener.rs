@@ -1,0 +1,71 @@
+//! A socket for other members: who comes in, and who is believed.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use journal::tls::{Acceptor, Refused, Stream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// After a failure that is not one connection's fault, such as having no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Bound, and not yet served.
+pub(super) struct PeerListener {
+    pub(super) listener: TcpListener,
+    /// Where TLS is spoken on it.
+    pub(super) tls: Option<Acceptor>,
+}
+
+impl PeerListener {
+    /// Accepts, and makes secure what has to be, each without waiting for the others. Handshakes are bounded by the
+    /// acceptor, which refuses what is too many at once.
+    ///
+    /// # Errors
+    /// When the socket cannot be used.
+    pub(super) fn accept(
+        self,
+        arrived: mpsc::Sender<Stream>,
+    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        Ok(accept(listener, self.tls, arrived))
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, tls: Option<Acceptor>, arrived: mpsc::Sender<Stream>) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = handshakes.join_next() => continue,
+        };
+        let (socket, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection of another member could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // It works without, only slower.
+        let _ = socket.set_nodelay(true);
+        let Some(tls) = tls.clone() else {
+            // An error means that the server has ended.
+            drop(arrived.send(Stream::Plain(socket)).await);
+            continue;
+        };
+        let arrived = arrived.clone();
+        handshakes.spawn(async move {
+            match tls.accept(socket).await {
+                Ok(stream) => drop(arrived.send(stream).await),
+                Err(error @ Refused::Handshake(_)) => {
+                    tracing::warn!(remote_addr = from.to_string(), %error, "rejected connection on peer endpoint");
+                }
+                Err(error) => {
+                    tracing::debug!(remote_addr = from.to_string(), %error, "rejected connection on peer endpoint");
+                }
+            }
+        });
+    }
+}

@@ -39,6 +39,8 @@ pub(crate) struct Followed {
     pub(crate) applied: Option<Applied>,
     /// Each at `applied` or ahead of it.
     replicas: Vec<Arc<Replica>>,
+    /// Those of them that are not shown before they were compared with what they take the places of.
+    doubted: Vec<PartitionRange>,
     wanted: Vec<PartitionRange>,
     /// What is served may have to change.
     unsettled: bool,
@@ -52,7 +54,7 @@ impl Holding {
         let same = followed.iter().all(|replica| Some(replica.frontier.applied()) == applied);
         assert!(same, "all partitions start at the same position");
         let wanted = replicas.ranges().to_vec();
-        let state = Followed { applied, replicas: followed, wanted, unsettled: false };
+        let state = Followed { applied, replicas: followed, doubted: Vec::new(), wanted, unsettled: false };
         Holding {
             replicas,
             limits,
@@ -87,6 +89,7 @@ impl Holding {
         let served = self.replicas.ranges();
         let keeps = |range: &PartitionRange| served.contains(range) || wanted.contains(range);
         followed.replicas.retain(|replica| keeps(replica.partition.range()));
+        followed.doubted.retain(|range| wanted.contains(range));
         followed.wanted = wanted;
         followed.unsettled = true;
         self.settle(&mut followed);
@@ -112,11 +115,12 @@ impl Holding {
         sources.collect()
     }
 
-    /// Takes a replica in, which the follower goes on with from here.
+    /// Takes a replica in, which the follower goes on with from here. If it is `doubted`, it is not served before
+    /// somebody vouches for it.
     ///
     /// # Errors
     /// It is given back where it is not yet as far as the others.
-    pub(crate) fn join(&self, building: Building) -> Result<(), Box<Building>> {
+    pub(crate) fn join(&self, building: Building, doubted: bool) -> Result<(), Box<Building>> {
         let mut followed = self.state.lock();
         let at = building.applied();
         let behind = followed.applied.is_some_and(|applied| at.lsn < applied.lsn);
@@ -125,6 +129,9 @@ impl Holding {
         }
         if followed.holds(building.range()) || !followed.wanted.contains(building.range()) {
             return Ok(());
+        }
+        if doubted {
+            followed.doubted.push(building.range().clone());
         }
         let replica = Replica::new(building.into_partition(), at, self.limits);
         followed.replicas.push(Arc::new(replica));
@@ -137,10 +144,29 @@ impl Holding {
         Ok(())
     }
 
+    /// One that is doubted, and what is served of its keys now. `None` where it was lost.
+    pub(crate) fn doubted(&self, range: &PartitionRange) -> Option<(Arc<Replica>, Vec<Source>)> {
+        let followed = self.state.lock();
+        let replica = followed.replicas.iter().find(|replica| replica.partition.range() == range)?;
+        Some((replica.clone(), self.sources(range)))
+    }
+
+    /// A doubted one holds what it should, or else is forgotten.
+    pub(crate) fn vouch(&self, range: &PartitionRange, is_same: bool) {
+        let mut followed = self.state.lock();
+        followed.doubted.retain(|doubted| doubted != range);
+        if !is_same {
+            followed.replicas.retain(|replica| replica.partition.range() != range);
+        }
+        followed.unsettled = true;
+        self.settle(&mut followed);
+    }
+
     /// Goes on with what is served alone, which was brought to `applied`.
     pub(crate) fn begin_again(&self, applied: Option<Applied>) {
         let mut followed = self.state.lock();
         followed.replicas = self.replicas.served().to_vec();
+        followed.doubted.clear();
         followed.applied = applied;
         self.lost.notify_one();
     }
@@ -176,6 +202,8 @@ impl Holding {
         let mut wakes = Wakes::default();
         left.iter().for_each(|replica| replica.retire(&mut wakes));
         wakes.wake();
+        // Freeing takes long where there are many keys, and nobody shall wait for it here.
+        tokio::task::spawn_blocking(move || drop(left));
     }
 }
 
@@ -201,9 +229,10 @@ impl Followed {
         self.replicas.iter().any(|replica| replica.partition.range() == range)
     }
 
-    /// Those that stand with the follower.
+    /// Those that stand with the follower and may be shown.
     fn there(&self, lsn: Lsn) -> Vec<PartitionRange> {
         let there = self.replicas.iter().filter(|replica| replica.stands_at(lsn));
-        there.map(|replica| replica.partition.range().clone()).collect()
+        let there = there.map(|replica| replica.partition.range());
+        there.filter(|range| !self.doubted.contains(range)).cloned().collect()
     }
 }

@@ -3,6 +3,7 @@
 mod building;
 mod client;
 mod compaction;
+mod comparing;
 mod counting;
 mod error;
 mod event;

@@ -20,6 +20,7 @@ use super::gap::{Gap, Helpers, Way};
 use super::restart::{Start, load};
 use super::run::Stopped;
 use crate::building::{Building, Source};
+use crate::comparing::same;
 use crate::error::Error;
 use crate::feed::{Entries, Feed};
 use crate::holding::Holding;
@@ -67,9 +68,9 @@ impl Builder {
         builds: &mut JoinSet<()>,
         under_way: &mut HashMap<PartitionRange, AbortHandle>,
     ) {
-        let missing = self.holding.want(ranges);
+        let missing = self.holding.want(ranges.clone());
         under_way.retain(|range, build| {
-            let goes_on = missing.contains(range) && !build.is_finished();
+            let goes_on = ranges.contains(range) && !build.is_finished();
             if !goes_on {
                 build.abort();
             }
@@ -83,10 +84,18 @@ impl Builder {
 
     /// Builds one, as often as that takes.
     async fn build(mut self, range: PartitionRange) {
-        let partition = range.id.0;
+        let (partition, mut trusts) = (range.id.0, true);
         loop {
-            match self.build_once(&range).await {
-                Ok(()) | Err(Stopped::Asked | Stopped::Failed(Error::Closed)) => return,
+            match self.build_once(&range, trusts).await {
+                Ok(Built::Differs) => {
+                    trusts = false;
+                    error!(
+                        partition,
+                        "a copy of a partition does not hold what the partition holds, which may be damaged: it is                          built again from a snapshot and the journal"
+                    );
+                }
+                Ok(Built::Lost) => {}
+                Ok(Built::Joined) | Err(Stopped::Asked | Stopped::Failed(Error::Closed)) => return,
                 Err(Stopped::Trimmed { first }) => {
                     warn!(
                         partition,
@@ -103,11 +112,13 @@ impl Builder {
         }
     }
 
-    async fn build_once(&mut self, range: &PartitionRange) -> Result<(), Stopped> {
-        let (mut building, mut entries) = self.begin(range).await.map_err(Stopped::Failed)?;
+    /// `trusts` what this memstore has of it, as far as it compares with that.
+    async fn build_once(&mut self, range: &PartitionRange, trusts: bool) -> Result<Built, Stopped> {
+        let (mut building, mut entries) = self.begin(range, trusts).await.map_err(Stopped::Failed)?;
         loop {
-            building = match self.holding.join(building) {
-                Ok(()) => return Ok(()),
+            building = match self.holding.join(building, trusts) {
+                Ok(()) if trusts => return self.compare(range).await.map_err(Stopped::Failed),
+                Ok(()) => return Ok(Built::Joined),
                 Err(building) => *building,
             };
             for entry in &entries.next().await? {
@@ -119,9 +130,9 @@ impl Builder {
     }
 
     /// Gathers what there is of `range`, and finds what leads on from there.
-    async fn begin(&mut self, range: &PartitionRange) -> Result<(Building, Entries), Error> {
+    async fn begin(&mut self, range: &PartitionRange, trusts: bool) -> Result<(Building, Entries), Error> {
         loop {
-            let building = self.load(range).await?;
+            let building = self.load(range, trusts).await?;
             let (applied, first) = (building.applied().lsn, self.feed.first());
             if first <= applied.next() {
                 return Ok((building, self.feed.entries(applied.next())));
@@ -137,17 +148,45 @@ impl Builder {
     }
 
     /// Gathers what there is of `range`.
-    async fn load(&self, range: &PartitionRange) -> Result<Building, Error> {
+    async fn load(&self, range: &PartitionRange, trusts: bool) -> Result<Building, Error> {
         let _undisturbed = self.holding.replicas().upkeep().await;
-        let given_up = CancellationToken::new();
-        let _gives_up = given_up.clone().drop_guard();
-        let sources = self.holding.sources(range);
+        let sources = if trusts { self.holding.sources(range) } else { Vec::new() };
         let (range, folder) = (range.clone(), self.folder.clone());
-        let gather = move || gather(range, sources, folder.as_deref(), &given_up);
-        tokio::task::spawn_blocking(gather).await.unwrap_or_else(|failed| match failed.try_into_panic() {
+        aside(move |given_up| gather(range, sources, folder.as_deref(), given_up)).await?
+    }
+
+    /// Compares one that has joined with what is served of its keys. It is served if they are the same.
+    async fn compare(&self, range: &PartitionRange) -> Result<Built, Error> {
+        let _undisturbed = self.holding.replicas().upkeep().await;
+        let Some((replica, others)) = self.holding.doubted(range) else { return Ok(Built::Lost) };
+        let same = aside(move |given_up| same(&replica.partition, &others, given_up)).await?;
+        let same = same.ok_or(Error::Closed)?;
+        self.holding.vouch(range, same);
+        Ok(if same { Built::Joined } else { Built::Differs })
+    }
+}
+
+/// What became of a replica that was built.
+enum Built {
+    Joined,
+    /// What was followed was forgotten: it has to be built again.
+    Lost,
+    /// It does not hold what it was copied from.
+    Differs,
+}
+
+/// Works on another thread, which is told when nobody waits for it any more.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce(&CancellationToken) -> T + Send + 'static,
+) -> Result<T, Error> {
+    let given_up = CancellationToken::new();
+    let _gives_up = given_up.clone().drop_guard();
+    match tokio::task::spawn_blocking(move || work(&given_up)).await {
+        Ok(done) => Ok(done),
+        Err(failed) => match failed.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             Err(_) => Err(Error::Closed),
-        })
+        },
     }
 }
 

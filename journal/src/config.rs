@@ -76,7 +76,7 @@ impl Config {
             storage,
             unsafe_no_sync: false,
             heartbeat: Duration::from_millis(50),
-            election_timeout: Duration::from_millis(200),
+            election_timeout: Duration::from_millis(800),
             batches_in_flight_max: 4,
             batch_bytes_max: 1 << 20,
             record_bytes_max: 128 << 20,

@@ -13,6 +13,7 @@ use proto::etcdserverpb::{PutRequest, RangeRequest};
 
 /// So that a few megabytes are trimmed.
 const FLAGS: [&str; 2] = ["--snapshot-after-bytes=100000", "--journal-retention-bytes=0"];
+const MAINSTEM: Kind = Kind::Mainstem { partitions: 3 };
 const VALUE_BYTES: usize = 20_000;
 const KEYS: usize = 40;
 /// How long trimming may take, and a member to come up to the others.
@@ -20,18 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Three members whose journals no longer begin where the keys were written.
 async fn trimmed() -> Result<Cluster> {
-    let cluster = Cluster::start_with(Kind::Mainstem { partitions: 3 }, 3, &FLAGS)?;
-    let mut clients = Clients::new(&cluster.member(0).endpoint())?;
+    let cluster = Cluster::start_with(MAINSTEM, 3, &FLAGS)?;
+    let members = [0, 1, 2].map(|at| cluster.member(at));
+    write(cluster.member(0), &members).await?;
+    Ok(cluster)
+}
+
+/// Writes by one process until the journals of all these are trimmed.
+async fn write(by: &Server, journals: &[&Server]) -> Result<()> {
+    let mut clients = Clients::new(&by.endpoint())?;
     for number in 0.. {
         // Of most keys several versions, of some one from the beginning.
         let key = if number < 10 { number } else { 10 + number % (KEYS - 10) };
         let key = format!("{}{key:04}", ["a", "k4", "z"][key % 3]).into();
         let value = vec![b'v'; VALUE_BYTES].into();
         clients.kv.put(PutRequest { key, value, ..PutRequest::default() }).await?;
-        if number % 100 == 99 && (0..3).all(|at| is_trimmed(cluster.member(at))) {
-            return Ok(cluster);
+        if number % 100 == 99 && journals.iter().all(|journal| is_trimmed(journal)) {
+            return Ok(());
         }
-        ensure!(number < 5_000, "nothing is trimmed:\n{}", cluster.member(0).log());
+        ensure!(number < 5_000, "nothing is trimmed:\n{}", by.log());
     }
     unreachable!("numbers do not end")
 }
@@ -140,6 +148,64 @@ async fn who_has_lost_everything_takes_no_damaged_snapshot() -> Result<()> {
     let (refused, taken) = (named(cluster.member(lost), REFUSED), named(cluster.member(lost), TAKEN));
     assert!(refused.contains(&cluster.member(damaged).peer_url()), "{}", cluster.member(lost).log());
     assert_eq!(taken, [cluster.member(leader).peer_url()]);
+    Ok(())
+}
+
+/// Three journals, each a process of its own.
+fn journals() -> Result<Vec<Server>> {
+    let mut journals = (0..3).map(|_| Server::prepare(MAINSTEM)).collect::<Result<Vec<_>>>()?;
+    let places = journals.iter().zip(0..).map(|(one, at)| format!("j{at}={}", one.peer_url()));
+    let initial = places.collect::<Vec<_>>().join(",");
+    for (at, journal) in journals.iter_mut().enumerate() {
+        let peer = journal.peer_url();
+        let flags = [
+            "--role=journal".to_owned(),
+            format!("--name=j{at}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster={initial}"),
+        ];
+        journal.arguments(&flags);
+        journal.arguments(&FLAGS);
+        journal.spawn()?;
+    }
+    Ok(journals)
+}
+
+#[tokio::test]
+async fn a_memstore_that_has_lost_everything_gets_it_from_the_journals_nodes() -> Result<()> {
+    let mut journals = journals()?;
+    let urls: Vec<String> = journals.iter().map(Server::peer_url).collect();
+    let mut front = Server::prepare(MAINSTEM)?;
+    let endpoints = format!("--journal-endpoints={}", urls.join(","));
+    front.arguments(&["--role=memstore,frontend", "--name=front", endpoints.as_str()]);
+    front.arguments(&FLAGS);
+    front.restart()?;
+    write(&front, &journals.iter().collect::<Vec<_>>()).await?;
+    let expected = keys(&front).await?;
+    assert_eq!(expected.len(), KEYS);
+    // Also where one of the nodes is not there.
+    for dead in [None, Some(1)] {
+        if let Some(dead) = dead {
+            journals[dead].kill()?;
+        }
+        front.kill()?;
+        fs::remove_dir_all(front.data().join("data"))?;
+        // What a node has trimmed it may still have in memory.
+        for journal in journals.iter_mut().filter(|journal| journal.runs()) {
+            journal.kill()?;
+            journal.spawn()?;
+        }
+        front.restart()?;
+        assert_eq!(keys(&front).await?, expected, "{}", front.log());
+    }
+    let taken = named(&front, TAKEN);
+    assert_eq!(taken.len(), 2, "{}", front.log());
+    assert!(taken.iter().all(|url| urls.contains(url)), "{taken:?}");
+    let before = expected.len();
+    let mut clients = Clients::new(&front.endpoint())?;
+    clients.kv.put(PutRequest { key: "new".into(), ..PutRequest::default() }).await?;
+    assert_eq!(keys(&front).await?.len(), before + 1);
     Ok(())
 }
 

@@ -179,10 +179,9 @@ async fn reads(store: &Store) -> Result<journal::Revision, StartError> {
     Ok(at.revision)
 }
 
-/// Where this node's snapshots are. `None`: it has none.
+/// Where the snapshots are that this process has. `None`: it has none.
 fn snapshot_dir(config: &Config) -> Option<PathBuf> {
     match (&config.storage, &config.snapshot_dir) {
-        _ if !config.roles.memstore => None,
         (Storage::Memory, _) => None,
         (Storage::Directory(_), Some(directory)) => Some(directory.clone()),
         (Storage::Directory(directory), None) => Some(directory.join("snapshots")),
@@ -201,6 +200,8 @@ fn memstore_config(
         snapshot_dir: snapshot_dir(config),
         snapshots_reach,
         helpers,
+        // They outlive this process.
+        nodes_keep: !config.roles.journal,
         process: rand::random(),
         ..memstore::Config::default()
     }

@@ -22,7 +22,7 @@ use crate::feed::Feed;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::replica::Replica;
 use crate::replicas::{Replicas, Served};
-use crate::snapshot::{Folder, Header, Sink, Summary};
+use crate::snapshot::{Folder, Header, JournalNodes, Sink, Summary};
 use crate::work::{Held, SnapshotDue, Work};
 
 /// Versions looked at in one step of a compaction: a write waits for at most one step.
@@ -34,6 +34,8 @@ const CHUNK_VERSIONS: usize = 512;
 pub(crate) struct Snapshots {
     pub(crate) folder: Arc<Folder>,
     pub(crate) feed: Feed,
+    /// Who must hold what is marked. `None`: this process alone.
+    pub(crate) nodes: Option<JournalNodes>,
     /// How far the older set reaches.
     pub(crate) reach: watch::Sender<Lsn>,
     pub(crate) cluster: u64,
@@ -63,23 +65,29 @@ impl Keeper {
                 () = cancel.cancelled() => return self,
                 () = self.work.pending() => {}
             }
-            let replicas = self.replicas.clone();
-            let _undisturbed = replicas.upkeep().await;
-            if self.work.take_compaction() {
-                self.compact().await;
-            }
-            if self.snapshots.as_ref().is_some_and(|snapshots| self.work.is_due(&snapshots.due)) {
-                self.snapshot().await;
+            if self.work_on().await {
+                self.mark_older().await;
             }
         }
+    }
+
+    /// Answers whether a snapshot was written.
+    async fn work_on(&mut self) -> bool {
+        let replicas = self.replicas.clone();
+        let _undisturbed = replicas.upkeep().await;
+        if self.work.take_compaction() {
+            self.compact().await;
+        }
+        let is_due = self.snapshots.as_ref().is_some_and(|snapshots| self.work.is_due(&snapshots.due));
+        is_due && self.snapshot().await
     }
 
     /// Takes a last snapshot, so that the next start is short. The follower has stopped.
     pub(crate) async fn close(mut self) {
         let replicas = self.replicas.clone();
         let _undisturbed = replicas.upkeep().await;
-        if self.work.any() {
-            self.snapshot().await;
+        if self.work.any() && self.snapshot().await {
+            self.mark_older().await;
         }
     }
 
@@ -95,11 +103,11 @@ impl Keeper {
     }
 
     /// Takes a snapshot of every partition at the position where they stand. Without one the journal merely
-    /// grows, so a failure is logged and tried again when the next is due.
-    async fn snapshot(&mut self) {
+    /// grows, so a failure is logged and tried again when the next is due. Answers whether it was written.
+    async fn snapshot(&mut self) -> bool {
         // A set holds all keys: what there is without the rest cannot be started from.
         if self.snapshots.is_none() || !self.replicas.served().are_all() {
-            return;
+            return false;
         }
         self.compact().await;
         // Nothing else runs between the last step and here: no compaction is half-done, and all stand together.
@@ -112,9 +120,12 @@ impl Keeper {
                 let versions: u64 = written.iter().map(|(_, summary)| summary.versions).sum();
                 info!(position = lsn.0, versions, "a snapshot was written");
                 self.written.insert(lsn, written);
-                self.mark_older().await;
+                true
             }
-            Err(error) => error!(position = lsn.0, %error, "a snapshot failed, the journal is not trimmed"),
+            Err(error) => {
+                error!(position = lsn.0, %error, "a snapshot failed, the journal is not trimmed");
+                false
+            }
         }
     }
 
@@ -158,8 +169,15 @@ impl Keeper {
                 return;
             }
         };
+        let lsn = older.first().expect("there is at least one partition").0.lsn;
+        if let Some(nodes) = &snapshots.nodes
+            && let Err(error) = nodes.hold(&snapshots.folder, lsn).await
+        {
+            warn!(position = lsn.0, %error, "a snapshot is not safe yet, the journal is not trimmed");
+            return;
+        }
         // Before the marks: they may be all that the journal still waits for.
-        snapshots.reach.send_replace(older.first().expect("there is at least one partition").0.lsn);
+        snapshots.reach.send_replace(lsn);
         for (header, summary) in older {
             snapshots.feed.mark(mark(header, *summary)).await;
         }

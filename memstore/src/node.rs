@@ -53,6 +53,9 @@ pub struct Config {
     pub snapshot_due: SnapshotDue,
     /// How other members are reached, which have snapshots of what is trimmed and missing here. `None`: there are none.
     pub helpers: Option<Dialer>,
+    /// Whether the journal's nodes keep the snapshots as well, because the folder may go with this process: a
+    /// majority of them before the journal is told. They are reached as `helpers` are.
+    pub nodes_keep: bool,
     /// Told how far the older of the snapshots reaches that are kept: up to there this memstore needs no journal.
     pub snapshots_reach: watch::Sender<Lsn>,
     pub watch: WatchLimits,
@@ -91,7 +94,7 @@ impl Node {
     ) -> Result<Node, Error> {
         let status = journal.status();
         let cluster = status.borrow().cluster;
-        let others = |dialer| Helpers::new(journal.status(), dialer, clock.clone());
+        let others = |dialer| Helpers::new(journal.status(), dialer, config.nodes_keep, clock.clone());
         let helpers = config.helpers.clone().map(others);
         let feed = Feed::Journal { journal, clock, process: config.process, seq: Arc::default() };
         Node::follow(config, feed, helpers, cluster, cancel)

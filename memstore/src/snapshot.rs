@@ -6,7 +6,7 @@
 //!     │  └─ 1.partition
 //!     ├─ 00000000000000083111/          the newest two sets are kept
 //!     ├─ partial/                       being written: of no meaning after a crash
-//!     ├─ fetched/                       coming from another member: the same
+//!     ├─ fetched-0/                     coming from another member: the same
 //!     └─ damaged/                       the last set that could not be used
 //!
 //! A set is written aside, read back and checked, and only then given its name, so that whatever has a name
@@ -15,6 +15,10 @@
 mod folder;
 mod format;
 mod incoming;
+mod journal_nodes;
+#[cfg(test)]
+pub(crate) mod keeping_tests;
+mod leaving;
 mod peer;
 mod piece;
 mod reader;
@@ -32,6 +36,7 @@ use journal::{Lsn, Revision};
 use crate::partition_id::PartitionRange;
 
 pub(crate) use folder::{Folder, Sink};
+pub(crate) use journal_nodes::JournalNodes;
 pub(crate) use peer::{Offer, Peer, Refusal};
 pub use service::SnapshotService;
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::identity::{Begins, Identity};
 use super::journal_thread::JournalThread;
 use super::peer_listener::PeerListener;
+use super::peers::Snapshots;
 use super::security::Security;
 use super::serving::bind_one;
 use super::{StartError, clock};
@@ -30,7 +31,8 @@ pub(super) struct JournalRole {
 }
 
 impl JournalRole {
-    /// `snapshots` is the folder of this process's own memstore, which tells by `reach` how far they go.
+    /// `snapshots` is the folder of this process's own memstore, or of those elsewhere where it has none; `reach` is told
+    /// how far they go.
     pub(super) async fn start(
         config: &Config,
         security: &Security,
@@ -53,6 +55,11 @@ impl JournalRole {
         let peers = bind_peers(config, &identity, security)?;
         let dialer = reaches_others(config, &identity).then(|| security.dialer.clone());
         let told = journal_config(config, &identity, dialer, reach);
+        let snapshots = match snapshots {
+            None => Snapshots::None,
+            Some(folder) if config.roles.memstore => Snapshots::Own(folder),
+            Some(folder) => Snapshots::Kept(folder, reach.clone()),
+        };
         let thread = JournalThread::start(told, peers, snapshots).await?;
         let reaches_others = reaches_others(config, &identity);
         let Identity { cluster, member, is_new, .. } = identity;
@@ -110,7 +117,7 @@ fn journal_config(
         join,
         dialer,
         learners_max: config.learners_max,
-        // Where no memstore tells how far its snapshots reach, nothing is trimmed: whoever joins needs all of it.
+        // Where nobody tells how far the snapshots here reach, nothing is trimmed: whoever joins needs all of it.
         own_snapshots: Some(reach.subscribe()),
         retention_bytes: config.retention_bytes,
         heartbeat: config.heartbeat,

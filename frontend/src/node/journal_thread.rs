@@ -1,7 +1,6 @@
 //! The journal's thread: one runtime of its own for the sequencer and Raft, or for the way to a journal elsewhere, so
 //! that no request delays them.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -11,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use super::peer_listener::PeerListener;
-use super::peers::Peers;
+use super::peers::{Peers, Snapshots};
 
 /// The handle, and what the log counts where it is here.
 type Started = Result<(Journal, Option<Arc<LogMetrics>>), journal::Error>;
@@ -30,7 +29,7 @@ impl JournalThread {
     pub(super) async fn start(
         config: journal::Config,
         peers: Vec<PeerListener>,
-        snapshots: Option<PathBuf>,
+        snapshots: Snapshots,
     ) -> Result<JournalThread, StartError> {
         JournalThread::spawn(move |started, closes| run(config, peers, snapshots, started, closes)).await
     }
@@ -95,7 +94,7 @@ impl JournalThread {
 async fn run(
     config: journal::Config,
     peers: Vec<PeerListener>,
-    snapshots: Option<PathBuf>,
+    snapshots: Snapshots,
     started: oneshot::Sender<Started>,
     closes: oneshot::Receiver<()>,
 ) {
@@ -107,7 +106,7 @@ async fn run(
             return;
         }
     };
-    let peers = match Peers::serve(&node, peers, snapshots.as_deref()) {
+    let peers = match Peers::serve(&node, peers, snapshots) {
         Ok(peers) => peers,
         Err(error) => {
             let _ = started.send(Err(journal::Error::Io(error.to_string())));

@@ -3,18 +3,18 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::Path;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use journal::tls::Stream;
-use journal::{JournalService, Node, PeerService};
+use journal::{JournalService, Lsn, Node, PeerService};
 use memstore::SnapshotService;
 use proto::journal::journal_server::JournalServer;
 use proto::snapshots::snapshots_server::SnapshotsServer;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -49,10 +49,10 @@ impl Peers {
     pub(super) fn serve(
         node: &Node,
         listeners: Vec<PeerListener>,
-        snapshots: Option<&Path>,
+        snapshots: Snapshots,
     ) -> std::io::Result<Peers> {
         let (mut servers, closing) = (JoinSet::new(), CancellationToken::new());
-        let snapshots = snapshots.map(|folder| SnapshotService::of(folder, &node.handle()));
+        let snapshots = snapshots.service(node).map_err(std::io::Error::other)?;
         for listener in listeners {
             let (arrived, arrives) = mpsc::channel(ARRIVALS_MAX);
             let accepts = closing.clone().run_until_cancelled_owned(listener.accept(arrived)?);
@@ -86,6 +86,27 @@ impl Peers {
         // A peer that does not read keeps its call open for as long as it likes.
         if tokio::time::timeout(FAREWELL, ended).await.is_err() {
             self.servers.shutdown().await;
+        }
+    }
+}
+
+/// The snapshots in this process's folder.
+pub(super) enum Snapshots {
+    None,
+    /// Of its own memstore.
+    Own(PathBuf),
+    /// Left by memstores elsewhere. Told is how far the older of those reaches that are kept.
+    Kept(PathBuf, watch::Sender<Lsn>),
+}
+
+impl Snapshots {
+    fn service(self, node: &Node) -> Result<Option<SnapshotsServer<SnapshotService>>, memstore::Error> {
+        match self {
+            Snapshots::None => Ok(None),
+            Snapshots::Own(folder) => Ok(Some(SnapshotService::of(&folder, &node.handle()))),
+            Snapshots::Kept(folder, reach) => {
+                SnapshotService::keeping(&folder, &node.handle(), reach).map(Some)
+            }
         }
     }
 }

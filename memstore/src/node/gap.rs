@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::error::Error;
-use crate::snapshot::{Folder, Offer, Peer, Refusal};
+use crate::snapshot::{Folder, JournalNodes, Offer, Peer, Refusal};
 
 /// How long until members that did not answer are asked again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ pub(crate) struct Helpers {
     status: watch::Receiver<Status>,
     dialer: Dialer,
     clock: Arc<dyn Clock>,
+    /// Whether they are journal nodes that keep snapshots of this memstore.
+    keep: bool,
     /// What was to be closed last.
     last: Option<Gap>,
 }
@@ -68,8 +70,19 @@ struct Asked {
 }
 
 impl Helpers {
-    pub(crate) fn new(status: watch::Receiver<Status>, dialer: Dialer, clock: Arc<dyn Clock>) -> Helpers {
-        Helpers { status, dialer, clock, last: None }
+    pub(crate) fn new(
+        status: watch::Receiver<Status>,
+        dialer: Dialer,
+        keep: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Helpers {
+        Helpers { status, dialer, clock, keep, last: None }
+    }
+
+    /// Who must hold what is marked. `None`: this process alone.
+    pub(crate) fn journal_nodes(&self) -> Option<JournalNodes> {
+        let nodes = || JournalNodes::new(self.status.clone(), self.dialer.clone(), self.clock.clone());
+        self.keep.then(nodes)
     }
 
     /// Asks until somebody has helped.
@@ -77,6 +90,20 @@ impl Helpers {
     /// # Errors
     /// `Missing` once all members have answered and none of them can; `Io` where what one has finds no room here.
     pub(crate) async fn close(&mut self, gap: Gap, folder: Option<&Arc<Folder>>) -> Result<Way, Error> {
+        let newest = || {
+            folder
+                .map(|folder| folder.sets())
+                .transpose()
+                .map(|sets| sets.and_then(|sets| sets.first().copied()))
+        };
+        let before = newest()?;
+        let _alone = match folder {
+            Some(folder) => Some(folder.asking().await),
+            None => None,
+        };
+        if newest()?.is_some_and(|newest| Some(newest) > before && gap.applied < newest) {
+            return Ok(Way::Set);
+        }
         if self.last.replace(gap) == Some(gap) {
             // What helped did not: not again at once.
             self.clock.until(self.clock.now() + PAUSE).await;
@@ -117,13 +144,15 @@ impl Helpers {
 
     /// What the other members have, and whether one did not answer.
     async fn ask(&self, round: u32) -> (Vec<Asked>, bool) {
-        let (cluster, leader, members) = {
+        let (cluster, leader, nobody, members) = {
             let status = self.status.borrow();
+            // Not even this one: who there is has yet to be told.
+            let nobody = status.members.is_empty();
             let others = status.members.iter().filter(|member| member.id != status.node);
             let others = others.map(|member| (member.id, member.peer_urls.clone()));
-            (status.cluster, status.leader, others.collect::<Vec<_>>())
+            (status.cluster, status.leader, nobody, others.collect::<Vec<_>>())
         };
-        let (mut asked, mut silent) = (Vec::new(), false);
+        let (mut asked, mut silent) = (Vec::new(), nobody);
         for (id, urls) in members {
             let mut answered = false;
             for url in urls {

@@ -172,7 +172,9 @@ impl Run {
     fn snapshots(&self) -> Option<Snapshots> {
         let folder = self.folder.clone()?;
         let (feed, reach) = (self.feed.clone(), self.reach.clone());
-        Some(Snapshots { folder, feed, reach, cluster: self.cluster, due: self.due })
+        let nodes = self.helpers.as_ref().and_then(Helpers::journal_nodes);
+        let (cluster, due) = (self.cluster, self.due);
+        Some(Snapshots { folder, feed, nodes, reach, cluster, due })
     }
 }
 

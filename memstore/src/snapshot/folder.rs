@@ -7,8 +7,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use journal::Lsn;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::reader::Reader;
 use super::restore::{Set, named};
@@ -21,8 +23,8 @@ use crate::partition_id::PartitionId;
 /// Sets kept. The older one is for when the newest is damaged.
 const SETS_KEPT: usize = 2;
 const PARTIAL: &str = "partial";
-/// What comes from another member.
-pub(super) const FETCHED: &str = "fetched";
+/// What comes from another member, and a number.
+const FETCHED: &str = "fetched-";
 /// The last set that was found damaged, for a person to look at.
 const DAMAGED: &str = "damaged";
 
@@ -31,6 +33,10 @@ const DAMAGED: &str = "damaged";
 pub(crate) struct Folder {
     pub(super) path: PathBuf,
     pub(super) cluster: u64,
+    /// Of the next set that comes from another member.
+    number: AtomicU64,
+    /// Held by whoever asks others for sets, so that no set comes twice.
+    asking: Mutex<()>,
 }
 
 /// Takes the versions of a partition, in the order of (revision, sub).
@@ -42,27 +48,45 @@ impl Folder {
         let folder = Folder::at(path, cluster);
         fs::create_dir_all(path).map_err(|error| io_error(path, &error))?;
         folder.remove(&folder.path.join(PARTIAL))?;
-        folder.remove(&folder.path.join(FETCHED))?;
+        folder
+            .names()?
+            .iter()
+            .filter(|name| name.starts_with(FETCHED))
+            .try_for_each(|name| folder.remove(&path.join(name)))?;
         Ok(folder)
     }
 
     /// The folder as those look at it who only read.
     pub(crate) fn at(path: &Path, cluster: u64) -> Folder {
-        Folder { path: path.to_owned(), cluster }
+        Folder { path: path.to_owned(), cluster, number: AtomicU64::default(), asking: Mutex::default() }
     }
 
     /// The positions of the sets, newest first.
     pub(crate) fn sets(&self) -> Result<Vec<Lsn>, Error> {
-        let entries = fs::read_dir(&self.path).map_err(|error| io_error(&self.path, &error))?;
-        let mut sets = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(|error| io_error(&self.path, &error))?.file_name();
-            sets.extend(
-                name.to_str().filter(|name| name.len() == 20).and_then(|name| name.parse().ok()).map(Lsn),
-            );
-        }
+        let names = self.names()?;
+        let sets = names.iter().filter(|name| name.len() == 20).filter_map(|name| name.parse().ok());
+        let mut sets: Vec<Lsn> = sets.map(Lsn).collect();
         sets.sort_unstable_by(|one, other| other.cmp(one));
         Ok(sets)
+    }
+
+    /// Waits until nobody else asks others for sets.
+    pub(crate) async fn asking(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().await
+    }
+
+    /// A place for what comes from another member, which nobody else has.
+    pub(super) fn place(&self) -> PathBuf {
+        self.path.join(format!("{FETCHED}{}", self.number.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let entries = fs::read_dir(&self.path).map_err(|error| io_error(&self.path, &error))?;
+        let name = |entry: io::Result<fs::DirEntry>| match entry {
+            Ok(entry) => Ok(entry.file_name().to_string_lossy().into_owned()),
+            Err(error) => Err(io_error(&self.path, &error)),
+        };
+        entries.map(name).collect()
     }
 
     /// Opens a set. Its versions are checked as they are read.

@@ -1,6 +1,6 @@
 //! A set that comes from another member.
 //!
-//!     room? ─► write to fetched/ ─► sync files ─► read all of it, compare ─► sync fetched/ ─► rename ─► sync the folder
+//!     room? ─► write to fetched-N/ ─► sync files ─► read all of it, compare ─► sync it ─► rename ─► sync the folder
 //!
 //! Nothing is believed: no more is written than was said to come, and what came is a set only once every checksum
 //! and the set hashes are right. What is dropped before that leaves nothing behind.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use journal::Lsn;
 
-use super::folder::{FETCHED, Folder, file_name, io_error, sync_directory, verify};
+use super::folder::{Folder, file_name, io_error, sync_directory, verify};
 use super::piece::Piece;
 use super::restore::Set;
 use crate::error::Error;
@@ -51,8 +51,7 @@ impl Folder {
         let headers = pieces.iter().map(|piece| (PathBuf::new(), piece.header.clone()));
         Set::new(headers.collect(), self.cluster)?;
         let bytes = pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
-        let path = self.path.join(FETCHED);
-        self.remove(&path)?;
+        let path = self.place();
         self.check_room(bytes)?;
         fs::create_dir(&path).map_err(|error| io_error(&path, &error))?;
         Ok(Incoming { folder: self.clone(), path, pieces, complete: 0, file: None })

@@ -7,10 +7,13 @@ use std::time::Duration;
 use journal::{Clock, Dialer, Lsn};
 use proto::snapshots::snapshots_client::SnapshotsClient;
 use proto::snapshots::{Chunk, ListRequest, ReadRequest};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use super::incoming::{Incoming, Wanted};
+use super::leaving::Leaving;
 use super::piece::Piece;
 use super::{Folder, wire};
 use crate::error::Error;
@@ -20,6 +23,10 @@ use crate::partition_id::PartitionId;
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// A larger answer is refused unread: it names some ten thousand pieces.
 const LIST_BYTES_MAX: usize = 1 << 20;
+/// Chunks on their way to a member that does not take them yet. When it is full, no more is read from disk.
+const CHUNKS_MAX: usize = 2;
+/// How long a member may take to write a whole set. A peer that has gone silent is found out sooner.
+const WRITE_MAX: Duration = Duration::from_secs(1_800);
 const CHUNK_BYTES_MAX: usize = 2 << 20;
 /// How often a stream that breaks is opened again without anything having come meanwhile.
 const TRIES_MAX: u32 = 3;
@@ -103,6 +110,27 @@ impl Peer {
         finished.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(refused)
     }
 
+    /// Leaves a set of the folder there. It is whole and durable there when this returns.
+    pub(crate) async fn write(&self, folder: &Arc<Folder>, lsn: Lsn) -> Result<(), Refusal> {
+        let folder = folder.clone();
+        let leaving = tokio::task::spawn_blocking(move || Leaving::open(&folder, lsn)).await;
+        let leaving = leaving.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(Refusal::Here)?;
+        let (out, parts) = mpsc::channel(CHUNKS_MAX);
+        let mut client = self.client.clone();
+        let written = client.write(ReceiverStream::new(parts));
+        let both = async {
+            let (sent, written) = tokio::join!(leaving.send(out), written);
+            sent.map_err(Refusal::Here)?;
+            written.map_err(refusal)
+        };
+        tokio::select! {
+            both = both => both.map(|_| ()),
+            () = self.clock.until(self.clock.now() + WRITE_MAX) => {
+                Err(Refusal::Silent(format!("it does not take the snapshot within {WRITE_MAX:?}")))
+            }
+        }
+    }
+
     /// Reads one stream to its end, or to the end of what was wanted.
     async fn read(&self, wanted: Wanted, incoming: &mut Incoming, told: &mut u64) -> Result<(), Refusal> {
         let Wanted { lsn, start, offset } = wanted.clone();
@@ -133,16 +161,19 @@ impl Peer {
     async fn timely<T>(&self, answer: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, Refusal> {
         tokio::select! {
             biased;
-            answer = answer => answer.map_err(|status| match status.code() {
-                Code::FailedPrecondition | Code::Unimplemented | Code::OutOfRange => {
-                    Refusal::Useless(status.message().to_owned())
-                }
-                _ => Refusal::Silent(status.message().to_owned()),
-            }),
+            answer = answer => answer.map_err(refusal),
             () = self.clock.until(self.clock.now() + ANSWER_MAX) => {
                 Err(Refusal::Silent(format!("it does not answer within {ANSWER_MAX:?}")))
             }
         }
+    }
+}
+
+fn refusal(status: tonic::Status) -> Refusal {
+    let reason = status.message().to_owned();
+    match status.code() {
+        Code::FailedPrecondition | Code::Unimplemented | Code::OutOfRange => Refusal::Useless(reason),
+        _ => Refusal::Silent(reason),
     }
 }
 

@@ -50,7 +50,9 @@ impl Folder {
         Ok(found.and_then(|(path, _)| File::open(path).ok()))
     }
 
-    fn pieces_of(&self, lsn: Lsn) -> Result<Vec<Piece>, Error> {
+    /// # Errors
+    /// `Corrupt` and `Io`: there is no such set.
+    pub(super) fn pieces_of(&self, lsn: Lsn) -> Result<Vec<Piece>, Error> {
         let set = self.set(lsn)?;
         let piece = |(path, header): &(PathBuf, Header)| {
             let (bytes, summary) = ends(path).map_err(|error| named(path, error))?;

@@ -1,6 +1,7 @@
-//! What a member hands out of its snapshots to others, on the addresses for peers.
+//! What a member hands out of its snapshots to others, on the addresses for peers, and what it takes in.
 //!
-//! Files are read beside the runtime that serves them, in chunks and only as fast as they are taken.
+//! Files are read beside the runtime that serves them, in chunks and only as fast as they are taken. A node of the
+//! journal without a memstore keeps sets for those that are elsewhere; any other has a folder that is its memstore's.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,14 +12,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use journal::{Journal, Lsn, Status};
 use proto::snapshots::snapshots_server::{Snapshots, SnapshotsServer};
-use proto::snapshots::{Chunk, ListAnswer, ListRequest, ReadRequest};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use proto::snapshots::{
+    Chunk, ListAnswer, ListRequest, Pieces, ReadRequest, WriteAnswer, WriteRequest, write_request,
+};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status as Refusal};
+use tonic::{Request, Response, Status as Refusal, Streaming};
 
+use super::piece::Piece;
 use super::{Folder, wire};
 use crate::error::Error;
+use crate::partition_id::PartitionId;
 
 /// How much of a file goes into one message.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -32,6 +37,17 @@ pub struct SnapshotService {
     folder: Arc<Folder>,
     status: watch::Receiver<Status>,
     reads: Arc<Semaphore>,
+    /// `None`: nobody but this process writes.
+    kept: Option<Kept>,
+}
+
+/// What a folder needs that others write to.
+#[derive(Clone)]
+struct Kept {
+    /// Held by whoever writes.
+    writes: Arc<Mutex<()>>,
+    /// Told how far the older of its sets reaches.
+    reach: watch::Sender<Lsn>,
 }
 
 impl SnapshotService {
@@ -41,9 +57,42 @@ impl SnapshotService {
         SnapshotService::with(folder, journal.status())
     }
 
+    /// Of a node of `journal` in whose process there is no memstore: those elsewhere leave their snapshots in `folder`.
+    /// `reach` is told how far the older of those reaches that are kept: up to there memstores need no journal.
+    ///
+    /// # Errors
+    /// `Io`: the folder cannot be used.
+    pub fn keeping(
+        folder: &Path,
+        journal: &Journal,
+        reach: watch::Sender<Lsn>,
+    ) -> Result<SnapshotsServer<SnapshotService>, Error> {
+        SnapshotService::keeping_with(folder, journal.status(), reach)
+    }
+
     pub(crate) fn with(folder: &Path, status: watch::Receiver<Status>) -> SnapshotsServer<SnapshotService> {
-        let folder = Arc::new(Folder::at(folder, status.borrow().cluster));
-        SnapshotsServer::new(SnapshotService { folder, status, reads: Arc::new(Semaphore::new(READS_MAX)) })
+        let folder = Folder::at(folder, status.borrow().cluster);
+        SnapshotService::over(folder, status, None)
+    }
+
+    pub(crate) fn keeping_with(
+        folder: &Path,
+        status: watch::Receiver<Status>,
+        reach: watch::Sender<Lsn>,
+    ) -> Result<SnapshotsServer<SnapshotService>, Error> {
+        let folder = Folder::open(folder, status.borrow().cluster)?;
+        let kept = Kept { writes: Arc::default(), reach };
+        kept.tell(folder.keep_newest()?);
+        Ok(SnapshotService::over(folder, status, Some(kept)))
+    }
+
+    fn over(
+        folder: Folder,
+        status: watch::Receiver<Status>,
+        kept: Option<Kept>,
+    ) -> SnapshotsServer<SnapshotService> {
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        SnapshotsServer::new(SnapshotService { folder: Arc::new(folder), status, reads, kept })
     }
 
     fn check(&self, asked: u64) -> Result<(), Refusal> {
@@ -55,6 +104,14 @@ impl SnapshotService {
             "this member belongs to cluster {ours:x}, and you asked for snapshots of {asked:x}: look at the addresses \
              you gave"
         )))
+    }
+}
+
+impl Kept {
+    fn tell(&self, older: Option<Lsn>) {
+        if let Some(older) = older {
+            self.reach.send_if_modified(|reach| std::mem::replace(reach, older) != older);
+        }
     }
 }
 
@@ -87,6 +144,48 @@ impl Snapshots for SnapshotService {
         tokio::spawn(hand_out(file, out, permit));
         Ok(Response::new(Box::pin(ReceiverStream::new(chunks))))
     }
+
+    async fn write(
+        &self,
+        request: Request<Streaming<WriteRequest>>,
+    ) -> Result<Response<WriteAnswer>, Refusal> {
+        let own = || {
+            Refusal::failed_precondition("this member keeps the snapshots of its own memstore and no others")
+        };
+        let kept = self.kept.as_ref().ok_or_else(own)?;
+        let mut parts = request.into_inner();
+        let part = parts.message().await?.and_then(|request| request.part);
+        let Some(write_request::Part::Begin(Pieces { cluster, pieces })) = part else {
+            return Err(Refusal::invalid_argument("what is to come was not said"));
+        };
+        self.check(cluster)?;
+        let busy = |_| Refusal::resource_exhausted("another memstore leaves its snapshot here just now");
+        let _alone = kept.writes.try_lock().map_err(busy)?;
+        // In its set a partition goes by its place.
+        let pieces = pieces.iter().zip(0..).map(|(piece, id)| wire::read(piece, cluster, PartitionId(id)));
+        take_in(&self.folder, pieces.collect(), parts).await?;
+        let folder = self.folder.clone();
+        kept.tell(beside(move || folder.keep_newest()).await?);
+        Ok(Response::new(WriteAnswer {}))
+    }
+}
+
+/// Takes a set in, as long as the writer goes on.
+async fn take_in(
+    folder: &Arc<Folder>,
+    pieces: Vec<Piece>,
+    mut parts: Streaming<WriteRequest>,
+) -> Result<(), Refusal> {
+    let folder = folder.clone();
+    let mut incoming = beside(move || folder.receive(pieces)).await?;
+    while incoming.wanted().map_err(|error| refusal(&error))?.is_some() {
+        let part = parts.message().await?.and_then(|request| request.part);
+        let Some(write_request::Part::Chunk(Chunk { data })) = part else {
+            return Err(Refusal::invalid_argument("the bytes end before the pieces do"));
+        };
+        incoming = beside(move || incoming.take(&data).map(|()| incoming)).await?;
+    }
+    beside(move || incoming.finish()).await
 }
 
 /// Reads to the end, or until nobody takes any more.
@@ -115,5 +214,12 @@ async fn beside<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     let read = tokio::task::spawn_blocking(read).await;
     let read = read.map_err(|_| Refusal::unavailable("the member is stopping"))?;
-    read.map_err(|error| Refusal::internal(error.to_string()))
+    read.map_err(|error| refusal(&error))
+}
+
+fn refusal(error: &Error) -> Refusal {
+    match error {
+        Error::Corrupt(reason) => Refusal::data_loss(reason.clone()),
+        error => Refusal::internal(error.to_string()),
+    }
 }

@@ -55,7 +55,7 @@ fn a_command_line_that_cannot_be_meant_is_refused() -> Result<()> {
     check(&["leftover"], &[], 1, "\"leftover\" is not a valid flag: flags begin with --")?;
     let listen = "--listen-client-urls=http://127.0.0.1:1";
     check(&[listen], &[], 1, "--advertise-client-urls is required when --listen-client-urls is set")?;
-    check(&["--cert-file=x"], &[], 1, "TLS comes in a later release; until then put a TLS proxy in front")?;
+    check(&["--cert-file=x"], &[], 1, "KeyFile and CertFile must both be present[key: , cert: x]")?;
     check(&["--log-level=loud"], &[], 1, "unrecognized level: \"loud\"; --log-level takes debug, info")?;
     let named = "--listen-client-urls=http://nobody:1";
     check(

@@ -82,6 +82,14 @@ async fn every_member_serves_every_client() -> Result<()> {
     names.sort_unstable();
     assert_eq!(names, ["n0", "n1", "n2"]);
 
+    // A member is told of to the others after it serves.
+    for _ in 0..500 {
+        let members = json(&cluster.etcdctl(&[followers[1]], &["member", "list", "-w", "json"])?)?;
+        let members = members["members"].as_array().context("members")?;
+        if members.iter().all(|one| one["clientURLs"].is_array()) {
+            break;
+        }
+    }
     let told = cluster.etcdctl(&[followers[1]], &["endpoint", "status", "--cluster", "-w", "json"])?;
     let told = json(&told)?;
     let told = told.as_array().context("a status of each")?;

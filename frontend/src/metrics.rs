@@ -9,6 +9,7 @@ mod client_versions;
 pub(crate) mod histogram;
 pub(crate) mod log;
 pub(crate) mod page;
+pub(crate) mod peers;
 pub(crate) mod process;
 mod quiet;
 pub(crate) mod rpc;

@@ -20,6 +20,7 @@ mod member;
 mod metrics;
 mod node;
 mod origin;
+mod peer_metrics;
 mod raft;
 mod record;
 mod recovery;
@@ -50,6 +51,7 @@ pub use member::{LeaderMoved, Member, MemberChange, MemberRefusal, MembersChange
 pub use metrics::{Histogram, LogMetrics};
 pub use node::Node;
 pub use origin::Origin;
+pub use peer_metrics::{PeerMetrics, PeersMetrics};
 pub use raft::network::PeerService;
 pub use record::{Alarm, Append, Batch, Entry, LeaseId, Read, Record, SysOp, Write};
 pub use remote::{Remote, ask_status};

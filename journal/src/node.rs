@@ -21,6 +21,7 @@ use crate::gray;
 use crate::log::Log;
 use crate::log_device::file::Sync;
 use crate::metrics::LogMetrics;
+use crate::peer_metrics::PeersMetrics;
 use crate::raft::Cluster;
 use crate::raft::log_store::LogStore;
 use crate::raft::lookout;
@@ -60,7 +61,9 @@ impl Node {
         let (log, snapshots) = open(&config, clock.clone())?;
         let network = match &config.dialer {
             None => Network::Alone,
-            Some(dialer) => Network::Wire(Wire::new(config.cluster, config.node, dialer.clone())),
+            Some(dialer) => {
+                Network::Wire(Wire::new(config.cluster, config.node, dialer.clone(), clock.clone()))
+            }
         };
         Node::assemble(config, clock, log, snapshots, network).await
     }
@@ -165,6 +168,12 @@ impl Node {
     #[must_use]
     pub fn log_metrics(&self) -> Arc<LogMetrics> {
         self.log.metrics()
+    }
+
+    /// What it counts of the other nodes. A node without a dialer has none.
+    #[must_use]
+    pub fn peer_metrics(&self) -> Option<Arc<PeersMetrics>> {
+        self.cluster.wire().map(Wire::metrics)
     }
 
     /// Resolves when the node has stopped, because it was closed, its disk failed or hangs, or its

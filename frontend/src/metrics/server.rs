@@ -53,7 +53,10 @@ fn leadership(page: &mut Page, metrics: &Metrics, vitals: &Vitals) {
     page.family("etcd_server_id", Kind::Gauge, "The server's id, as a label.");
     page.sample(&format!("server_id=\"{:x}\"", status.node), 1.0);
     page.family("etcd_network_known_peers", Kind::Gauge, "How many peers are known.");
-    page.sample(&format!("Local=\"{0:x}\",Remote=\"{0:x}\"", status.node), 1.0);
+    let others = status.members.iter().map(|member| member.id).filter(|id| *id != status.node);
+    for id in std::iter::once(status.node).chain(others) {
+        page.sample(&format!("Local=\"{:x}\",Remote=\"{id:x}\"", status.node), 1.0);
+    }
     let changes = as_f64(metrics.leader_changes.load(Relaxed));
     page.counter("etcd_server_leader_changes_seen_total", "How often the leader changed.", changes);
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use journal::{Journal, LogMetrics, Remote, SystemClock};
+use journal::{Journal, LogMetrics, PeersMetrics, Remote, SystemClock};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -12,13 +12,21 @@ use super::StartError;
 use super::peer_listener::PeerListener;
 use super::peers::{Peers, Snapshots};
 
-/// The handle, and what the log counts where it is here.
-type Started = Result<(Journal, Option<Arc<LogMetrics>>), journal::Error>;
+/// What a journal in this process counts.
+#[derive(Clone)]
+pub(super) struct Figures {
+    pub(super) log: Arc<LogMetrics>,
+    /// Of the other members, where there may be any.
+    pub(super) peers: Option<Arc<PeersMetrics>>,
+}
+
+/// The handle, and what is counted where the journal is here.
+type Started = Result<(Journal, Option<Figures>), journal::Error>;
 
 pub(super) struct JournalThread {
     handle: Journal,
     /// `None`: it is elsewhere.
-    log: Option<Arc<LogMetrics>>,
+    figures: Option<Figures>,
     /// Dropping it closes as well.
     close: oneshot::Sender<()>,
     stopped: CancellationToken,
@@ -62,17 +70,17 @@ impl JournalThread {
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
         let thread = thread.map_err(StartError::Threads)?;
-        let (handle, log) = starts.await.unwrap_or(Err(journal::Error::Closed))?;
-        Ok(JournalThread { handle, log, close, stopped, thread })
+        let (handle, figures) = starts.await.unwrap_or(Err(journal::Error::Closed))?;
+        Ok(JournalThread { handle, figures, close, stopped, thread })
     }
 
     pub(super) fn handle(&self) -> Journal {
         self.handle.clone()
     }
 
-    /// What its log counts.
-    pub(super) fn log_metrics(&self) -> Option<Arc<LogMetrics>> {
-        self.log.clone()
+    /// What it counts.
+    pub(super) fn figures(&self) -> Option<Figures> {
+        self.figures.clone()
     }
 
     /// Resolves when the thread has ended.
@@ -113,7 +121,8 @@ async fn run(
             return node.close().await;
         }
     };
-    if started.send(Ok((node.handle(), Some(node.log_metrics())))).is_err() {
+    let figures = Figures { log: node.log_metrics(), peers: node.peer_metrics() };
+    if started.send(Ok((node.handle(), Some(figures)))).is_err() {
         return node.close().await;
     }
     tokio::select! {

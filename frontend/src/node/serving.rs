@@ -18,7 +18,7 @@ use crate::grpc::{BoxFuture, Leadership, Services};
 use crate::http::{HealthCounters, Http, ReadProbe, Vitals};
 use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
 use crate::metrics::rpc::RpcCounters;
-use crate::metrics::{Metrics, Source, log, state};
+use crate::metrics::{Metrics, Source, log, peers, state};
 use crate::status::{Collector, Process};
 use crate::store::Store;
 
@@ -157,12 +157,14 @@ impl Serving<'_> {
     }
 
     fn sources(&self) -> Vec<Source> {
-        let log = self.journal.thread.log_metrics().map(log::source);
+        let figures = self.journal.thread.figures();
+        let peers = figures.as_ref().and_then(|figures| figures.peers.clone()).map(peers::source);
+        let log = figures.map(|figures| log::source(figures.log));
         let memstore = self.store.map(Store::memstore).or(self.memstore.as_ref());
         let state = memstore.map(|memstore| state::source(memstore.clone()));
         let applied = self.memstore.as_ref().and_then(Memstore::apply_metrics).map(log::applied);
         let activity = self.store.map(activity);
-        [log, state, applied, activity].into_iter().flatten().collect()
+        [log, peers, state, applied, activity].into_iter().flatten().collect()
     }
 
     fn probe(&self) -> ReadProbe {

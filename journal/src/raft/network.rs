@@ -6,7 +6,9 @@
 //!
 //! Appends are pipelined: the next leaves before the one before it is answered.
 
+mod book;
 mod envelope;
+mod exchange;
 mod local;
 mod service;
 mod wire;

@@ -279,5 +279,5 @@ async fn serve(listener: TcpListener, peer: PeerService, journal: JournalServer<
 
 pub(super) fn network(config: &Config) -> Network {
     let dialer = config.dialer.clone().expect("it has one");
-    Network::Wire(Wire::new(config.cluster, config.node, dialer))
+    Network::Wire(Wire::new(config.cluster, config.node, dialer, Arc::new(SystemClock::default())))
 }

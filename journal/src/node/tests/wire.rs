@@ -1,5 +1,7 @@
 //! Three voters over TCP.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
 use proto::raft::Message;
 use proto::raft::raft_client::RaftClient;
@@ -10,6 +12,7 @@ use super::world::{history, put, requests};
 use crate::Dialer;
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::peer_metrics::{PeerMetrics, PeersMetrics};
 use crate::verdict::{Fate, Verdict};
 
 /// Every node tells the same up to `lsn`.
@@ -55,6 +58,28 @@ async fn a_leader_that_dies_is_replaced_and_catches_up() {
     net.has(first, more).await;
     let last = net.write(10, 20).await;
     assert!(60 <= agree(&net, last).await);
+}
+
+#[tokio::test]
+async fn a_leader_counts_what_it_hears_of_the_others() {
+    let mut net = Net::begin(&[1, 2, 3]).await;
+    net.write(7, 5).await;
+    let leader = net.leader().await;
+    let metrics = net.node(leader).peer_metrics().expect("it has a dialer");
+    let dies = net.ids().into_iter().find(|id| *id != leader).expect("there are three");
+    let heard = |metrics: &PeersMetrics| {
+        let peers = metrics.all();
+        let heard = |peer: &PeerMetrics| peer.round_trips().any(|(_, count)| 0 < count);
+        peers.len() == 2 && peers.iter().all(|(_, peer)| heard(peer) && 0 < peer.sent_bytes.load(Relaxed))
+    };
+    while !heard(&metrics) {
+        net.rest().await;
+    }
+    net.kill(dies).await;
+    let lost = |id: u64| metrics.of(id).expect("it is a member").failures.load(Relaxed);
+    while lost(dies) == 0 {
+        net.rest().await;
+    }
 }
 
 #[tokio::test]

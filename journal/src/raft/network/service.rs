@@ -77,6 +77,10 @@ impl Peers {
 
     fn read<B: Body>(&self, message: Message) -> Result<B, Status> {
         let who = (message.cluster, message.from);
+        let bytes = message.body.len();
+        if message.cluster == self.wire.envelope().cluster {
+            self.wire.count(message.from, |peer| peer.received(bytes));
+        }
         self.wire.envelope().open(message).inspect_err(|status| {
             let mut strangers = self.strangers.lock();
             let is_stranger = status.code() == Code::FailedPrecondition;

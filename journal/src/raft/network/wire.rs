@@ -7,7 +7,6 @@
 //! Two connections a peer, so that nothing large stands before a sign of life. Where a peer is reached is looked up
 //! for every call: it may have moved.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,12 +28,16 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
+use super::book::Book;
 use super::envelope::{Envelope, MESSAGE_BYTES_MAX};
+use super::exchange::Exchange;
 use super::service::PeerService;
 use super::{Answers, unreachable};
+use crate::clock::Clock;
 use crate::dial::Dialer;
 use crate::lsn::Lsn;
 use crate::member::Member;
+use crate::peer_metrics::{PeerMetrics, PeersMetrics};
 use crate::raft::membership::Voters;
 use crate::raft::message::{Body, InstallSnapshot, Roster};
 use crate::raft::peer::Peer;
@@ -67,42 +70,12 @@ struct Shared {
     roster: Mutex<Roster>,
     book: Mutex<Book>,
     heard: AtomicBool,
-}
-
-/// Where peers are, and the ways there.
-#[derive(Default)]
-struct Book {
-    peers: BTreeMap<u64, Place>,
-    channels: BTreeMap<(u64, Lane), (String, Channel)>,
-    /// Who has refused to listen. Bounded by the number of peers.
-    refused: BTreeSet<u64>,
-}
-
-#[derive(Default)]
-struct Place {
-    urls: Vec<String>,
-    /// Counts how often one did not answer: the next is tried then.
-    failures: usize,
-}
-
-impl Place {
-    /// The one that is tried now.
-    fn url(&self) -> &str {
-        &self.urls[self.failures % self.urls.len()]
-    }
-}
-
-impl Book {
-    fn note(&mut self, peer: u64, urls: &[String]) {
-        let place = self.peers.entry(peer).or_default();
-        if place.urls != urls {
-            *place = Place { urls: urls.to_vec(), failures: 0 };
-        }
-    }
+    peers: Arc<PeersMetrics>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Wire {
-    pub(crate) fn new(cluster: u64, node: u64, dialer: Dialer) -> Wire {
+    pub(crate) fn new(cluster: u64, node: u64, dialer: Dialer, clock: Arc<dyn Clock>) -> Wire {
         let shared = Shared {
             envelope: Envelope { cluster, node },
             dialer,
@@ -110,6 +83,8 @@ impl Wire {
             roster: Mutex::new(Roster { at: Lsn::ZERO, members: Voters::default() }),
             book: Mutex::default(),
             heard: AtomicBool::new(false),
+            peers: Arc::default(),
+            clock,
         };
         Wire { shared: Arc::new(shared) }
     }
@@ -138,6 +113,8 @@ impl Wire {
     /// The cluster has these members since the entry `at`.
     pub(super) fn learn(&self, at: Lsn, members: &Voters) {
         *self.shared.roster.lock() = Roster { at, members: members.clone() };
+        let others = members.nodes().map(|(id, _)| *id).filter(|id| *id != self.shared.envelope.node);
+        self.shared.peers.learn(others);
         let mut book = self.shared.book.lock();
         for (id, peer) in members.nodes() {
             book.note(*id, &peer.peer_urls);
@@ -167,6 +144,18 @@ impl Wire {
         let book = self.shared.book.lock();
         let place = book.peers.get(&peer).filter(|place| !place.urls.is_empty())?;
         Some(place.url().to_owned())
+    }
+
+    /// What is counted of the others.
+    pub(crate) fn metrics(&self) -> Arc<PeersMetrics> {
+        self.shared.peers.clone()
+    }
+
+    /// The same of one, if it is a member.
+    pub(super) fn count(&self, peer: u64, what: impl FnOnce(&PeerMetrics)) {
+        if let Some(metrics) = self.shared.peers.of(peer) {
+            what(&metrics);
+        }
     }
 
     /// A leader has spoken.
@@ -211,6 +200,7 @@ impl Wire {
 
     /// Something was not answered: by chance, or because nobody is there, or because of who asks.
     fn note_failure(&self, peer: u64, status: &Status) -> Unreachable<Types> {
+        self.count(peer, PeerMetrics::failed);
         let mut book = self.shared.book.lock();
         match status.code() {
             Code::FailedPrecondition if book.refused.insert(peer) => {
@@ -258,6 +248,7 @@ impl Link {
         let lane = if matches!(method, Method::InstallSnapshot) { Lane::Bulk } else { Lane::Talk };
         let mut client = self.wire.client(self.target, lane)?;
         let message = self.wire.envelope().seal(question);
+        self.wire.count(self.target, |peer| peer.sent(message.body.len()));
         let answer = async {
             match method {
                 Method::Vote => client.vote(message).await,
@@ -282,11 +273,21 @@ impl Link {
     {
         let mut client = self.wire.client(self.target, self.lane)?;
         let envelope = self.wire.envelope();
-        let requests = tokio_stream::once(first).chain(rest).map(move |request| envelope.seal(&request));
+        let peer = self.wire.metrics().of(self.target).unwrap_or_default();
+        let clock = self.wire.shared.clock.clone();
+        // Of appends it would be the time that a disk takes.
+        let exchange = Exchange::new(peer, clock, self.lane == Lane::Talk);
+        let asked = exchange.clone();
+        let requests = tokio_stream::once(first).chain(rest).map(move |request| {
+            let message = envelope.seal(&request);
+            asked.sent(message.body.len());
+            message
+        });
         let answers = timely(OPEN_MAX, client.append(requests)).await;
         let answers = answers.map_err(|status| self.wire.note_failure(self.target, &status))?.into_inner();
         let (wire, target) = (self.wire.clone(), self.target);
         let read = move |answer: Result<Message, Status>| {
+            exchange.answered(answer.is_ok());
             let answer = answer.and_then(|answer| envelope.open::<StreamAppendResult<Types>>(answer));
             answer.map_err(|status| wire.note_failure(target, &status).into())
         };
@@ -311,8 +312,8 @@ impl RaftNetworkV2<Types> for Link {
             let answer = self.open(request, tokio_stream::empty()).await?.next().await;
             answer.unwrap_or_else(|| Err(unreachable("the node did not answer").into()))
         };
-        let late = |_| unreachable("the node did not answer in time").into();
-        let answer = tokio::time::timeout(option.soft_ttl(), answer).await.unwrap_or_else(|e| Err(late(e)));
+        let answer = tokio::time::timeout(option.soft_ttl(), answer).await;
+        let answer = answer.unwrap_or_else(|_| Err(unreachable("the node did not answer in time").into()));
         answer.map(AppendEntriesResponse::from)
     }
 

@@ -7,7 +7,7 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let etcd = ["kv.proto", "auth.proto", "rpc.proto", "v3lock.proto", "v3election.proto"];
-    let tiers = ["raft.proto", "journal.proto", "memstore.proto", "snapshots.proto"];
+    let tiers = ["raft.proto", "journal.proto", "memstore.proto", "snapshots.proto", "admin.proto"];
     println!("cargo:rerun-if-changed=etcd");
     println!("cargo:rerun-if-changed=mainstem");
     let descriptors = protox::compile(etcd.iter().chain(&tiers), ["etcd", "mainstem"])?;

@@ -1,5 +1,6 @@
 //! The API: etcd in front, the three tiers behind, in one process or in many.
 
+pub mod admin;
 pub mod answer;
 mod arrange;
 mod auto_compaction;
@@ -25,6 +26,7 @@ pub mod operation;
 mod quota;
 mod quota_keeper;
 mod read;
+mod route_change;
 mod routes;
 mod seen;
 pub mod status;

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use frontend::Node;
+use frontend::admin::command;
 use frontend::bench;
 use frontend::config::{self, Command, Persona, Refusal, Start};
 use frontend::status;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
     }
     if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "status") {
         return tell_status(&arguments);
+    }
+    if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "partition") {
+        return administer(&arguments);
     }
     match config::read(persona, &arguments, std::env::vars()) {
         Ok(Command::Help) => print(&config::usage(persona)),
@@ -51,6 +55,16 @@ fn tell_status(arguments: &[String]) -> ExitCode {
     match status::run(&status::Arguments::read(arguments), &mut std::io::stdout()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&format!("mainstem: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn administer(arguments: &[String]) -> ExitCode {
+    match command::run(&command::Arguments::read(arguments), &mut std::io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("mainstem: {error}"));
             ExitCode::FAILURE

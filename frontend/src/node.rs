@@ -6,12 +6,14 @@
 //! Sockets come first, so that a port that is taken is found out before anything is touched. The journal goes last,
 //! because everything else may still append to it, and what it holds must be durable when the process ends.
 
+mod assignment;
 mod background;
 mod bootstrap;
 mod error;
 mod identity;
 mod journal_role;
 mod journal_thread;
+mod memstore_role;
 mod peer_listener;
 mod peers;
 mod publisher;
@@ -19,22 +21,21 @@ mod security;
 mod services;
 mod serving;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{Clock, Dialer, Journal, Lsn, SystemClock};
-use memstore::{SnapshotDue, Wanted};
+use journal::{Clock, Journal, SystemClock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::background::Background;
 pub use self::error::StartError;
 use self::journal_role::JournalRole;
+use self::memstore_role::snapshot_dir;
 use self::security::Security;
 use self::serving::{Serving, addresses, bind_all, secure};
 use crate::client::Client;
-use crate::config::{Config, Roles, Storage};
+use crate::config::{Config, Roles};
 use crate::listener::Frontends;
 use crate::store::Store;
 
@@ -87,9 +88,8 @@ impl Node {
         let closing = CancellationToken::new();
         let memstore = match config.roles.memstore {
             true => {
-                let told =
-                    memstore_config(&config, journal.reaches_others.then(|| security.dialer.clone()), reach);
-                Some(memstore::Node::start(told, handle.clone(), clock(), closing.child_token())?)
+                let helpers = journal.reaches_others.then(|| security.dialer.clone());
+                Some(memstore_role::start(&config, &handle, helpers, reach, &closing)?)
             }
             false => None,
         };
@@ -175,36 +175,10 @@ fn clock() -> Arc<dyn Clock> {
 /// The state has to be there before the first client asks for it. Answers at which revision it is.
 async fn reads(store: &Store) -> Result<journal::Revision, StartError> {
     let at = store.barrier().await.map_err(|_| journal::Error::Closed)?;
-    store.shared.routes.reach_everywhere(at.lsn).await?;
+    for partition in store.memstore().partitions().iter() {
+        store.memstore().wait(partition.id, at.lsn).await?;
+    }
     Ok(at.revision)
-}
-
-/// Where the snapshots are that this process has. `None`: it has none.
-fn snapshot_dir(config: &Config) -> Option<PathBuf> {
-    match (&config.storage, &config.snapshot_dir) {
-        (Storage::Memory, _) => None,
-        (Storage::Directory(_), Some(directory)) => Some(directory.clone()),
-        (Storage::Directory(directory), None) => Some(directory.join("snapshots")),
-    }
-}
-
-fn memstore_config(
-    config: &Config,
-    helpers: Option<Dialer>,
-    snapshots_reach: watch::Sender<Lsn>,
-) -> memstore::Config {
-    memstore::Config {
-        wanted: Wanted::Split(config.split_keys.clone()),
-        snapshot_due: SnapshotDue { bytes: config.snapshot_after_bytes, ..SnapshotDue::default() },
-        slow_apply: Some(config.warn_apply),
-        snapshot_dir: snapshot_dir(config),
-        snapshots_reach,
-        helpers,
-        // They outlive this process.
-        nodes_keep: !config.roles.journal,
-        process: rand::random(),
-        ..memstore::Config::default()
-    }
 }
 
 /// Waits until somebody leads: until then every request would be refused.

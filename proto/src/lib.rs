@@ -59,3 +59,9 @@ pub mod snapshots {
 pub mod memstore {
     tonic::include_proto!("mainstem.memstore.v1");
 }
+
+/// Between an operator and a frontend.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
+pub mod admin {
+    tonic::include_proto!("mainstem.admin.v1");
+}

@@ -196,6 +196,27 @@ impl Trial {
     }
 }
 
+/// Does something to a store while its endpoints are under load, and answers the longest time in which nothing was
+/// acknowledged. `round` must not have been used before.
+///
+/// # Errors
+/// When an acknowledged write is lost or happened twice, or the store does not go on.
+pub async fn under_load(
+    endpoints: &[String],
+    round: u32,
+    writes_per_second: u32,
+    act: impl AsyncFnOnce() -> Result<()>,
+) -> Result<Duration> {
+    let judge = Judge::begin(endpoints, round).await?;
+    let load = Load::start(endpoints, judge.prefix(), writes_per_second)?;
+    load.progress(Instant::now(), STEADY).await?;
+    act().await?;
+    load.progress(Instant::now(), STEADY).await?;
+    let record = load.end().await?;
+    judge.judge(&record).await?;
+    Ok(record.longest_gap().0)
+}
+
 /// One fault so many times on a cluster of its own.
 ///
 /// # Errors

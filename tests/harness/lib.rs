@@ -11,4 +11,5 @@ pub mod kubernetes;
 pub mod model;
 pub mod program;
 pub mod server;
+pub mod tiers;
 pub mod tools;

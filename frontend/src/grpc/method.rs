@@ -88,7 +88,7 @@ const fn bidi_stream(path: &'static str) -> Method {
     Method { path, kind: Kind::BidiStream }
 }
 
-pub(crate) static METHODS: [Method; 52] = [
+pub(crate) static METHODS: [Method; 55] = [
     unary("/etcdserverpb.KV/Range"),
     unary("/etcdserverpb.KV/Txn"),
     unary("/etcdserverpb.KV/Put"),
@@ -141,6 +141,9 @@ pub(crate) static METHODS: [Method; 52] = [
     unary("/v3electionpb.Election/Leader"),
     server_stream("/v3electionpb.Election/Observe"),
     unary("/v3electionpb.Election/Resign"),
+    unary("/mainstem.admin.v1.Admin/List"),
+    unary("/mainstem.admin.v1.Admin/Split"),
+    unary("/mainstem.admin.v1.Admin/Merge"),
 ];
 
 #[cfg(test)]

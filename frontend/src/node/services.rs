@@ -1,5 +1,6 @@
 //! What a node serves over gRPC: etcd's services over one store, each thread with its own barriers.
 
+use proto::admin::admin_server::{self, AdminServer};
 use proto::etcdserverpb::auth_server::{self, AuthServer};
 use proto::etcdserverpb::cluster_server::{self, ClusterServer};
 use proto::etcdserverpb::lease_server::{self, LeaseServer};
@@ -8,6 +9,7 @@ use proto::v3electionpb::election_server::{self, ElectionServer};
 use proto::v3lockpb::lock_server::{self, LockServer};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::AdminService;
 use crate::client::{Client, Turns};
 use crate::config::Config;
 use crate::etcd::auth::AuthService;
@@ -53,6 +55,7 @@ pub(super) fn maker(
         let election = ElectionService::new(turns, identity);
         let cluster =
             ClusterService::new(store.clone(), identity, config.serve_peers || !config.roles.journal);
+        let admin = AdminService::new(store.clone(), config.split_keys.clone());
         // What a message may have is checked before it comes here.
         let any = usize::MAX;
         Services::default()
@@ -64,6 +67,7 @@ pub(super) fn maker(
                 MaintenanceServer::new(maintenance).max_decoding_message_size(any),
             )
             .with(auth_server::SERVICE_NAME, AuthServer::new(auth).max_decoding_message_size(any))
+            .with(admin_server::SERVICE_NAME, AdminServer::new(admin).max_decoding_message_size(any))
             .with(cluster_server::SERVICE_NAME, ClusterServer::new(cluster).max_decoding_message_size(any))
             .with(lock_server::SERVICE_NAME, LockServer::new(lock).max_decoding_message_size(any))
             .with(election_server::SERVICE_NAME, ElectionServer::new(election).max_decoding_message_size(any))

@@ -18,7 +18,7 @@ pub(super) const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
 /// What became of it. Only `Committed` changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Landing {
+pub(crate) enum Landing {
     Committed(Position),
     Lost(Loss),
     /// It did not happen and never will.
@@ -34,7 +34,7 @@ pub(crate) enum Loss {
 }
 
 impl Landing {
-    pub(super) async fn of(
+    pub(crate) async fn of(
         journal: &Journal,
         append: Append,
         interregnum: &mut Interregnum,

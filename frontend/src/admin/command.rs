@@ -1,0 +1,144 @@
+//! `mainstem partition …`: what an operator types.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use journal::Dialer;
+use proto::admin::admin_client::AdminClient;
+use proto::admin::{MergeRequest, Partitions, PartitionsRequest, SplitRequest};
+use tonic::{Request, Response, Status};
+
+/// Tells which partitions there are, and changes that while the store is in use.
+#[derive(Debug, Parser)]
+#[command(name = "partition", bin_name = "mainstem partition")]
+pub struct Arguments {
+    /// Addresses of frontends. They are asked one after the other until one answers.
+    #[arg(long, global = true, default_value = "http://127.0.0.1:2379", value_delimiter = ',')]
+    endpoints: Vec<String>,
+    /// How many seconds each may take.
+    #[arg(long, global = true, default_value_t = 10)]
+    timeout: u64,
+    #[command(subcommand)]
+    wish: Wish,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Wish {
+    /// Show the partitions and who should hold them.
+    List,
+    /// Make two partitions of the one that has the key. The second begins with it.
+    Split { key: String },
+    /// Make one partition of this one, by its number, and the next.
+    Merge { partition: u64 },
+}
+
+/// Why it was not done, for a person.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+impl Arguments {
+    /// From a command line that begins with the word "partition".
+    #[must_use]
+    pub fn read(arguments: &[String]) -> Arguments {
+        Arguments::parse_from(arguments)
+    }
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Why not, for a person.
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let partitions = runtime.block_on(ask(arguments))?;
+    out.write_all(text(&partitions).as_bytes()).map_err(failed)
+}
+
+async fn ask(arguments: &Arguments) -> Result<Partitions, Failure> {
+    let mut failure = Failure("no endpoints were given: name one by --endpoints".to_owned());
+    for endpoint in &arguments.endpoints {
+        let url = if endpoint.contains("://") { endpoint.clone() } else { format!("http://{endpoint}") };
+        match ask_one(&url, arguments).await {
+            Ok(partitions) => return Ok(partitions),
+            // It has answered, and the next one would say the same.
+            Err(status) if refuses(&status) => return Err(Failure(status.message().to_owned())),
+            Err(status) => {
+                failure = Failure(format!(
+                    "{url} does not answer: {}; check --endpoints, which takes the addresses of frontends",
+                    status.message()
+                ));
+            }
+        }
+    }
+    Err(failure)
+}
+
+fn refuses(status: &Status) -> bool {
+    matches!(status.code(), tonic::Code::FailedPrecondition | tonic::Code::Aborted)
+}
+
+async fn ask_one(url: &str, arguments: &Arguments) -> Result<Partitions, Status> {
+    let channel =
+        Dialer::plain().channel(url).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    let mut admin = AdminClient::new(channel);
+    let asked = async {
+        match arguments.wish.clone() {
+            Wish::List => admin.list(Request::new(PartitionsRequest {})).await,
+            Wish::Split { key } => admin.split(SplitRequest { key: key.into() }).await,
+            Wish::Merge { partition } => admin.merge(MergeRequest { partition }).await,
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(arguments.timeout), asked).await;
+    answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("it took too long"))).map(Response::into_inner)
+}
+
+fn text(partitions: &Partitions) -> String {
+    if partitions.version == 0 {
+        return "Nobody has changed the partitions: they are those of --split-keys. `mainstem partition split KEY` \
+                begins.\n"
+            .to_owned();
+    }
+    let mut text = format!("routes, version {}\n", partitions.version);
+    for partition in &partitions.partitions {
+        let start = partition.start.escape_ascii();
+        let end = partition.end.as_ref().map(|end| format!("{:?}", end.escape_ascii().to_string()));
+        let replicas = match partition.replicas.as_slice() {
+            [] => "every frontend's own memstore".to_owned(),
+            names => names.join(", "),
+        };
+        let end = end.unwrap_or_else(|| "the end".to_owned());
+        text += &format!("  partition {:<4} from \"{start}\" to {end}   {replicas}\n", partition.id);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use proto::admin::Partition;
+
+    #[test]
+    fn partitions_are_told_by_their_keys() {
+        let partition = |id, start: &'static str, end: Option<&'static str>| Partition {
+            id,
+            start: start.into(),
+            end: end.map(Into::into),
+            replicas: Vec::new(),
+        };
+        let partitions = Partitions {
+            version: 2,
+            partitions: vec![partition(3, "", Some("m\u{0}")), partition(4, "m\u{0}", None)],
+            memstores: Vec::new(),
+        };
+        expect![[r#"
+            routes, version 2
+              partition 3    from "" to "m\\x00"   every frontend's own memstore
+              partition 4    from "m\x00" to the end   every frontend's own memstore
+        "#]]
+        .assert_eq(&text(&partitions));
+    }
+}

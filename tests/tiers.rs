@@ -1,0 +1,160 @@
+//! A store whose tiers are processes of their own: used over every frontend, and each process killed in turn under
+//! load. Nothing acknowledged is lost, and nothing happens twice.
+
+use anyhow::{Context, Result, ensure};
+use harness::clients::Clients;
+use harness::failover::under_load;
+use harness::program::refused;
+use harness::server::free_port;
+use harness::tiers::{Shape, Tiers};
+use proto::etcdserverpb::{
+    PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
+};
+
+/// How many writes are begun each second while processes are killed.
+const WRITES_PER_SECOND: u32 = 300;
+
+/// Stores would take the machine from each other.
+static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Frontends with memstores of their own.
+fn shapes() -> [Shape; 2] {
+    [1, 5].map(|partitions| Shape { journals: 3, frontends: 2, partitions })
+}
+
+fn json(text: &str) -> Result<serde_json::Value> {
+    serde_json::from_str(text).with_context(|| text.to_owned())
+}
+
+#[tokio::test]
+async fn every_frontend_serves_the_same_store() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    for shape in shapes() {
+        let tiers = Tiers::start(shape)?;
+        used(&tiers).await.with_context(|| format!("{shape:?}\n{}", tiers.logs()))?;
+    }
+    Ok(())
+}
+
+async fn used(tiers: &Tiers) -> Result<()> {
+    for (from, to, key) in [(0, 1, "a"), (1, 0, "k5")] {
+        tiers.etcdctl(from, &["put", key, "1"])?;
+        ensure!(tiers.etcdctl(to, &["get", key, "--print-value-only"])?.trim() == "1", "{key} at {to}");
+    }
+    let both = tiers.etcdctl(0, &["get", "", "--from-key", "--keys-only", "--order=DESCEND"])?;
+    ensure!(both.split_whitespace().collect::<Vec<_>>() == ["k5", "a"], "{both}");
+
+    let granted = tiers.etcdctl(0, &["lease", "grant", "600", "-w", "json"])?;
+    let lease = format!("{:x}", json(&granted)?["ID"].as_i64().context("an id")?);
+    tiers.etcdctl(1, &["put", "leased", "1", "--lease", &lease])?;
+    tiers.etcdctl(0, &["lease", "keep-alive", &lease, "--once"])?;
+    tiers.etcdctl(1, &["lease", "revoke", &lease])?;
+    ensure!(tiers.etcdctl(0, &["get", "leased"])?.is_empty(), "it went with its lease");
+
+    let status = json(&tiers.etcdctl(0, &["endpoint", "status", "-w", "json"])?)?;
+    let other = json(&tiers.etcdctl(1, &["endpoint", "status", "-w", "json"])?)?;
+    let header = |status: &serde_json::Value| status[0]["Status"]["header"].clone();
+    ensure!(header(&status)["cluster_id"] == header(&other)["cluster_id"], "one cluster: {status} {other}");
+    ensure!(
+        header(&status)["member_id"] != header(&other)["member_id"],
+        "ids of their own: {status} {other}"
+    );
+    let members = json(&tiers.etcdctl(0, &["member", "list", "-w", "json"])?)?;
+    ensure!(
+        members["members"].as_array().is_some_and(|all| all.len() == 3),
+        "the journal's members: {members}"
+    );
+    watched(tiers).await
+}
+
+/// A watch over one frontend tells what was put over the other, from a revision on and as it comes.
+async fn watched(tiers: &Tiers) -> Result<()> {
+    let endpoints = tiers.endpoints();
+    let (mut here, mut there) = (Clients::new(&endpoints[0])?, Clients::new(&endpoints[1])?);
+    let put = |key: String| PutRequest { key: key.into(), value: "1".into(), ..PutRequest::default() };
+    let first = there.kv.put(put("w/0".into())).await?.into_inner().header.context("a header")?.revision;
+    let create = WatchCreateRequest {
+        key: "a".into(),
+        range_end: "\0".into(),
+        start_revision: first,
+        ..WatchCreateRequest::default()
+    };
+    let asked = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let keeps_open = tokio_stream::StreamExt::chain(tokio_stream::once(asked), tokio_stream::pending());
+    let mut stream = here.watch.watch(keeps_open).await?.into_inner();
+    let mut expected = vec![(first, "w/0".to_owned())];
+    for (at, key) in ["b/1", "k4/2", "m/3", "z/4", "a/5"].into_iter().enumerate() {
+        let revision = there.kv.put(put(key.into())).await?.into_inner().header.context("a header")?.revision;
+        ensure!(revision == first + 1 + at as i64, "one order");
+        expected.push((revision, key.to_owned()));
+    }
+    let mut told = Vec::new();
+    while told.len() < expected.len() {
+        let answer = stream.message().await?.context("the watch goes on")?;
+        for event in answer.events {
+            let kv = event.kv.context("an event has a key")?;
+            told.push((kv.mod_revision, String::from_utf8_lossy(&kv.key).into_owned()));
+        }
+    }
+    ensure!(told == expected, "{told:?}");
+    let range =
+        RangeRequest { key: "a".into(), range_end: "\0".into(), count_only: true, ..RangeRequest::default() };
+    let counts = (
+        here.kv.range(range.clone()).await?.into_inner().count,
+        there.kv.range(range).await?.into_inner().count,
+    );
+    ensure!(counts.0 == counts.1, "{counts:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_process_may_die_under_load() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    for shape in shapes() {
+        let mut tiers = Tiers::start(shape)?;
+        for (round, victim) in (1..).zip(tiers.all()) {
+            let endpoints = tiers.endpoints();
+            let died = under_load(&endpoints, round, WRITES_PER_SECOND, async || {
+                tiers.server_mut(victim).kill()?;
+                tiers.server_mut(victim).spawn()?;
+                tiers.server_mut(victim).await_answer()
+            });
+            let gap = died.await.with_context(|| format!("{shape:?}: {victim:?} died\n{}", tiers.logs()))?;
+            eprintln!("{shape:?}: {victim:?} died: nothing was acknowledged for {} ms", gap.as_millis());
+        }
+    }
+    Ok(())
+}
+
+/// The sentence has all of these, and the program ended as one that was refused.
+fn says(arguments: &[&str], parts: &[&str]) -> Result<()> {
+    let refusal = refused(arguments, &[])?;
+    ensure!(refusal.code == Some(1), "{refusal:?}");
+    for part in parts {
+        ensure!(refusal.sentence().contains(part), "{part:?} is not in {:?}", refusal.sentence());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_process_without_its_journal_says_so() -> Result<()> {
+    says(&["--role=memstore,frontend"], &["needs a journal", "--journal-endpoints"])?;
+    let nobody = format!("http://127.0.0.1:{}", free_port()?);
+    says(
+        &[
+            "--role=memstore,frontend",
+            "--journal-endpoints",
+            &nobody,
+            "--listen-client-urls",
+            "http://127.0.0.1:0",
+            "--advertise-client-urls",
+            "http://127.0.0.1:0",
+        ],
+        &[
+            "no journal node answers at",
+            &nobody,
+            "check --journal-endpoints",
+            "`mainstem journal` runs there",
+        ],
+    )
+}

@@ -21,6 +21,7 @@ mod stream;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod tier;
 mod verifiers;
 
 pub use acceptor::{Acceptor, Refused};
@@ -30,3 +31,4 @@ pub use protocol::Protocol;
 pub use self_signed::self_signed;
 pub use settings::{Allowed, KeyPair, Settings};
 pub use stream::{Connection, Stream};
+pub use tier::{Guard, Tiers};

@@ -2,6 +2,7 @@
 
 mod files;
 mod members;
+mod tiers;
 
 use std::process::Command;
 use std::time::Duration;

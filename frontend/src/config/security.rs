@@ -121,6 +121,12 @@ pub(super) fn warnings(settings: &Settings, config: &Config) -> Vec<String> {
     {
         told.push(format!("--cipher-suites: {} are not spoken: they are not safe", missing.join(", ")));
     }
+    for url in config.journal_endpoints.iter().filter(|url| leaves_the_machine(url)) {
+        told.push(format!(
+            "--journal-endpoints={url} is not encrypted: whoever is between here and there reads and changes \
+             everything; use https://"
+        ));
+    }
     let clients = config.listen_client.iter().chain(&config.listen_http).filter(|_| config.roles.frontend);
     let peers = config.listen_peer.iter().filter(|_| config.serve_peers);
     let sides = [
@@ -153,6 +159,13 @@ pub(super) fn warnings(settings: &Settings, config: &Config) -> Vec<String> {
         }
     }
     told
+}
+
+/// Whether what is said to `url` in plain text can be heard elsewhere.
+fn leaves_the_machine(url: &str) -> bool {
+    let Ok(values::Url { secure, host, .. }) = values::url(url) else { return false };
+    let is_loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    !secure && !is_loopback
 }
 
 fn protocol(settings: &Settings) -> Result<(Protocol, Vec<String>), Refusal> {
@@ -302,5 +315,12 @@ mod tests {
             ["--cipher-suites: TLS_RSA_WITH_AES_128_CBC_SHA are not spoken: they are not safe"]
         );
         assert!(told("").is_empty());
+        let elsewhere =
+            |host: &str| told(&format!("--role memstore,frontend --journal-endpoints {host}:2380"));
+        assert!(
+            elsewhere("http://10.0.0.1")[0]
+                .starts_with("--journal-endpoints=http://10.0.0.1:2380 is not encrypted")
+        );
+        assert!(elsewhere("http://127.0.0.1").is_empty());
     }
 }

@@ -152,7 +152,7 @@ fn bind_peers(
     let bound = addresses.iter().map(|address| {
         let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
         let tls = security.peers.clone().filter(|_| address.secure);
-        Ok(PeerListener { listener: socket.listener, tls })
+        Ok(PeerListener { listener: socket.listener, tls, guard: security.guard.clone() })
     });
     bound.collect()
 }

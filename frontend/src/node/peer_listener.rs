@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use journal::tls::{Acceptor, Refused, Stream};
+use journal::tls::{Acceptor, Guard, Refused, Stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -16,6 +17,8 @@ pub(super) struct PeerListener {
     pub(super) listener: TcpListener,
     /// Where TLS is spoken on it.
     pub(super) tls: Option<Acceptor>,
+    /// Of the services behind it.
+    pub(super) guard: Arc<Guard>,
 }
 
 impl PeerListener {

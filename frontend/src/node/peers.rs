@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
-use journal::tls::Stream;
+use journal::tls::{Connection, Guard, Stream};
 use journal::{JournalService, Lsn, Node, PeerService};
 use memstore::SnapshotService;
 use proto::journal::journal_server::JournalServer;
@@ -37,6 +38,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Connections that wait for their server. When there are so many, accepting waits, and the kernel holds the next.
 const ARRIVALS_MAX: usize = 64;
+
 /// The servers, on the journal's runtime.
 pub(super) struct Peers {
     servers: JoinSet<()>,
@@ -55,6 +57,7 @@ impl Peers {
         let snapshots = snapshots.service(node).map_err(std::io::Error::other)?;
         for listener in listeners {
             let (arrived, arrives) = mpsc::channel(ARRIVALS_MAX);
+            let guard = listener.guard.clone();
             let accepts = closing.clone().run_until_cancelled_owned(listener.accept(arrived)?);
             servers.spawn(async move { accepts.await.unwrap_or(()) });
             let incoming = ReceiverStream::new(arrives).map(Ok::<Stream, std::io::Error>);
@@ -62,6 +65,7 @@ impl Peers {
                 voters: node.peer_service(),
                 journal: node.service(),
                 snapshots: snapshots.clone(),
+                guard,
             };
             let server = Server::builder()
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -117,6 +121,7 @@ struct Services {
     voters: Option<PeerService>,
     journal: JournalServer<JournalService>,
     snapshots: Option<SnapshotsServer<SnapshotService>>,
+    guard: Arc<Guard>,
 }
 
 impl Service<Request<Body>> for Services {
@@ -130,6 +135,10 @@ impl Service<Request<Body>> for Services {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let service = request.uri().path().trim_start_matches('/').split('/').next();
+        let caller = request.extensions().get::<Connection>().and_then(|came| came.caller.as_deref());
+        if let Err(refused) = self.guard.admit(caller, service.unwrap_or_default()) {
+            return Box::pin(std::future::ready(Ok(refused.into_http())));
+        }
         match (&mut self.voters, &mut self.snapshots) {
             (Some(voters), _) if service == Some(PeerService::NAME) => voters.call(request),
             (_, Some(snapshots)) if service == Some(SnapshotsServer::<SnapshotService>::NAME) => {

@@ -1,12 +1,13 @@
 //! What a node speaks TLS with, made from its settings: once, for all that listens and dials.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use journal::Dialer;
-use journal::tls::{Acceptor, self_signed};
+use journal::tls::{Acceptor, Guard, Tiers, self_signed};
 
 use super::error::StartError;
-use crate::config::{Address, Config, Storage, Tls};
+use crate::config::{Address, Config, Roles, Storage, Tls};
 
 /// HTTP/2 for gRPC; HTTP/1.1 for probes, metrics and JSON.
 const FOR_CLIENTS: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -18,6 +19,8 @@ pub(super) struct Security {
     pub(super) clients: Option<Acceptor>,
     pub(super) peers: Option<Acceptor>,
     pub(super) dialer: Dialer,
+    /// Which tiers the services for other processes answer.
+    pub(super) guard: Arc<Guard>,
 }
 
 impl Security {
@@ -32,16 +35,32 @@ impl Security {
                 Some(Acceptor::new(&tls.side, FOR_CLIENTS).map_err(StartError::Tls)?)
             }
         };
-        let (peers, dialer) = match &config.peer_tls {
-            None => (None, Dialer::plain()),
+        let (peers, dialer, guard) = match &config.peer_tls {
+            None => (None, Dialer::plain(), Guard::default()),
             Some(tls) => {
                 let tls = with_identity(config, tls, "peer", config.listen_peer.iter())?;
                 let accepts = tls.side.identity.is_some().then(|| Acceptor::new(&tls.side, FOR_PEERS));
                 let dials = Dialer::tls(&tls.side).map_err(StartError::Tls)?;
-                (accepts.transpose().map_err(StartError::Tls)?, dials)
+                let guard = Guard::of(&tls.side).map_err(StartError::Tls)?;
+                suits(config.roles, &guard)?;
+                (accepts.transpose().map_err(StartError::Tls)?, dials, guard)
             }
         };
-        Ok(Security { clients, peers, dialer })
+        Ok(Security { clients, peers, dialer, guard: Arc::new(guard) })
+    }
+}
+
+/// A process with another tier's certificate would be refused everywhere.
+fn suits(roles: Roles, guard: &Guard) -> Result<(), StartError> {
+    let Roles { journal, memstore, frontend } = roles;
+    match guard.own() {
+        Some(own) if !own.cover(Tiers { journal, memstore, frontend }) => {
+            Err(StartError::Tls(journal::Error::Io(format!(
+                "this process runs {roles}, and its certificate is for {own}: give it one for all that it runs by \
+                 --peer-cert-file, or change --role"
+            ))))
+        }
+        _ => Ok(()),
     }
 }
 

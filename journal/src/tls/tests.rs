@@ -86,7 +86,7 @@ async fn meet_once(server: &Settings, client: &Settings) -> (Result<Option<Calle
 }
 
 fn named(name: &str) -> Option<Caller> {
-    Some(Caller { common_name: Some(name.to_owned()) })
+    Some(Caller { common_name: Some(name.to_owned()), tiers: None })
 }
 
 #[tokio::test]

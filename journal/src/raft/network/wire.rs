@@ -203,7 +203,7 @@ impl Wire {
         self.count(peer, PeerMetrics::failed);
         let mut book = self.shared.book.lock();
         match status.code() {
-            Code::FailedPrecondition if book.refused.insert(peer) => {
+            Code::FailedPrecondition | Code::PermissionDenied if book.refused.insert(peer) => {
                 tracing::error!(
                     peer = format!("{peer:016x}"),
                     "another journal node does not listen: {}",

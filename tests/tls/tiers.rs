@@ -1,0 +1,105 @@
+//! Tiers in processes of their own, which know each other by what their certificates say they are.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::certificates::Leaf;
+use harness::server::Server;
+use journal::Dialer;
+use journal::tls::{KeyPair, Settings};
+use proto::journal::StatusRequest;
+use proto::journal::journal_client::JournalClient;
+use proto::raft::Message;
+use proto::raft::raft_client::RaftClient;
+use tonic::Code;
+
+use super::files::{Files, MAINSTEM, told};
+
+/// How often it is looked whether another process has done something.
+const GLANCE: Duration = Duration::from_millis(50);
+const GLANCES_MAX: u32 = 1_200;
+
+/// What a process shows to others, and whom it believes.
+fn between(files: &Files, name: &str) -> Vec<String> {
+    vec![
+        files.flag("peer-cert-file", &format!("{name}.pem")),
+        files.flag("peer-key-file", &format!("{name}.key")),
+        files.flag("peer-trusted-ca-file", "ca.pem"),
+    ]
+}
+
+fn prepare(flags: &[String], more: &[String]) -> Result<Server> {
+    let mut server = Server::prepare(MAINSTEM)?;
+    server.secure()?;
+    server.arguments(flags);
+    server.arguments(more);
+    Ok(server)
+}
+
+fn awaits(server: &Server, text: &str) -> Result<()> {
+    for _ in 0..GLANCES_MAX {
+        if server.log().contains(text) {
+            return Ok(());
+        }
+        // There is no event to wait for in another process.
+        std::thread::sleep(GLANCE);
+    }
+    anyhow::bail!("it does not say {text:?}:\n{}", server.log())
+}
+
+#[tokio::test]
+async fn a_certificate_says_which_tier_one_is() -> Result<()> {
+    let files = Files::new()?;
+    let issue = |name: &str, tiers: &[&str]| -> Result<()> {
+        let uris: Vec<String> = tiers.iter().map(|tier| format!("spiffe://test/mainstem/{tier}")).collect();
+        let uris: Vec<&str> = uris.iter().map(String::as_str).collect();
+        files.issue(name, &Leaf { uris: &uris, ..Leaf::named(name) })?;
+        Ok(())
+    };
+    issue("journal", &["journal"])?;
+    issue("rest", &["memstore", "frontend"])?;
+    issue("frontend", &["frontend"])?;
+    issue("nothing", &[])?;
+
+    let mut journal = prepare(&between(&files, "journal"), &["--role=journal".to_owned()])?;
+    journal.arguments(&[
+        format!("--listen-peer-urls={}", journal.peer_url()),
+        format!("--initial-advertise-peer-urls={}", journal.peer_url()),
+    ]);
+    journal.restart()?;
+    let at = format!("--journal-endpoints={}", journal.peer_url());
+    let rest = ["--role=memstore,frontend".to_owned(), at.clone()];
+    let mut store = prepare(&between(&files, "rest"), &rest)?;
+    store.arguments(&files.mutual());
+    store.restart()?;
+    let mut client = files.shown("client");
+    client.push(files.flag("cacert", "ca.pem"));
+    told(&store.endpoint(), &client, &["put", "key", "value"])?;
+    assert_eq!(told(&store.endpoint(), &client, &["get", "key", "--print-value-only"])?, "value\n");
+
+    // The same certificate asks for what is between the voters, and another for anything.
+    let dials = |name: &str| {
+        let pair = |kind: &str| files.path(&format!("{name}.{kind}"));
+        let identity = Some(KeyPair { cert: pair("pem"), key: pair("key") });
+        let settings = Settings { identity, trusted_ca: Some(files.path("ca.pem")), ..Settings::default() };
+        Dialer::tls(&settings)?.channel(&journal.peer_url()).context("a channel")
+    };
+    let refused = RaftClient::new(dials("frontend")?).members(Message::default()).await;
+    let refused = refused.expect_err("it is no journal");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("you have a certificate for frontend"), "{refused}");
+    assert!(JournalClient::new(dials("frontend")?).status(StatusRequest::default()).await.is_ok());
+    let refused = JournalClient::new(dials("nothing")?).status(StatusRequest::default()).await;
+    assert_eq!(refused.expect_err("it names no tier").code(), Code::PermissionDenied);
+    let heard = RaftClient::new(dials("journal")?).members(Message::default()).await;
+    ensure!(!heard.is_err_and(|status| status.code() == Code::PermissionDenied), "it is a journal");
+    awaits(&journal, "a process was refused: this process is journal")?;
+
+    // Nobody runs what its certificate is not for.
+    let mut wrong = prepare(&between(&files, "frontend"), &rest)?;
+    wrong.arguments(&files.mutual());
+    let refusal = wrong.restart().expect_err("it runs a memstore as well").to_string();
+    let expected = "this process runs memstore,frontend, and its certificate is for frontend";
+    assert!(refusal.contains(expected), "{refusal}");
+    Ok(())
+}

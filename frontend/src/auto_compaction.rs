@@ -32,7 +32,7 @@ pub(crate) async fn run(mode: AutoCompaction, store: Store, closing: Cancellatio
             () = closing.cancelled() => return,
             _ = looks.tick() => {}
         }
-        compactor.compacted(store.memstore().stats().total.compacted);
+        compactor.compacted(store.routes().stats().total.compacted);
         let Some(target) = compactor.look(store.seen().revision) else { continue };
         // Members look alike and one is enough: as in etcd, the one that leads.
         if !store.leads() {

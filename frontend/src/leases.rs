@@ -134,7 +134,7 @@ impl Store {
     /// The keys attached to a lease in all partitions, and the smallest revision at which that was so.
     async fn lease_keys(&self, lease: LeaseId) -> Result<(BTreeSet<Bytes>, Revision), Error> {
         let barrier = self.barrier().await?;
-        Ok(self.shared.routes.lease_keys(lease, barrier.lsn).await?)
+        Ok(self.routes().lease_keys(lease, barrier.lsn).await?)
     }
 }
 

@@ -45,6 +45,7 @@ pub use journal::{KeyRange, LeaseId, Revision};
 pub use memstore::{Event, EventKind, KeyValue};
 
 pub use quota::{Effect, Quota};
+pub use routes::{Holder, Routes};
 pub use store::Store;
 
 #[cfg(test)]

@@ -99,7 +99,8 @@ impl Node {
             Store::new(handle.clone(), memstore, patience, closing.clone())
         });
         let revision = match &store {
-            Some(store) => reads(store).await?,
+            // The state has to be there before the first client asks for it.
+            Some(store) => store.ready().await.map_err(|_| journal::Error::Closed)?,
             None => handle.status_now().revision,
         };
         let JournalRole { cluster, member, is_new, .. } = journal;
@@ -170,15 +171,6 @@ impl Node {
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::default())
-}
-
-/// The state has to be there before the first client asks for it. Answers at which revision it is.
-async fn reads(store: &Store) -> Result<journal::Revision, StartError> {
-    let at = store.barrier().await.map_err(|_| journal::Error::Closed)?;
-    for partition in store.memstore().partitions().iter() {
-        store.memstore().wait(partition.id, at.lsn).await?;
-    }
-    Ok(at.revision)
 }
 
 /// Waits until somebody leads: until then every request would be refused.

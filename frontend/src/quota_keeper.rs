@@ -45,7 +45,7 @@ impl QuotaKeeper {
                 _ = looks.tick() => {}
             }
             alarms.clone_from(&status.borrow_and_update().alarms);
-            let (quota, used) = (self.store.quota(), self.store.memstore().bytes_in_use());
+            let (quota, used) = (self.store.quota(), self.store.routes().bytes_in_use());
             // Not before the alarm is there: whoever is refused finds it in the list, as in etcd.
             quota.show(&alarms);
             let on = alarms.contains(&(self.member, Alarm::NoSpace));

@@ -2,143 +2,158 @@
 //!
 //!     keys          [··············)
 //!     partitions  [ 0    )[ 1  )[ 2     )
-//!     parts          [···)[····)[··)          in the order of their keys
+//!     parts          [···)[····)[··)          in the order of their keys, each from whoever serves it
 //!
-//! What several partitions answer is put together here, so that nobody above knows how the keys are divided, or
-//! that they are divided otherwise from now on. Where a partition is gone, all is asked again of those that came
-//! in its place.
+//! What several partitions answer is put together here, so that nobody above knows how the keys are divided, nor who
+//! holds them. One memstore in this process is asked as directly as if there were no others.
+
+mod asking;
+mod figures;
+mod holders;
+mod merge;
+#[cfg(test)]
+pub(crate) mod tests;
+mod watches;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::{KeyRange, LeaseId, Lsn, Revision};
-use memstore::{Applied, At, Error, Memstore, PartitionId, PartitionRange, Projection, Query};
+use memstore::{Answer, Applied, At, Error, Memstore, PartitionId, PartitionRange, Projection, Query};
+use tokio::sync::watch;
 
+use self::holders::{Held, List, Look};
 use crate::arrange::Fetch;
 use crate::evaluate::{Found, Part};
+
+pub use self::holders::Holder;
+pub(crate) use self::watches::{News, Watch, WatchKey, Watches};
 
 /// The moment to read at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
-    /// Each partition as far as it is.
-    Latest,
+    /// Each partition as far as it is, but at least here.
+    Latest { floor: Revision },
     /// All of them at one revision, once they have applied the position.
     At { revision: Revision, lsn: Lsn },
 }
 
-/// The partitions and where they are.
+impl View {
+    fn lsn(self) -> Lsn {
+        match self {
+            View::Latest { .. } => Lsn::ZERO,
+            View::At { lsn, .. } => lsn,
+        }
+    }
+}
+
+/// The partitions and where they are. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Routes {
-    memstore: Memstore,
+pub struct Routes {
+    list: Arc<watch::Sender<List>>,
+    /// Where this process stands. Empty: nobody knows.
+    zone: Arc<str>,
+}
+
+impl From<Memstore> for Routes {
+    /// One memstore that has everything.
+    fn from(memstore: Memstore) -> Routes {
+        let routes = Routes::new("");
+        routes.set_memstores(vec![Holder { id: 0, zone: String::new(), memstore }]);
+        routes
+    }
 }
 
 impl Routes {
-    pub(crate) fn new(memstore: Memstore) -> Routes {
-        Routes { memstore }
+    /// Without memstores: until there are some, requests wait.
+    #[must_use]
+    pub fn new(zone: &str) -> Routes {
+        Routes { list: Arc::new(watch::Sender::new(Arc::from([]))), zone: zone.into() }
     }
 
-    pub(crate) fn memstore(&self) -> &Memstore {
-        &self.memstore
+    /// From now on these are asked, by what they say that they serve. What is under way at others goes on.
+    pub fn set_memstores(&self, holders: Vec<Holder>) {
+        let known = self.list.borrow().clone();
+        let held = |holder: Holder| match known.iter().find(|held| held.is(&holder)) {
+            Some(held) => held.clone(),
+            None => Arc::new(Held::new(holder, &self.zone)),
+        };
+        self.list.send_replace(holders.into_iter().map(held).collect());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn any_memstore(&self) -> Memstore {
+        self.list.borrow()[0].memstore.clone()
+    }
+
+    fn look(&self) -> Look {
+        Look::at(self.list.borrow().clone())
+    }
+
+    /// Waits until there is something else to see than `look`.
+    async fn changed(&self, look: &Look) {
+        let mut list = self.list.subscribe();
+        tokio::select! {
+            _ = list.wait_for(|list| !Arc::ptr_eq(list, &look.list)) => {}
+            () = look.changed() => {}
+        }
     }
 
     /// Reads `keys`.
     pub(crate) async fn find(&self, keys: &KeyRange, fetch: Fetch, view: View) -> Result<Found, Error> {
-        loop {
-            let partitions = self.memstore.partitions();
-            match self.find_in(&partitions, keys, fetch, view).await {
-                Err(Error::WrongPartition) => self.changed(&partitions).await,
-                found => return found,
-            }
-        }
-    }
-
-    async fn find_in(
-        &self,
-        partitions: &[PartitionRange],
-        keys: &KeyRange,
-        fetch: Fetch,
-        view: View,
-    ) -> Result<Found, Error> {
         let mut found = Found::default();
-        for (partition, keys) in parts(partitions, keys)? {
+        let mut rest = (!keys.is_empty()).then(|| keys.clone());
+        while let Some(keys) = rest {
             let left = fetch.limit.saturating_sub(found.kvs.len());
             // Once the limit is reached, the rest only counts.
-            let query = match fetch.limit > 0 && left == 0 {
-                true => query(keys.clone(), Fetch { projection: Projection::CountOnly, ..fetch }, view, 0),
-                false => query(keys.clone(), fetch, view, left),
+            let (fetch, left) = match fetch.limit > 0 && left == 0 {
+                true => (Fetch { projection: Projection::CountOnly, ..fetch }, 0),
+                false => (fetch, left),
             };
-            let answer = self.memstore.range(partition, query).await?;
+            let ask = |memstore: Memstore, range: PartitionRange| {
+                let query = range.clip(&keys).map(|keys| query(keys, fetch, view, left));
+                async move { read(&memstore, range.id, query.ok_or(Error::WrongPartition)?, view).await }
+            };
+            let (range, answer) = self.ask(keys.start(), view.lsn(), ask).await?;
             found.count += answer.count;
             if found.kvs.is_empty() {
                 found.kvs = answer.kvs;
             } else {
                 found.kvs.extend(answer.kvs);
             }
-            found.parts.push(Part { keys, at: answer.at });
+            found.parts.extend(range.clip(&keys).map(|keys| Part { keys, at: answer.at }));
+            rest = behind(&range, &keys);
         }
         if found.parts.is_empty() {
-            self.probe(partitions, view).await?;
+            Box::pin(self.probe(view)).await?;
         }
         Ok(found)
     }
 
     /// A revision that cannot be read is refused also where no key is asked for.
-    async fn probe(&self, partitions: &[PartitionRange], view: View) -> Result<(), Error> {
-        let partition = partitions.first().ok_or(Error::WrongPartition)?;
-        let keys = KeyRange::Single(partition.start.clone());
-        let query = query(keys, Fetch::all(Projection::CountOnly), view, 0);
-        self.memstore.range(partition.id, query).await.map(|_| ())
+    async fn probe(&self, view: View) -> Result<(), Error> {
+        let (key, fetch) = (Bytes::new(), Fetch::all(Projection::CountOnly));
+        let ask = |memstore: Memstore, range: PartitionRange| {
+            let query = query(KeyRange::Single(range.start.clone()), fetch, view, 0);
+            async move { read(&memstore, range.id, query, view).await }
+        };
+        self.ask(&key, view.lsn(), ask).await.map(|_| ())
+    }
+
+    /// Whether nothing was ever compacted, as of `lsn`.
+    pub(crate) async fn never_compacted(&self, lsn: Lsn) -> Result<bool, Error> {
+        match self.probe(View::At { revision: Revision::ZERO, lsn }).await {
+            Ok(()) => Ok(true),
+            Err(Error::Compacted { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until every partition with keys of `keys` has applied `revision`.
     pub(crate) async fn reach(&self, keys: &KeyRange, revision: Revision) -> Result<(), Error> {
-        loop {
-            let partitions = self.memstore.partitions();
-            match self.reach_in(&partitions, keys, revision).await {
-                Err(Error::WrongPartition) => self.changed(&partitions).await,
-                reached => return reached,
-            }
-        }
-    }
-
-    async fn reach_in(
-        &self,
-        partitions: &[PartitionRange],
-        keys: &KeyRange,
-        revision: Revision,
-    ) -> Result<(), Error> {
-        for (partition, _) in parts(partitions, keys)? {
-            let mut applied = self.memstore.applied(partition)?;
-            while applied.revision < revision {
-                applied = self.memstore.wait(partition, applied.lsn.next()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until every partition with keys of `keys` has applied `lsn`, and answers the furthest of their revisions.
-    pub(crate) async fn wait(&self, keys: &KeyRange, lsn: Lsn) -> Result<Revision, Error> {
-        loop {
-            let partitions = self.memstore.partitions();
-            match self.wait_in(&partitions, keys, lsn).await {
-                Err(Error::WrongPartition) => self.changed(&partitions).await,
-                waited => return waited,
-            }
-        }
-    }
-
-    async fn wait_in(
-        &self,
-        partitions: &[PartitionRange],
-        keys: &KeyRange,
-        lsn: Lsn,
-    ) -> Result<Revision, Error> {
-        let mut furthest = Revision::ZERO;
-        for (partition, _) in parts(partitions, keys)? {
-            furthest = furthest.max(self.memstore.wait(partition, lsn).await?.revision);
-        }
-        Ok(furthest)
+        let reach = |memstore: Memstore, id| async move { memstore.reach(id, Lsn::ZERO, revision).await };
+        self.walk(keys, Lsn::ZERO, reach, |_| ()).await
     }
 
     /// The smallest moment at or behind `lsn` and `revision` that all partitions with keys of `keys` have reached.
@@ -148,124 +163,83 @@ impl Routes {
         lsn: Lsn,
         revision: Revision,
     ) -> Result<Applied, Error> {
-        let revision = revision.max(self.wait(keys, lsn).await?);
-        self.reach(keys, revision).await?;
-        Ok(Applied { lsn, revision })
+        let mut common = Applied { lsn, revision };
+        let wait = |memstore: Memstore, id| async move { memstore.wait(id, lsn).await };
+        self.walk(keys, lsn, wait, |applied| common.revision = common.revision.max(applied.revision)).await?;
+        Ok(common)
     }
 
-    /// The keys attached to a lease in all partitions once they have applied `lsn`, and the smallest revision at
-    /// which that was so.
+    /// Waits until all partitions have applied `lsn`.
+    pub(crate) async fn reach_everywhere(&self, lsn: Lsn) -> Result<(), Error> {
+        self.common(&KeyRange::all(), lsn, Revision::ZERO).await.map(|_| ())
+    }
+
+    /// The keys attached to a lease in all partitions, and the smallest revision at which that was so.
     pub(crate) async fn lease_keys(
         &self,
         lease: LeaseId,
         lsn: Lsn,
     ) -> Result<(BTreeSet<Bytes>, Revision), Error> {
-        loop {
-            let partitions = self.memstore.partitions();
-            match self.lease_keys_in(&partitions, lease, lsn).await {
-                Err(Error::WrongPartition) => self.changed(&partitions).await,
-                keys => return keys,
-            }
-        }
-    }
-
-    async fn lease_keys_in(
-        &self,
-        partitions: &[PartitionRange],
-        lease: LeaseId,
-        lsn: Lsn,
-    ) -> Result<(BTreeSet<Bytes>, Revision), Error> {
         let (mut all, mut smallest) = (BTreeSet::new(), Revision(u64::MAX));
-        for (partition, _) in parts(partitions, &KeyRange::all())? {
-            let (at, keys) = self.memstore.lease_keys(partition, lease, lsn).await?;
+        let ask = |memstore: Memstore, id| async move { memstore.lease_keys(id, lease, lsn).await };
+        let add = |(at, keys): (Revision, Vec<Bytes>)| {
             smallest = smallest.min(at);
             all.extend(keys);
-        }
+        };
+        self.walk(&KeyRange::all(), lsn, ask, add).await?;
         Ok((all, smallest))
     }
 
-    /// Waits until all partitions are there and have applied `lsn`.
-    pub(crate) async fn reach_everywhere(&self, lsn: Lsn) -> Result<(), Error> {
-        self.wait(&KeyRange::all(), lsn).await.map(|_| ())
-    }
-
-    /// A partition was not, or not any more, where it was looked for: there are others, or will be.
-    async fn changed(&self, partitions: &Arc<[PartitionRange]>) {
-        self.memstore.other_partitions(partitions).await;
+    /// Asks each partition with keys of `keys`, one after the other.
+    async fn walk<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        keys: &KeyRange,
+        lsn: Lsn,
+        ask: impl Fn(Memstore, PartitionId) -> F,
+        mut hear: impl FnMut(T),
+    ) -> Result<(), Error> {
+        let mut rest = (!keys.is_empty()).then(|| keys.clone());
+        while let Some(keys) = rest {
+            let ask = |memstore, range: PartitionRange| ask(memstore, range.id);
+            let (range, answer) = self.ask(keys.start(), lsn, ask).await?;
+            hear(answer);
+            rest = behind(&range, &keys);
+        }
+        Ok(())
     }
 }
 
-/// The partitions that hold keys of `keys`, each with its part of them.
-///
-/// # Errors
-/// `WrongPartition` where some of the keys are in none.
-pub(crate) fn parts<'a>(
-    partitions: &'a [PartitionRange],
-    keys: &'a KeyRange,
-) -> Result<impl Iterator<Item = (PartitionId, KeyRange)> + 'a, Error> {
-    let first = partitions.partition_point(|range| range.start <= *keys.start()).saturating_sub(1);
-    let partitions = &partitions[first..];
-    if !cover(partitions, keys) {
-        return Err(Error::WrongPartition);
-    }
-    Ok(partitions.iter().map_while(move |range| Some((range.id, range.clip(keys)?))))
+/// The keys that come after those of a partition.
+fn behind(range: &PartitionRange, keys: &KeyRange) -> Option<KeyRange> {
+    keys.clip(range.end.as_ref()?, None)
 }
 
-/// Whether the partitions, from that of the first key on, hold all of `keys`.
-fn cover(partitions: &[PartitionRange], keys: &KeyRange) -> bool {
-    let mut next = keys.start();
-    for range in partitions {
-        if *next < range.start {
-            return keys.is_empty();
+/// A replica that has yet to reach the view's revision, which exists, is waited for: another may be as far behind.
+async fn read(memstore: &Memstore, id: PartitionId, query: Query, view: View) -> Result<Answer, Error> {
+    match view {
+        View::Latest { floor } => {
+            if floor > Revision::ZERO {
+                Box::pin(memstore.reach(id, Lsn::ZERO, floor)).await?;
+            }
+            memstore.range(id, query).await
         }
-        let Some(end) = &range.end else { return true };
-        if keys.clip(end, None).is_none() {
-            return *next < *end || keys.is_empty();
-        }
-        next = end;
+        View::At { revision, lsn } => match memstore.range(id, query.clone()).await {
+            Err(Error::FutureRevision { .. }) => {
+                Box::pin(async {
+                    memstore.reach(id, lsn, revision).await?;
+                    memstore.range(id, query).await
+                })
+                .await
+            }
+            answer => answer,
+        },
     }
-    keys.is_empty()
 }
 
 fn query(keys: KeyRange, fetch: Fetch, view: View, limit: usize) -> Query {
     let (at, min_lsn) = match view {
-        View::Latest => (At::Latest, Lsn::ZERO),
+        View::Latest { .. } => (At::Latest, Lsn::ZERO),
         View::At { revision, lsn } => (At::Revision(revision), lsn),
     };
     Query { keys, at, min_lsn, limit, projection: fetch.projection, bounds: fetch.bounds }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_without_a_partition_are_not_passed_over() {
-        let range = |id, start: &'static str, end: &'static str| PartitionRange {
-            id: PartitionId(id),
-            start: start.into(),
-            end: (!end.is_empty()).then(|| end.into()),
-        };
-        let between =
-            |start: &'static str, end: &'static str| KeyRange::Range { start: start.into(), end: end.into() };
-        let names = |partitions: &[PartitionRange], keys: KeyRange| {
-            parts(partitions, &keys).ok().map(|parts| parts.map(|(id, _)| id.0).collect::<Vec<_>>())
-        };
-        let all = [range(1, "", "c"), range(2, "c", "m"), range(3, "m", "")];
-        assert_eq!(names(&all, KeyRange::all()), Some(vec![1, 2, 3]));
-        assert_eq!(names(&all, between("b", "m")), Some(vec![1, 2]));
-        assert_eq!(names(&all, KeyRange::Single("c".into())), Some(vec![2]));
-        assert_eq!(names(&all, between("m", "b")), Some(vec![]), "no key at all");
-        assert_eq!(names(&[], between("m", "b")), Some(vec![]), "no key at all");
-        let some = [range(1, "b", "c"), range(2, "c", "m"), range(3, "n", "x")];
-        for keys in [KeyRange::all(), between("a", "c"), between("b", "n"), between("n", "y")] {
-            assert_eq!(names(&some, keys.clone()), None, "{keys:?}");
-        }
-        for key in ["a", "m", "x", "y"] {
-            assert_eq!(names(&some, KeyRange::Single(key.into())), None, "{key}");
-        }
-        assert_eq!(names(&some, KeyRange::From("n".into())), None);
-        assert_eq!(names(&some, between("b", "m")), Some(vec![1, 2]));
-        assert_eq!(names(&some, between("n", "x")), Some(vec![3]));
-    }
 }

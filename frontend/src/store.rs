@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use journal::{Alarm, Journal, Origin, Revision, SysOp};
-use memstore::Memstore;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answered, Position};
@@ -50,12 +49,17 @@ impl Store {
     /// A store over a journal and the memstores that follow it. Its barriers are asked for on the current runtime,
     /// until `cancel`. `patience` is how long a request may take; etcd's is 5 s and two election timeouts.
     #[must_use]
-    pub fn new(journal: Journal, memstore: Memstore, patience: Duration, cancel: CancellationToken) -> Store {
+    pub fn new(
+        journal: Journal,
+        routes: impl Into<Routes>,
+        patience: Duration,
+        cancel: CancellationToken,
+    ) -> Store {
         let activity = Arc::<Activity>::default();
         let barriers = Barriers::start(journal.clone(), activity.clone(), cancel.clone());
         let shared = Shared {
             journal,
-            routes: Routes::new(memstore),
+            routes: routes.into(),
             seen: Seen::default(),
             quota: Quota::default(),
             activity,
@@ -80,9 +84,15 @@ impl Store {
         &self.shared.journal
     }
 
+    /// The one memstore that a test has.
+    #[cfg(test)]
+    pub(crate) fn memstore(&self) -> memstore::Memstore {
+        self.shared.routes.any_memstore()
+    }
+
     #[must_use]
-    pub fn memstore(&self) -> &Memstore {
-        self.shared.routes.memstore()
+    pub fn routes(&self) -> &Routes {
+        &self.shared.routes
     }
 
     #[must_use]
@@ -94,7 +104,7 @@ impl Store {
     /// nothing older later.
     #[must_use]
     pub(crate) fn seen(&self) -> Position {
-        let applied = self.memstore().reached();
+        let applied = self.routes().reached();
         let term = self.journal().status_now().term;
         self.shared.seen.show(Position { lsn: applied.lsn, revision: applied.revision, term });
         Position { lsn: self.shared.seen.lsn(), revision: self.shared.seen.revision(), term }
@@ -125,19 +135,30 @@ impl Store {
         }
     }
 
+    /// Waits until what is committed can be read, and answers its revision: nobody is told anything older from then on.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) async fn ready(&self) -> Result<Revision, Error> {
+        let at = self.barrier().await?;
+        self.routes().reach_everywhere(at.lsn).await?;
+        self.shared.seen.show(at);
+        Ok(at.revision)
+    }
+
     /// Lets a request in that the alarms and the quota allow. What it answers is held until the request is answered.
     ///
     /// # Errors
     /// `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`; `Stopped`.
     pub(crate) async fn admit(&self, effect: Effect) -> Result<Admitted<'_>, Error> {
         // Far from the quota nobody waits for what was answered and is not applied yet.
-        let about = self.quota().admit(effect, || self.memstore().bytes_in_use().saturating_add(LAG_BYTES));
+        let about = self.quota().admit(effect, || self.routes().bytes_in_use().saturating_add(LAG_BYTES));
         let refusal = match about {
             Ok(admitted) => return Ok(admitted),
             Err(refusal @ Refusal::Alarmed(_)) => refusal,
             Err(Refusal::WouldPass { .. }) => {
-                self.shared.routes.reach_everywhere(self.shared.seen.lsn()).await?;
-                match self.quota().admit(effect, || self.memstore().bytes_in_use()) {
+                Box::pin(self.routes().reach_everywhere(self.shared.seen.lsn())).await?;
+                match self.quota().admit(effect, || self.routes().bytes_in_use()) {
                     Ok(admitted) => return Ok(admitted),
                     Err(refusal) => refusal,
                 }
@@ -158,7 +179,7 @@ impl Store {
             Ok(_) => {
                 self.quota().raise(Alarm::NoSpace);
                 tracing::warn!(
-                    used = self.memstore().bytes_in_use(),
+                    used = self.routes().bytes_in_use(),
                     "the store is full and takes nothing that makes it grow (alarm NOSPACE): delete keys and compact, \
                      or start with a larger --quota-backend-bytes"
                 );

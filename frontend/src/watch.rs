@@ -3,30 +3,25 @@
 //! A session is one gRPC Watch stream. It holds no events: each watcher's cursor stands in the memstores,
 //! and a client that does not read stops its own session and nothing else.
 //!
-//!     create ──► Session ──► memstore::WatchStream, one watcher a partition
-//!                  ▲                 │ events up to "told"
-//!                  └──── Merge ◄─────┘      ──► Answer, whole revisions
-//!
-//! Where a partition goes, all of a watcher begins anew behind what its client was told, on the partitions that
-//! have the keys now: what only some of them had told is told again, and this time to the end.
+//!     create ──► Session ──► routes::Watches, over all partitions
+//!                  ▲                 │ whole revisions up to "told"
+//!                  └─────────────────┘      ──► Answer
 
-mod merge;
 mod progress;
 #[cfg(test)]
 mod tests;
-mod watcher;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use journal::{KeyRange, Revision};
-use memstore::{Event, PartitionRange, Update, WatchStream, WatcherKey};
+use memstore::Event;
 
 use crate::metrics::activity::{count, uncount};
+use crate::routes::{News, Watch, WatchKey, Watches};
 use crate::store::Store;
-use merge::Merge;
-use watcher::Watcher;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -88,18 +83,29 @@ pub enum Answer {
     Closed,
 }
 
+struct Watcher {
+    key: WatchKey,
+    /// What it was told of, up to here.
+    told: Revision,
+    /// The revision that the client named to start from, or zero. Before the store is there, there is no progress.
+    start: Revision,
+    prev_kv: bool,
+    fragment: bool,
+    progress_notify: bool,
+    /// Said something since the last round of progress notifications.
+    spoke: bool,
+}
+
 /// The watchers of one stream.
 pub struct Session {
     store: Store,
-    stream: WatchStream,
+    watches: Watches,
     watchers: BTreeMap<i64, Watcher>,
     /// The ids of watchers that a compaction has ended: taken until the client cancels them, as in etcd.
     compacted: BTreeSet<i64>,
-    /// Which watcher and which of its parts a memstore's watcher is.
-    owners: HashMap<WatcherKey, (i64, usize)>,
+    /// Which watcher is meant by news.
+    owners: HashMap<WatchKey, i64>,
     next_id: i64,
-    /// The partitions among which some watcher did not find all of its keys.
-    lacking: Option<Arc<[PartitionRange]>>,
     answers: VecDeque<Answer>,
     /// The client waits to hear that everything up to here was told.
     progress_wanted: Option<Revision>,
@@ -108,16 +114,15 @@ pub struct Session {
 impl Session {
     #[must_use]
     pub fn new(store: Store) -> Session {
-        let stream = store.memstore().watch();
+        let watches = store.routes().watch();
         count(&store.activity().watch_streams);
         Session {
             store,
-            stream,
+            watches,
             watchers: BTreeMap::new(),
             compacted: BTreeSet::new(),
             owners: HashMap::new(),
             next_id: 0,
-            lacking: None,
             answers: VecDeque::new(),
             progress_wanted: None,
         }
@@ -139,24 +144,13 @@ impl Session {
         let id = create.id.unwrap_or_else(|| self.unused_id());
         self.answers.push_back(Answer::Created { id, revision });
         let from = create.from.unwrap_or(revision.next());
-        let start = create.from.unwrap_or_default();
         let Create { keys, puts, deletes, prev_kv, fragment, progress_notify, .. } = create;
-        let (parts, merge) = (Vec::new(), Merge::new(0, from));
-        let watcher = Watcher {
-            keys,
-            puts,
-            deletes,
-            parts,
-            merge,
-            start,
-            prev_kv,
-            fragment,
-            progress_notify,
-            spoke: true,
-        };
+        let key = self.watches.add(Watch { keys, from, prev_kv, puts, deletes });
+        self.owners.insert(key, id);
+        let (told, start) = (Revision(from.0.saturating_sub(1)), create.from.unwrap_or_default());
+        let watcher = Watcher { key, told, start, prev_kv, fragment, progress_notify, spoke: true };
         self.watchers.insert(id, watcher);
         count(&self.store.activity().watchers);
-        self.open(id);
     }
 
     /// Answers a request that cannot become a watcher.
@@ -179,103 +173,49 @@ impl Session {
             if let Some(answer) = self.answers.pop_front() {
                 return answer;
             }
-            let Some(lacking) = self.lacking.clone() else {
-                let update = self.stream.next().await;
-                self.apply(update);
-                continue;
-            };
-            let memstore = self.store.memstore().clone();
-            tokio::select! {
-                update = self.stream.next() => self.apply(update),
-                _ = memstore.other_partitions(&lacking) => self.open_lacking(),
-            }
+            let news = self.watches.next().await;
+            self.apply(news);
         }
     }
 
-    fn apply(&mut self, update: Update) {
-        match update {
-            Update::Events { watcher, events, upto } => self.hear(watcher, events, upto),
-            Update::Told { watcher, upto } => self.hear(watcher, Vec::new(), upto),
-            Update::Compacted { watcher, compacted } => {
-                if let Some(&(id, _)) = self.owners.get(&watcher) {
+    fn apply(&mut self, news: News) {
+        match news {
+            News::Events { watcher, events, upto } => {
+                if let Some((id, watcher)) = self.owner(watcher) {
+                    let count = events.len() as u64;
+                    let answer = watcher.tell(id, events, upto);
+                    self.store.told(upto);
+                    self.store.activity().events.fetch_add(count, Relaxed);
+                    self.answers.push_back(answer);
+                }
+            }
+            News::Told { watcher, upto } => {
+                if let Some((_, watcher)) = self.owner(watcher) {
+                    watcher.told = watcher.told.max(upto);
+                }
+            }
+            News::Compacted { watcher, compacted } => {
+                if let Some((id, _)) = self.owner(watcher) {
                     self.drop_watcher(id);
                     self.end_compacted(id, compacted);
                 }
             }
-            Update::Moved { watcher, upto } => self.move_on(watcher, upto),
-            Update::Closed => self.answers.push_back(Answer::Closed),
+            News::Closed => self.answers.push_back(Answer::Closed),
         }
         self.answer_progress();
     }
 
-    /// A partition has told a watcher everything up to `upto`. What is whole now goes to the client; for the
-    /// rest, the partitions that lag are asked to say when they are as far.
-    fn hear(&mut self, key: WatcherKey, events: Vec<Arc<Event>>, upto: Revision) {
-        let Some(&(id, part)) = self.owners.get(&key) else { return };
-        let watcher = self.watchers.get_mut(&id).expect("owners name watchers");
-        watcher.merge.push(part, events, upto);
-        self.answers.extend(watcher.tell(id, &self.store));
-        if let Some(held) = watcher.merge.held_upto() {
-            watcher.ask(&mut self.stream, held);
-        }
-    }
-
-    /// A partition that a watcher looks at is gone, and has told it everything up to `upto`.
-    fn move_on(&mut self, key: WatcherKey, upto: Revision) {
-        let Some(&(id, part)) = self.owners.get(&key) else { return };
-        let watcher = self.watchers.get_mut(&id).expect("owners name watchers");
-        watcher.merge.push(part, Vec::new(), upto);
-        watcher.look(&self.stream);
-        self.answers.extend(watcher.tell(id, &self.store));
-        let parts = std::mem::take(&mut watcher.parts);
-        self.drop_parts(parts);
-        self.open(id);
-    }
-
-    /// Watches behind what the client was told, on the partitions that have the keys now.
-    fn open(&mut self, id: i64) {
-        let partitions = self.store.memstore().partitions();
-        let watcher = self.watchers.get_mut(&id).expect("it is there");
-        let from = watcher.merge.next();
-        watcher.merge = Merge::new(0, from);
-        match watcher.begin(&mut self.stream, &partitions, from) {
-            Ok(()) => {
-                for (part, key) in watcher.parts.iter().enumerate() {
-                    self.owners.insert(*key, (id, part));
-                }
-                if let Some(wanted) = self.progress_wanted {
-                    watcher.ask(&mut self.stream, wanted);
-                }
-            }
-            Err(memstore::Error::Compacted { compacted }) => {
-                self.drop_watcher(id);
-                self.end_compacted(id, compacted);
-            }
-            Err(memstore::Error::WrongPartition) => self.lacking = Some(partitions),
-            Err(_) => self.answers.push_back(Answer::Closed),
-        }
-    }
-
-    /// There are other partitions now.
-    fn open_lacking(&mut self) {
-        self.lacking = None;
-        let lacking = self.watchers.iter().filter(|(_, watcher)| watcher.parts.is_empty());
-        let lacking: Vec<_> = lacking.map(|(id, _)| *id).collect();
-        lacking.into_iter().for_each(|id| self.open(id));
+    fn owner(&mut self, key: WatchKey) -> Option<(i64, &mut Watcher)> {
+        let id = *self.owners.get(&key)?;
+        Some((id, self.watchers.get_mut(&id)?))
     }
 
     fn drop_watcher(&mut self, id: i64) -> bool {
         let Some(watcher) = self.watchers.remove(&id) else { return false };
         uncount(&self.store.activity().watchers);
-        self.drop_parts(watcher.parts);
+        self.owners.remove(&watcher.key);
+        self.watches.remove(watcher.key);
         true
-    }
-
-    fn drop_parts(&mut self, parts: Vec<WatcherKey>) {
-        for key in parts {
-            self.owners.remove(&key);
-            self.stream.remove(key);
-        }
     }
 
     fn end_compacted(&mut self, id: i64, compacted: Revision) {
@@ -306,6 +246,15 @@ impl Drop for Session {
         let activity = self.store.activity();
         uncount(&activity.watch_streams);
         self.watchers.values().for_each(|_| uncount(&activity.watchers));
+    }
+}
+
+impl Watcher {
+    /// The header has not the last event's revision: who catches up learns how far that brought it, as from etcd.
+    fn tell(&mut self, id: i64, events: Vec<Arc<Event>>, revision: Revision) -> Answer {
+        self.spoke = true;
+        self.told = self.told.max(revision);
+        Answer::Events { id, revision, events, prev_kv: self.prev_kv, fragment: self.fragment }
     }
 }
 

@@ -89,18 +89,14 @@ impl Store {
     async fn compact_nothing(&self, compact: Compact) -> Result<Answered<()>, Error> {
         let at = self.barrier().await?;
         self.shared.routes.reach_everywhere(at.lsn).await?;
-        if compact.revision == 0 && self.never_compacted() {
+        if compact.revision == 0 && Box::pin(self.routes().never_compacted(at.lsn)).await? {
             return Ok(Answered { answer: (), at });
         }
         Err(Error::Compacted)
     }
 
-    fn never_compacted(&self) -> bool {
-        self.memstore().stats().total.compacted == Revision::ZERO
-    }
-
     async fn evaluate(&self, job: Job<'_>) -> Result<Answered<TxnAnswer>, Error> {
-        self.land(&Evaluated { store: self, job }).await
+        self.land(&Evaluated::new(self, job)).await
     }
 
     /// Makes a change that is not one of keys, within the time that a request may take.

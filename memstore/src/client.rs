@@ -1,7 +1,8 @@
 //! The handle on a memstore: reads, waits and watches over all its partitions.
 //!
 //! Cheap to clone, and the only way in for frontends. It promises the same whether the memstore lives in this
-//! process (`here`) or in another (`remote`), but that another one can be out of reach.
+//! process (`here`) or in another (`remote`), but that another one can be out of reach. What is asked over there waits
+//! on the heap, so that asking here stays small.
 
 use std::sync::Arc;
 
@@ -45,6 +46,16 @@ impl Memstore {
     #[must_use]
     pub fn is_here(&self) -> bool {
         matches!(self.body, Body::Here(_))
+    }
+
+    /// Whether both are handles on the same, made from the same.
+    #[must_use]
+    pub fn is(&self, other: &Memstore) -> bool {
+        match (&self.body, &other.body) {
+            (Body::Here(one), Body::Here(other)) => one.is(other),
+            (Body::There(one), Body::There(other)) => one.is(other),
+            (Body::Here(_), Body::There(_)) | (Body::There(_), Body::Here(_)) => false,
+        }
     }
 
     /// Whether it answers.
@@ -144,7 +155,7 @@ impl Memstore {
                 }
                 Ok(applied)
             }
-            Body::There(there) => there.wait(partition, lsn, revision).await,
+            Body::There(there) => Box::pin(there.wait(partition, lsn, revision)).await,
         }
     }
 
@@ -155,7 +166,7 @@ impl Memstore {
     pub async fn range(&self, partition: PartitionId, query: Query) -> Result<Answer, Error> {
         match &self.body {
             Body::Here(here) => here.range(partition, query).await,
-            Body::There(there) => there.range(partition, query).await,
+            Body::There(there) => Box::pin(there.range(partition, query)).await,
         }
     }
 
@@ -172,7 +183,7 @@ impl Memstore {
     ) -> Result<(Revision, Vec<Option<KeyValue>>), Error> {
         match &self.body {
             Body::Here(here) => here.get_many(partition, keys, at, min_lsn).await,
-            Body::There(there) => there.get_many(partition, keys, at, min_lsn).await,
+            Body::There(there) => Box::pin(there.get_many(partition, keys, at, min_lsn)).await,
         }
     }
 
@@ -188,7 +199,7 @@ impl Memstore {
     ) -> Result<(Revision, Vec<Bytes>), Error> {
         match &self.body {
             Body::Here(here) => here.lease_keys(partition, lease, min_lsn).await,
-            Body::There(there) => there.lease_keys(partition, lease, min_lsn).await,
+            Body::There(there) => Box::pin(there.lease_keys(partition, lease, min_lsn)).await,
         }
     }
 
@@ -199,7 +210,7 @@ impl Memstore {
     pub async fn hash_kv(&self, upto: Revision, min_lsn: Lsn) -> Result<Hash, Error> {
         match &self.body {
             Body::Here(here) => here.hash_kv(upto, min_lsn).await,
-            Body::There(there) => there.hash_kv(upto, min_lsn).await,
+            Body::There(there) => Box::pin(there.hash_kv(upto, min_lsn)).await,
         }
     }
 
@@ -215,7 +226,7 @@ impl Memstore {
     ) -> Result<HashedPart, Error> {
         match &self.body {
             Body::Here(here) => here.hashes(partition, asked, min_lsn).await,
-            Body::There(there) => there.hashes(partition, asked, min_lsn).await,
+            Body::There(there) => Box::pin(there.hashes(partition, asked, min_lsn)).await,
         }
     }
 
@@ -296,7 +307,8 @@ pub struct Serves {
 
 impl Serves {
     /// Whether nothing has changed. Two that were told apart are different, though they may look the same.
-    pub(crate) fn is(&self, other: &Serves) -> bool {
+    #[must_use]
+    pub fn is(&self, other: &Serves) -> bool {
         self.health == other.health && Arc::ptr_eq(&self.partitions, &other.partitions)
     }
 }

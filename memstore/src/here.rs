@@ -169,6 +169,10 @@ impl Here {
         HashedPart::of(&self.waited(partition, min_lsn).await?.0.partition, asked)
     }
 
+    pub(crate) fn is(&self, other: &Here) -> bool {
+        Arc::ptr_eq(&self.shared.replicas, &other.shared.replicas)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.closed.is_cancelled()
     }

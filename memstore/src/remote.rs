@@ -84,6 +84,10 @@ pub(crate) struct There {
 }
 
 impl There {
+    pub(crate) fn is(&self, other: &There) -> bool {
+        self.calls.same_channel(&other.calls)
+    }
+
     pub(crate) fn mirror(&self) -> &Mirror {
         &self.mirror
     }

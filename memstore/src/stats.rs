@@ -40,7 +40,9 @@ pub struct PartitionStats {
 }
 
 impl Stats {
-    pub(crate) fn sum(partitions: Vec<PartitionStats>) -> Stats {
+    /// Puts those of all partitions together.
+    #[must_use]
+    pub fn sum(partitions: Vec<PartitionStats>) -> Stats {
         let total = partitions.iter().fold(PartitionStats::default(), |sum, part| PartitionStats {
             keys: sum.keys + part.keys,
             versions: sum.versions + part.versions,

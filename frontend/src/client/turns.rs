@@ -93,7 +93,7 @@ impl Turns {
     pub(crate) async fn wait(&self, name: &[u8], place: &Place) -> Result<(), Error> {
         let mut leaves = Leaves { turns: self, place: Some(place) };
         let waited = self.stops.run_until_cancelled(self.wait_for_all(name, place));
-        waited.await.unwrap_or(Err(Error::Stopped))?;
+        Box::pin(waited).await.unwrap_or(Err(Error::Stopped))?;
         leaves.place = None;
         Ok(())
     }

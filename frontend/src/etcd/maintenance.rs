@@ -86,7 +86,7 @@ impl MaintenanceService {
             future if at.revision.0 < future => return Err(Error::FutureRevision),
             revision => Revision(revision),
         };
-        Ok((self.store.memstore().hash_kv(upto, at.lsn).await?, at))
+        Ok((self.store.routes().hash_kv(upto, at.lsn).await?, at))
     }
 }
 
@@ -139,7 +139,7 @@ impl Maintenance for MaintenanceService {
         &self,
         _request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusResponse>, Status> {
-        let (stats, at) = (self.store.memstore().stats().total, self.store.seen());
+        let (stats, at) = (self.store.routes().stats().total, self.store.seen());
         let status = self.store.journal().status();
         let (applied, leader) = {
             let status = status.borrow();
@@ -160,7 +160,7 @@ impl Maintenance for MaintenanceService {
             leader: leader.unwrap_or(0),
             raft_index: applied.0,
             raft_term: at.term,
-            raft_applied_index: self.store.memstore().reached().lsn.0,
+            raft_applied_index: self.store.routes().reached().lsn.0,
             errors,
             db_size_in_use: size(stats.bytes_in_use),
             is_learner: self.store.learns(),

@@ -1,17 +1,17 @@
 //! What the memstores hold and have done, under the names of etcd's database.
 
-use memstore::Memstore;
+use memstore::Stats;
 
 use super::Source;
 use super::page::{Page, as_f64};
 
 /// Writes the memstores' figures.
-pub(crate) fn source(memstore: Memstore) -> Source {
-    Box::new(move |page| write(page, &memstore))
+pub(crate) fn source(stats: impl Fn() -> Stats + Send + Sync + 'static) -> Source {
+    Box::new(move |page| write(page, stats()))
 }
 
-fn write(page: &mut Page, memstore: &Memstore) {
-    let stats = memstore.stats().total;
+fn write(page: &mut Page, stats: Stats) {
+    let stats = stats.total;
     let gauges = [
         ("etcd_mvcc_db_total_size_in_bytes", "Bytes accounted for: every kept version.", stats.bytes_total),
         ("etcd_mvcc_db_total_size_in_use_in_bytes", "Of these, bytes in use.", stats.bytes_in_use),

@@ -160,8 +160,17 @@ impl Serving<'_> {
         let figures = self.journal.thread.figures();
         let peers = figures.as_ref().and_then(|figures| figures.peers.clone()).map(peers::source);
         let log = figures.map(|figures| log::source(figures.log));
-        let memstore = self.store.map(Store::memstore).or(self.memstore.as_ref());
-        let state = memstore.map(|memstore| state::source(memstore.clone()));
+        let state = match (self.store, &self.memstore) {
+            (Some(store), _) => {
+                let routes = store.routes().clone();
+                Some(state::source(move || routes.stats()))
+            }
+            (None, Some(memstore)) => {
+                let memstore = memstore.clone();
+                Some(state::source(move || memstore.stats()))
+            }
+            (None, None) => None,
+        };
         let applied = self.memstore.as_ref().and_then(Memstore::apply_metrics).map(log::applied);
         let activity = self.store.map(activity);
         [log, peers, state, applied, activity].into_iter().flatten().collect()
@@ -178,7 +187,8 @@ impl Serving<'_> {
                 }
                 let read = async {
                     match &store {
-                        Some(store) => read(store).await,
+                        // Whether a client's read would be answered.
+                        Some(store) => store.ready().await.map(drop),
                         None => follows(&journal, memstore.as_ref()).await,
                     }
                 };
@@ -193,12 +203,6 @@ impl Serving<'_> {
 fn activity(store: &Store) -> Source {
     let activity = store.activity().clone();
     Box::new(move |page| activity.write(page))
-}
-
-/// Whether a client's read would be answered.
-async fn read(store: &Store) -> Result<(), Error> {
-    let at = store.barrier().await?;
-    Ok(store.shared.routes.reach_everywhere(at.lsn).await?)
 }
 
 /// Whether the journal answers, and the memstore has what it has.

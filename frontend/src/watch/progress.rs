@@ -3,6 +3,8 @@
 //! A progress answer of revision R promises that every event up to R was sent, over all partitions: a
 //! Kubernetes API server holds its consistent reads until it hears that, ten times a second.
 
+use std::collections::BTreeSet;
+
 use super::{Answer, Session};
 
 impl Session {
@@ -14,20 +16,27 @@ impl Session {
             return;
         }
         self.progress_wanted = Some(current);
-        for watcher in self.watchers.values() {
-            watcher.ask(&mut self.stream, current);
+        for watcher in self.watchers.values().filter(|watcher| watcher.told < current) {
+            self.watches.ask(watcher.key, current);
         }
         self.answer_progress();
     }
 
     /// The regular notification of those watchers that asked for it and were silent since the last round.
     pub fn notify_progress(&mut self) {
+        let mut whole = BTreeSet::new();
+        for watcher in self.watchers.values() {
+            if self.watches.look(watcher.key) {
+                whole.insert(watcher.key);
+            }
+        }
+        while let Some(news) = self.watches.ready() {
+            self.apply(news);
+        }
         for (id, watcher) in &mut self.watchers {
-            watcher.look(&self.stream);
-            self.answers.extend(watcher.tell(*id, &self.store));
             let silent = !std::mem::take(&mut watcher.spoke);
-            let revision = watcher.merge.told();
-            let caught_up = watcher.start <= revision && watcher.merge.held_upto().is_none();
+            let revision = watcher.told;
+            let caught_up = watcher.start <= revision && whole.contains(&watcher.key);
             if watcher.progress_notify && silent && caught_up {
                 self.answers.push_back(Answer::Progress { id: Some(*id), revision });
             }
@@ -36,7 +45,7 @@ impl Session {
 
     pub(super) fn answer_progress(&mut self) {
         let Some(wanted) = self.progress_wanted else { return };
-        let told = self.watchers.values().map(|watcher| watcher.merge.told()).min();
+        let told = self.watchers.values().map(|watcher| watcher.told).min();
         // The last watcher may have gone in between; nobody is left to be told then.
         if told.is_none_or(|told| told >= wanted) {
             self.progress_wanted = None;

@@ -8,7 +8,9 @@
 //! it read has changed, which the sequencer knows. One that has none, or is refused, may only have looked too
 //! early, so it looks again at a moment that a barrier proves to be current.
 
-use journal::{KeyRange, LeaseId, Revision};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use journal::{KeyRange, LeaseId, Lsn, Revision};
 
 use super::attempts::{Change, Draft, Drafted};
 use super::landing::{CATCH_UP_MAX, Loss, PENDING_PAUSE};
@@ -33,6 +35,14 @@ pub(super) enum Job<'a> {
 pub(super) struct Evaluated<'a> {
     pub(super) store: &'a Store,
     pub(super) job: Job<'a>,
+    /// A revision that is applied somewhere and has to be read.
+    floor: AtomicU64,
+}
+
+impl<'a> Evaluated<'a> {
+    pub(super) fn new(store: &'a Store, job: Job<'a>) -> Evaluated<'a> {
+        Evaluated { store, job, floor: AtomicU64::new(0) }
+    }
 }
 
 impl<'a> Change for Evaluated<'a> {
@@ -103,7 +113,7 @@ impl<'a> Evaluated<'a> {
         &self,
         moment: Option<Position>,
     ) -> Result<(Plan<'a>, Result<Outcome, Refused>), Error> {
-        let view = moment.map_or(View::Latest, |at| View::At { revision: at.revision, lsn: at.lsn });
+        let view = moment.map_or(self.latest(), |at| View::At { revision: at.revision, lsn: at.lsn });
         let plan = match self.job {
             Job::Put(put) => Plan::of_put(put),
             Job::DeleteRange(delete) => Plan::of_delete(delete),
@@ -112,7 +122,9 @@ impl<'a> Evaluated<'a> {
                 for look in looks_of_compares(txn) {
                     found.push(self.find(&look.keys, Fetch::all(look.projection), view).await?);
                 }
-                choose(txn, &found, txn.reads_past() && self.store.never_compacted())
+                let lsn = moment.map_or(Lsn::ZERO, |at| at.lsn);
+                let never = txn.reads_past() && Box::pin(self.store.routes().never_compacted(lsn)).await?;
+                choose(txn, &found, never)
             }
         };
         let mut found = Vec::with_capacity(plan.looks.len());
@@ -127,16 +139,21 @@ impl<'a> Evaluated<'a> {
         Ok((plan, outcome))
     }
 
+    /// Whoever lost once doesn't read what it lost by again, though another replica may have no more than that.
+    fn latest(&self) -> View {
+        View::Latest { floor: Revision(self.floor.load(Relaxed)) }
+    }
+
     async fn find(&self, keys: &KeyRange, fetch: Fetch, view: View) -> Result<Found, Error> {
-        Ok(self.store.shared.routes.find(keys, fetch, view).await?)
+        Ok(Box::pin(self.store.shared.routes.find(keys, fetch, view)).await?)
     }
 
     /// The inner error is the client's, who named the revision.
     async fn find_in_txn(&self, range: &Range, at: Option<Position>) -> Result<Result<Found, Error>, Error> {
         let Some(at) = at else {
-            return self.find(&range.keys, range.fetch(), View::Latest).await.map(Ok);
+            return self.find(&range.keys, range.fetch(), self.latest()).await.map(Ok);
         };
-        match self.store.find_range(range, at).await {
+        match Box::pin(self.store.find_range(range, at)).await {
             Err(error @ (Error::Compacted | Error::FutureRevision)) if range.past().is_some() => {
                 Ok(Err(error))
             }
@@ -153,7 +170,9 @@ impl<'a> Evaluated<'a> {
             Ok(())
         };
         // What it lost against may itself be lost with its leader, and then that revision may be long in coming.
-        tokio::time::timeout(CATCH_UP_MAX, reach).await.unwrap_or(Ok(()))
+        let Ok(reached) = tokio::time::timeout(CATCH_UP_MAX, Box::pin(reach)).await else { return Ok(()) };
+        self.floor.fetch_max(wait.0, Relaxed);
+        reached
     }
 
     /// etcd looks at the lease of each put on its way to what it refuses.

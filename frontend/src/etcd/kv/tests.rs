@@ -19,6 +19,7 @@ use super::*;
 use crate::model::Model;
 use crate::mover::Mover;
 use crate::requests::{delete_request, put_request, range_request, txn_request};
+use crate::routes::tests::served::Served;
 
 mod endpoint;
 
@@ -27,7 +28,8 @@ const IDENTITY: Identity = Identity { cluster_id: 11, member_id: 12 };
 /// A store in memory. The memstore follows on a thread of its own, so it lags as it will.
 struct World {
     journal: journal::Node,
-    memstore: JoinHandle<()>,
+    memstore: Option<JoinHandle<()>>,
+    served: Option<Served>,
     cancel: CancellationToken,
     store: Store,
     kv: KvService,
@@ -50,7 +52,22 @@ impl World {
         let store = Store::new(journal.handle(), handle, patience, cancel.clone());
         let limits = Limits { txn_operations_max: 8, ..Limits::default() };
         let kv = KvService::new(store.clone(), IDENTITY, limits);
-        World { journal, memstore, cancel, store, kv }
+        World { journal, memstore: Some(memstore), served: None, cancel, store, kv }
+    }
+
+    /// The same over several memstores, which are asked over sockets.
+    async fn served(splits: &[&[&'static str]]) -> World {
+        let clock = Arc::new(journal::SystemClock::default());
+        let config = journal::Config::single(11, 12, journal::Storage::Memory);
+        let journal = journal::Node::start(config, clock).await.expect("it needs nothing");
+        let cancel = CancellationToken::new();
+        let served = Served::start(&journal.handle(), splits).await;
+        let patience = Duration::from_secs(60);
+        let store = Store::new(journal.handle(), served.routes.clone(), patience, cancel.clone());
+        store.ready().await.expect("they follow");
+        let limits = Limits { txn_operations_max: 8, ..Limits::default() };
+        let kv = KvService::new(store.clone(), IDENTITY, limits);
+        World { journal, memstore: None, served: Some(served), cancel, store, kv }
     }
 
     async fn grant(&self, lease: i64) {
@@ -64,7 +81,12 @@ impl World {
 
     async fn close(self) {
         self.cancel.cancel();
-        self.memstore.join().expect("it does not panic");
+        if let Some(memstore) = self.memstore {
+            memstore.join().expect("it does not panic");
+        }
+        if let Some(served) = self.served {
+            served.close().await;
+        }
         self.journal.close().await;
     }
 }
@@ -196,7 +218,16 @@ async fn one_client(world: &World, seed: u8) {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let steps = step();
-    for _ in 0..1_500 {
+    for number in 0..1_500 {
+        if let Some(Served { sites, .. }) = &world.served {
+            match number {
+                300 => sites[0].stop(),
+                600 => sites[0].resume(),
+                900 => sites[0].is(memstore::Health::Up).await,
+                1_000 => sites[1].kill(),
+                _ => {}
+            }
+        }
         let step = steps.new_tree(&mut runner).expect("no step is refused").current();
         run(world, &mut model, step).await;
     }
@@ -220,10 +251,18 @@ async fn several_partitions_answer_as_one() {
 async fn partitions_that_move_answer_as_one() {
     let (mover, wanted) = Mover::new(&["b", "bb", "c", "d"]);
     let world = World::with(wanted).await;
-    let moves = tokio::spawn(mover.keep_moving(world.store.memstore().clone()));
+    let moves = tokio::spawn(mover.keep_moving(world.store.memstore()));
     one_client(&world, 3).await;
     moves.abort();
     assert!(moves.await.is_err_and(|error| error.is_cancelled()), "it went on to the end");
+    world.close().await;
+}
+
+/// One of which is stopped for a while, and the other killed.
+#[tokio::test]
+async fn several_memstores_answer_as_one() {
+    let world = World::served(&[&["b", "bb", "c", "d"], &["b", "bb", "c", "d"]]).await;
+    one_client(&world, 4).await;
     world.close().await;
 }
 
@@ -262,7 +301,15 @@ async fn count_up(kv: KvService, key: Bytes, times: u64) -> Vec<i64> {
 
 #[tokio::test]
 async fn no_increment_is_lost_or_done_twice() {
-    let world = World::start(&["m"]).await;
+    count_together(World::start(&["m"]).await).await;
+}
+
+#[tokio::test]
+async fn no_increment_is_lost_over_several_memstores() {
+    count_together(World::served(&[&["m"], &["b", "y"]]).await).await;
+}
+
+async fn count_together(world: World) {
     let keys = [Bytes::from("a"), Bytes::from("z")];
     let clients: Vec<_> = (0..16)
         .map(|client| tokio::spawn(count_up(world.kv.clone(), keys[client % 2].clone(), 50)))

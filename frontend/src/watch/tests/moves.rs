@@ -29,14 +29,14 @@ async fn write(store: &Store, keys: &[usize], written: &Written) {
 async fn move_on(mover: &mut Mover, store: &Store, moves: &[(u8, u8)]) {
     for (cuts, held) in moves {
         mover.want(*cuts, *held);
-        mover.settle(store.memstore()).await;
+        mover.settle(&store.memstore()).await;
         // Some writes in between, now and then.
         for _ in 0..cuts % 8 {
             tokio::task::yield_now().await;
         }
     }
     mover.want(0b101, 0xFF);
-    mover.settle(store.memstore()).await;
+    mover.settle(&store.memstore()).await;
 }
 
 /// Everything that the session's watchers are told until all of `last` was told.

@@ -1,0 +1,85 @@
+//! What the memstores hold, all together: each key counts once, however many replicas it has.
+
+use std::sync::Arc;
+
+use journal::{Lsn, Revision};
+use memstore::{Applied, Error, Hash, Memstore, Stats, hash_over};
+
+use super::Routes;
+use super::asking::{RETRY_PAUSE, another_knows};
+use super::holders::{Choice, Look};
+
+impl Routes {
+    /// The one in this process, where there is no other.
+    fn only_one(&self) -> Option<Memstore> {
+        match &self.list.borrow()[..] {
+            [held] if held.memstore.is_here() => Some(held.memstore.clone()),
+            _ => None,
+        }
+    }
+
+    /// The furthest that any of them has applied.
+    pub(crate) fn reached(&self) -> Applied {
+        let applied = |held: &Arc<super::Held>| held.memstore.reached();
+        self.list.borrow().iter().map(applied).max_by_key(|applied| applied.lsn).unwrap_or_default()
+    }
+
+    /// Sizes, by partition and in total.
+    pub(crate) fn stats(&self) -> Stats {
+        if let Some(memstore) = self.only_one() {
+            return memstore.stats();
+        }
+        let stats = |choice: &Choice| choice.held.memstore.partition_stats(choice.range.id).ok();
+        Stats::sum(self.look().cover().iter().filter_map(stats).collect())
+    }
+
+    /// What all partitions hold, as `stats` has it. Cheap enough to ask at each write.
+    pub(crate) fn bytes_in_use(&self) -> u64 {
+        if let Some(memstore) = self.only_one() {
+            return memstore.bytes_in_use();
+        }
+        let bytes = |choice: &Choice| choice.held.memstore.partition_bytes_in_use(choice.range.id).ok();
+        self.look().cover().iter().filter_map(bytes).sum()
+    }
+
+    /// etcd's HashKV of everything, up to `upto`, once `lsn` is applied.
+    ///
+    /// # Errors
+    /// `Compacted` and `FutureRevision`; `Closed`.
+    pub(crate) async fn hash_kv(&self, upto: Revision, lsn: Lsn) -> Result<Hash, Error> {
+        loop {
+            let look = self.look();
+            match hash(&look, upto, lsn).await {
+                Some(Err(error)) if self.is_worth_another_try(&error) => {}
+                Some(hash) => return hash,
+                None => {}
+            }
+            tokio::select! {
+                () = self.changed(&look) => {}
+                () = tokio::time::sleep(RETRY_PAUSE) => {}
+            }
+        }
+    }
+
+    fn is_worth_another_try(&self, error: &Error) -> bool {
+        self.list.borrow().iter().all(|held| another_knows(&held.memstore, error))
+    }
+}
+
+/// Of one that has everything, or else of several. `None`: not every key is served.
+async fn hash(look: &Look, upto: Revision, lsn: Lsn) -> Option<Result<Hash, Error>> {
+    let whole = look.whole();
+    if let Some(held) = whole.iter().max_by_key(|held| held.memstore.reached().lsn) {
+        return Some(held.memstore.hash_kv(upto, lsn).await);
+    }
+    let cover = look.cover();
+    let ends = cover.iter().map(|choice| choice.range.end.as_ref());
+    let starts = cover.iter().skip(1).map(|choice| Some(&choice.range.start)).chain([None]);
+    let begins = cover.first().is_some_and(|first| first.range.start.is_empty());
+    if !begins || !ends.eq(starts) {
+        return None;
+    }
+    let partitions: Vec<_> =
+        cover.into_iter().map(|choice| (choice.held.memstore.clone(), choice.range.id)).collect();
+    Some(hash_over(&partitions, upto, lsn).await)
+}

@@ -17,6 +17,7 @@ mod memstore_role;
 mod peer_listener;
 mod peers;
 mod publisher;
+mod rpc_server;
 mod security;
 mod services;
 mod serving;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use super::peer_listener::PeerListener;
-use super::peers::{Peers, Snapshots};
+use super::peers::{self, Snapshots};
 
 /// What a journal in this process counts.
 #[derive(Clone)]
@@ -114,7 +114,7 @@ async fn run(
             return;
         }
     };
-    let peers = match Peers::serve(&node, peers, snapshots) {
+    let peers = match peers::serve(&node, peers, snapshots) {
         Ok(peers) => peers,
         Err(error) => {
             let _ = started.send(Err(journal::Error::Io(error.to_string())));

@@ -6,7 +6,7 @@ use harness::clients::Clients;
 use harness::failover::under_load;
 use harness::program::refused;
 use harness::server::free_port;
-use harness::tiers::{Shape, Tiers};
+use harness::tiers::{Shape, Tier, Tiers};
 use proto::etcdserverpb::{
     PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
 };
@@ -14,12 +14,20 @@ use proto::etcdserverpb::{
 /// How many writes are begun each second while processes are killed.
 const WRITES_PER_SECOND: u32 = 300;
 
+/// Among those that the load writes.
+const SPLIT_KEY: &str = "failover/0001/000000500";
+
 /// Stores would take the machine from each other.
 static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Frontends with memstores of their own.
-fn shapes() -> [Shape; 2] {
-    [1, 5].map(|partitions| Shape { journals: 3, frontends: 2, partitions })
+fn beside(partitions: usize) -> Shape {
+    Shape { journals: 3, memstores: 0, frontends: 2, partitions }
+}
+
+/// Frontends that ask memstores elsewhere.
+fn apart(partitions: usize) -> Shape {
+    Shape { memstores: 2, ..beside(partitions) }
 }
 
 fn json(text: &str) -> Result<serde_json::Value> {
@@ -29,7 +37,7 @@ fn json(text: &str) -> Result<serde_json::Value> {
 #[tokio::test]
 async fn every_frontend_serves_the_same_store() -> Result<()> {
     let _alone = MACHINE.lock().await;
-    for shape in shapes() {
+    for shape in [beside(1), beside(5), apart(1), apart(5)] {
         let tiers = Tiers::start(shape)?;
         used(&tiers).await.with_context(|| format!("{shape:?}\n{}", tiers.logs()))?;
     }
@@ -110,7 +118,7 @@ async fn watched(tiers: &Tiers) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_process_may_die_under_load() -> Result<()> {
     let _alone = MACHINE.lock().await;
-    for shape in shapes() {
+    for shape in [beside(5), apart(5)] {
         let mut tiers = Tiers::start(shape)?;
         for (round, victim) in (1..).zip(tiers.all()) {
             let endpoints = tiers.endpoints();
@@ -122,6 +130,29 @@ async fn each_process_may_die_under_load() -> Result<()> {
             let gap = died.await.with_context(|| format!("{shape:?}: {victim:?} died\n{}", tiers.logs()))?;
             eprintln!("{shape:?}: {victim:?} died: nothing was acknowledged for {} ms", gap.as_millis());
         }
+    }
+    Ok(())
+}
+
+/// Partitions are cut and joined again while clients write, over frontends with and without memstores of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_cut_under_load() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    for shape in [beside(1), apart(1)] {
+        let tiers = Tiers::start(shape)?;
+        let endpoints = tiers.endpoints();
+        let cut = under_load(&endpoints, 1, WRITES_PER_SECOND, async || {
+            for round in 0..10 {
+                tiers.partition(round % 2, &["split", SPLIT_KEY])?;
+                let split = tiers.partition(1 - round % 2, &["list"])?;
+                ensure!(split.matches(SPLIT_KEY).count() == 2, "{split}");
+                let first = split.lines().nth(1).and_then(|line| line.split_whitespace().nth(1));
+                tiers.partition(round % 2, &["merge", first.context("a number")?])?;
+            }
+            Ok(())
+        });
+        let gap = cut.await.with_context(|| format!("{shape:?}\n{}", tiers.logs()))?;
+        eprintln!("{shape:?}: ten times cut and joined: nothing was acknowledged for {} ms", gap.as_millis());
     }
     Ok(())
 }
@@ -138,11 +169,11 @@ fn says(arguments: &[&str], parts: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn a_process_without_its_journal_says_so() -> Result<()> {
-    says(&["--role=memstore,frontend"], &["needs a journal", "--journal-endpoints"])?;
+    says(&["frontend"], &["needs a journal", "--journal-endpoints"])?;
     let nobody = format!("http://127.0.0.1:{}", free_port()?);
     says(
         &[
-            "--role=memstore,frontend",
+            "--role=frontend",
             "--journal-endpoints",
             &nobody,
             "--listen-client-urls",
@@ -157,4 +188,37 @@ async fn a_process_without_its_journal_says_so() -> Result<()> {
             "`mainstem journal` runs there",
         ],
     )
+}
+
+#[tokio::test]
+async fn two_memstores_of_one_name_are_told_apart() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    let shape = Shape { journals: 1, memstores: 1, frontends: 1, partitions: 1 };
+    let mut tiers = Tiers::start(shape)?;
+    let journal = tiers.server(Tier::Journal(0)).peer_url();
+    let url = format!("http://127.0.0.1:{}", free_port()?);
+    let data = tempfile::tempdir()?;
+    let data = data.path().display().to_string();
+    let again = [
+        "memstore",
+        "--name=m0",
+        "--journal-endpoints",
+        &journal,
+        "--listen-memstore-urls",
+        &url,
+        "--advertise-memstore-urls",
+        &url,
+        "--data-dir",
+        &data,
+    ];
+    let first = tiers.server(Tier::Memstore(0)).peer_url();
+    says(
+        &again,
+        &["another process at", &first, "is the memstore named \"m0\"", "give this one a --name of its own"],
+    )?;
+    // Whoever has gone is replaced without a word.
+    tiers.server_mut(Tier::Memstore(0)).restart()?;
+    tiers.etcdctl(0, &["put", "a", "1"])?;
+    ensure!(tiers.etcdctl(0, &["get", "a", "--print-value-only"])?.trim() == "1");
+    Ok(())
 }

@@ -133,6 +133,13 @@ pub struct Config {
     pub initial_cluster: Option<InitialCluster>,
     /// How many members may follow without a vote.
     pub learners_max: usize,
+    /// Where a memstore of its own serves frontends, and where these are told to find it.
+    pub listen_memstore: Vec<Address>,
+    pub advertise_memstore: Vec<String>,
+    /// What fails together with this process. Empty: nobody knows.
+    pub zone: String,
+    /// How many memstores of their own should hold each partition.
+    pub replicas: usize,
     /// Where the journal is, for a process that has none itself.
     pub journal_endpoints: Vec<String>,
     /// 0: one per core.

@@ -14,34 +14,45 @@ mod identity;
 mod journal_role;
 mod journal_thread;
 mod memstore_role;
+mod memstore_server;
+mod memstores;
 mod peer_listener;
 mod peers;
 mod publisher;
+mod registration;
 mod rpc_server;
 mod security;
 mod services;
 mod serving;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use journal::{Clock, Journal, SystemClock};
+use memstore::Memstore;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::background::Background;
 pub use self::error::StartError;
-use self::journal_role::JournalRole;
-use self::memstore_role::snapshot_dir;
+use self::journal_role::{JournalRole, bind_for_processes};
+use self::memstore_role::{MemstoreRole, snapshot_dir};
+use self::memstores::Memstores;
 use self::security::Security;
-use self::serving::{Serving, addresses, bind_all, secure};
+use self::serving::{Serving, addresses, bind_all, catches_up, secure};
 use crate::client::Client;
 use crate::config::{Config, Roles};
+use crate::error::Error;
 use crate::listener::Frontends;
+use crate::routes::Routes;
 use crate::store::Store;
 
 /// etcd's patience with a request, to which two election timeouts come.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a start may take before somebody is told what it waits for.
+const QUIET_START: Duration = Duration::from_secs(5);
 
 /// A running node. Dropping it without `shutdown` is like killing it: nothing acknowledged is lost, and the next
 /// start takes longer.
@@ -49,7 +60,7 @@ pub struct Node {
     /// Also where only probes are answered.
     frontends: Option<Frontends>,
     background: Background,
-    memstore: Option<memstore::Node>,
+    memstore: Option<MemstoreRole>,
     journal: JournalRole,
     client: Option<Client>,
     /// Ends the store's own tasks.
@@ -81,6 +92,10 @@ impl Node {
         let clients = addresses(&sockets);
         let security = Security::of(&config)?;
         secure(&config, &mut sockets, &security);
+        let for_frontends = match config.roles.serves_frontends() {
+            true => bind_for_processes(&config, &config.listen_memstore, &security)?,
+            false => Vec::new(),
+        };
         // A memstore without a folder has no snapshots, and needs all of the journal.
         let reach = watch::Sender::default();
         let journal = JournalRole::start(&config, &security, snapshot_dir(&config), &reach).await?;
@@ -89,21 +104,21 @@ impl Node {
         let closing = CancellationToken::new();
         let memstore = match config.roles.memstore {
             true => {
-                let helpers = journal.reaches_others.then(|| security.dialer.clone());
-                Some(memstore_role::start(&config, &handle, helpers, reach, &closing)?)
+                let role = MemstoreRole::start(&config, &security, &journal, for_frontends, reach, &closing);
+                Some(role.await?)
             }
             false => None,
         };
-        let here = memstore.as_ref().map(memstore::Node::handle);
-        let store = here.clone().filter(|_| config.roles.frontend).map(|memstore| {
+        let here = memstore.as_ref().map(MemstoreRole::handle);
+        let store = config.roles.frontend.then(|| {
+            let routes = match here.clone() {
+                Some(memstore) => Routes::from(memstore),
+                None => memstores_elsewhere(&config, &security, &journal, &closing),
+            };
             let patience = REQUEST_TIMEOUT + 2 * config.election_timeout;
-            Store::new(handle.clone(), memstore, patience, closing.clone())
+            Store::new(handle.clone(), routes, patience, closing.clone())
         });
-        let revision = match &store {
-            // The state has to be there before the first client asks for it.
-            Some(store) => store.ready().await.map_err(|_| journal::Error::Closed)?,
-            None => handle.status_now().revision,
-        };
+        let revision = ready(&handle, here.as_ref(), store.as_ref()).await?;
         let JournalRole { cluster, member, is_new, .. } = journal;
         let summary = Summary { roles: config.roles, cluster, member, is_new, revision, clients };
         let stops = CancellationToken::new();
@@ -133,7 +148,7 @@ impl Node {
     /// or the memstore, because it cannot go on from what it has. The process should end.
     pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
         let journal = self.journal.thread.stopped();
-        let memstore = self.memstore.as_ref().map(memstore::Node::stopped);
+        let memstore = self.memstore.as_ref().map(MemstoreRole::stopped);
         async move {
             let memstore = async {
                 match memstore {
@@ -156,14 +171,7 @@ impl Node {
         }
         self.background.stop().await;
         if let Some(memstore) = self.memstore {
-            // Its last snapshot is marked in the journal, which therefore closes behind it.
-            match memstore.close().await {
-                // What stopped it has been told.
-                Ok(()) | Err(memstore::Error::Closed) => {}
-                Err(error) => {
-                    tracing::error!(%error, "the memstore did not close; the next start reads more of the journal")
-                }
-            }
+            memstore.close().await;
         }
         self.closing.cancel();
         self.journal.thread.close().await;
@@ -172,6 +180,52 @@ impl Node {
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::default())
+}
+
+fn memstores_elsewhere(
+    config: &Config,
+    security: &Security,
+    journal: &JournalRole,
+    closing: &CancellationToken,
+) -> Routes {
+    let routes = Routes::new(&config.zone);
+    let memstores = Memstores::new(&journal.handle(), journal.cluster, security.dialer.clone());
+    memstores.follow(&routes, closing.child_token());
+    routes
+}
+
+/// Waits until the process does what it is for: the state has to be there before the first client asks for it.
+async fn ready(
+    journal: &Journal,
+    memstore: Option<&Memstore>,
+    store: Option<&Store>,
+) -> Result<journal::Revision, StartError> {
+    let ready = async {
+        if let Some(store) = store {
+            return store.ready().await;
+        }
+        let status = journal.status_now().clone();
+        if let Some(memstore) = memstore {
+            catches_up(memstore, status.applied).await?;
+        }
+        Ok::<_, Error>(status.revision)
+    };
+    let mut ready = pin!(ready);
+    let revision = match tokio::time::timeout(QUIET_START, &mut ready).await {
+        Ok(revision) => revision,
+        Err(_) => {
+            let routes = journal.status_now().routes.clone();
+            let names: Vec<&str> = routes.memstores().iter().map(|memstore| &memstore.name[..]).collect();
+            tracing::warn!(
+                memstores = names.join(","),
+                "still waiting to serve: the journal must have a leader, and every key a memstore that has caught up; \
+                 `mainstem memstore` starts one"
+            );
+            ready.await
+        }
+    };
+    // Nothing else can have ended it.
+    Ok(revision.map_err(|_| journal::Error::Closed)?)
 }
 
 /// Waits until somebody leads: until then every request would be refused.

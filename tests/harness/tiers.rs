@@ -1,4 +1,4 @@
-//! A store whose tiers are processes of their own: journals, and frontends beside them, on the loopback.
+//! A store whose tiers are processes of their own: journals, memstores and frontends on the loopback.
 
 use std::process::Command;
 
@@ -11,7 +11,8 @@ use crate::tools;
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub journals: usize,
-    /// Each has a memstore of its own.
+    /// 0: each frontend has a memstore of its own.
+    pub memstores: usize,
     pub frontends: usize,
     pub partitions: usize,
 }
@@ -19,6 +20,7 @@ pub struct Shape {
 /// The processes. Dropping them kills them.
 pub struct Tiers {
     journals: Vec<Server>,
+    memstores: Vec<Server>,
     frontends: Vec<Server>,
 }
 
@@ -26,6 +28,7 @@ pub struct Tiers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     Journal(usize),
+    Memstore(usize),
     Frontend(usize),
 }
 
@@ -37,16 +40,20 @@ impl Tiers {
     pub fn start(shape: Shape) -> Result<Tiers> {
         let kind = Kind::Mainstem { partitions: shape.partitions };
         let prepare = |count| (0..count).map(|_| Server::prepare(kind)).collect::<Result<Vec<Server>>>();
-        let mut tiers = Tiers { journals: prepare(shape.journals)?, frontends: prepare(shape.frontends)? };
-        tiers.tell();
-        for all in [&mut tiers.journals, &mut tiers.frontends] {
+        let mut tiers = Tiers {
+            journals: prepare(shape.journals)?,
+            memstores: prepare(shape.memstores)?,
+            frontends: prepare(shape.frontends)?,
+        };
+        tiers.tell(shape);
+        for all in [&mut tiers.journals, &mut tiers.memstores, &mut tiers.frontends] {
             all.iter_mut().try_for_each(Server::spawn)?;
             all.iter_mut().try_for_each(Server::await_answer)?;
         }
         Ok(tiers)
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, shape: Shape) {
         let peers: Vec<String> = self.journals.iter().map(Server::peer_url).collect();
         let initial: Vec<String> = peers.iter().enumerate().map(|(at, url)| format!("j{at}={url}")).collect();
         let clients = self.endpoints().join(",");
@@ -63,12 +70,20 @@ impl Tiers {
             ]);
         }
         let journals = format!("--journal-endpoints={}", peers.join(","));
-        for (at, frontend) in self.frontends.iter_mut().enumerate() {
-            frontend.arguments(&[
-                "--role=memstore,frontend".to_owned(),
-                format!("--name=f{at}"),
+        for (at, memstore) in self.memstores.iter_mut().enumerate() {
+            let url = memstore.peer_url();
+            memstore.arguments(&[
+                "--role=memstore".to_owned(),
+                format!("--name=m{at}"),
                 journals.clone(),
+                format!("--listen-memstore-urls={url}"),
+                format!("--advertise-memstore-urls={url}"),
+                format!("--listen-metrics-urls={}", memstore.endpoint()),
             ]);
+        }
+        let role = if shape.memstores == 0 { "memstore,frontend" } else { "frontend" };
+        for (at, frontend) in self.frontends.iter_mut().enumerate() {
+            frontend.arguments(&[format!("--role={role}"), format!("--name=f{at}"), journals.clone()]);
         }
     }
 
@@ -76,8 +91,9 @@ impl Tiers {
     #[must_use]
     pub fn all(&self) -> Vec<Tier> {
         let journals = (0..self.journals.len()).map(Tier::Journal);
+        let memstores = (0..self.memstores.len()).map(Tier::Memstore);
         let frontends = (0..self.frontends.len()).map(Tier::Frontend);
-        journals.chain(frontends).collect()
+        journals.chain(memstores).chain(frontends).collect()
     }
 
     /// # Panics
@@ -86,6 +102,7 @@ impl Tiers {
     pub fn server(&self, tier: Tier) -> &Server {
         match tier {
             Tier::Journal(at) => &self.journals[at],
+            Tier::Memstore(at) => &self.memstores[at],
             Tier::Frontend(at) => &self.frontends[at],
         }
     }
@@ -95,6 +112,7 @@ impl Tiers {
     pub fn server_mut(&mut self, tier: Tier) -> &mut Server {
         match tier {
             Tier::Journal(at) => &mut self.journals[at],
+            Tier::Memstore(at) => &mut self.memstores[at],
             Tier::Frontend(at) => &mut self.frontends[at],
         }
     }
@@ -112,6 +130,16 @@ impl Tiers {
         self.all().into_iter().map(log).collect::<Vec<_>>().join("\n")
     }
 
+    /// Runs `mainstem partition` at one frontend, and answers what it printed.
+    ///
+    /// # Errors
+    /// When it fails; the error has what it complained of.
+    pub fn partition(&self, frontend: usize, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(tools::mainstem()?);
+        command.arg("partition").args(arguments).arg("--endpoints").arg(self.frontends[frontend].endpoint());
+        printed(&mut command, arguments)
+    }
+
     /// Runs etcdctl at one frontend, and answers what it printed.
     ///
     /// # Errors
@@ -122,9 +150,13 @@ impl Tiers {
             .arg(format!("--endpoints={}", self.frontends[frontend].endpoint()))
             .arg("--command-timeout=20s");
         command.args(arguments).env_remove("ETCDCTL_ENDPOINTS");
-        let output = command.output().context("start etcdctl")?;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "etcdctl {arguments:?} failed: {complaint}");
-        Ok(String::from_utf8(output.stdout)?)
+        printed(&mut command, arguments)
     }
+}
+
+fn printed(command: &mut Command, arguments: &[&str]) -> Result<String> {
+    let output = command.output().with_context(|| format!("start {command:?}"))?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?} failed: {complaint}");
+    Ok(String::from_utf8(output.stdout)?)
 }

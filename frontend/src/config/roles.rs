@@ -36,6 +36,12 @@ impl Roles {
         }
     }
 
+    /// Whether its memstore serves frontends elsewhere. One beside a frontend is that frontend's own.
+    #[must_use]
+    pub fn serves_frontends(self) -> bool {
+        self.memstore && !self.frontend
+    }
+
     fn parse(text: &str) -> Result<Roles, String> {
         let mut roles = Roles::NONE;
         for name in text.split(',').map(str::trim) {
@@ -77,15 +83,11 @@ pub(super) fn roles(settings: &mut Settings) -> Result<Roles, Refusal> {
              as http://10.0.0.1:2380"
         ));
     }
-    if roles.frontend != roles.memstore {
-        return refused(format!(
-            "--role={roles} comes in a later release: frontend and memstore share a process; use \
-             --role=memstore,frontend"
-        ));
-    }
     let for_journals = ["initial-cluster", "listen-peer-urls", "initial-advertise-peer-urls"];
+    let for_memstores = ["listen-memstore-urls", "advertise-memstore-urls", "replicas"];
     let for_frontends = ["listen-client-urls", "listen-client-http-urls"];
     idle(settings, &for_journals, roles.journal, "journal");
+    idle(settings, &for_memstores, roles.serves_frontends(), "memstore, without frontend");
     idle(settings, &for_frontends, roles.frontend, "frontend");
     Ok(roles)
 }

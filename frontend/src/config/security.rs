@@ -66,9 +66,9 @@ pub(super) fn client(
 }
 
 /// With other members. `None` where there is no certificate, and no address needs one.
-pub(super) fn peer(settings: &Settings, addresses: &[Address]) -> Result<Option<Tls>, Refusal> {
+pub(super) fn peer(settings: &Settings, addresses: &[&Vec<Address>]) -> Result<Option<Tls>, Refusal> {
     let (protocol, _) = protocol(settings)?;
-    let secure = addresses.iter().find(|address| address.secure);
+    let secure = addresses.iter().copied().flatten().find(|address| address.secure);
     let identity = pair(settings, "peer-cert-file", "peer-key-file")?;
     let dials_with = pair(settings, "peer-client-cert-file", "peer-client-key-file")?;
     let own = makes_its_own(settings, "peer-auto-tls", identity.as_ref())?;
@@ -129,9 +129,10 @@ pub(super) fn warnings(settings: &Settings, config: &Config) -> Vec<String> {
     }
     let clients = config.listen_client.iter().chain(&config.listen_http).filter(|_| config.roles.frontend);
     let peers = config.listen_peer.iter().filter(|_| config.serve_peers);
+    let memstores = config.listen_memstore.iter().filter(|_| config.roles.serves_frontends());
     let sides = [
         (&config.client_tls, "", "client-cert-auth", clients.collect::<Vec<_>>()),
-        (&config.peer_tls, "peer-", "peer-client-cert-auth", peers.collect()),
+        (&config.peer_tls, "peer-", "peer-client-cert-auth", peers.chain(memstores).collect()),
     ];
     for (tls, prefix, auth, addresses) in sides {
         for url in addresses.iter().filter(|address| !address.secure).map(|address| &address.url) {

@@ -112,6 +112,30 @@ pub(super) static SETTINGS: &[Setting] = &[
     // Ours.
     ours("role", Text, "all", "What this process is: journal, memstore, frontend, several of them, or all."),
     ours("journal-endpoints", Urls, "", "Peer URLs of some journal nodes, where the process is none itself."),
+    ours(
+        "listen-memstore-urls",
+        Urls,
+        "http://localhost:2390",
+        "Where a memstore of its own listens for frontends.",
+    ),
+    ours(
+        "advertise-memstore-urls",
+        Urls,
+        "http://localhost:2390",
+        "Where frontends are told to find it; by default where it listens.",
+    ),
+    ours(
+        "zone",
+        Text,
+        "",
+        "What fails together, such as a rack; frontends ask memstores of their own zone first.",
+    ),
+    ours(
+        "replicas",
+        Count,
+        "2",
+        "Memstores of their own that should hold each partition, where there are as many.",
+    ),
     ours("split-keys", Text, "", "Keys at which the keyspace is cut into partitions, separated by commas."),
     ours("emulated-etcd-version", Text, crate::version::EMULATED_DEFAULT, "The etcd version to report."),
     ours("frontend-threads", Count, "0", "Threads that serve clients; 0 is one per core."),

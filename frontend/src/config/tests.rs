@@ -223,7 +223,10 @@ fn roles_that_lack_something_are_refused_with_what_to_do() {
         "needs a journal: give the peer URLs of some of its nodes by --journal-endpoints",
     );
     check("--journal-endpoints http://a:2380", "cannot be used with --role=journal,memstore,frontend");
-    check("memstore --journal-endpoints https://a:2380", "comes in a later release");
+    check(
+        "memstore --journal-endpoints http://a:2380 --listen-memstore-urls http://0.0.0.0:2390",
+        "--advertise-memstore-urls is required with --listen-memstore-urls=http://0.0.0.0:2390",
+    );
     check(
         "--role memstore,frontend --journal-endpoints https://a:2380",
         "--journal-endpoints=https://a:2380 needs to know whom to believe",

@@ -16,6 +16,8 @@ use crate::version::Version;
 
 /// etcd's quota where none is given.
 const QUOTA_DEFAULT_BYTES: u64 = 2 << 30;
+/// More would be a mistake: each holds everything in memory.
+const REPLICAS_MAX: usize = 16;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 fn refused(text: impl Into<String>) -> Refusal {
@@ -27,7 +29,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
     let storage = storage(settings, persona);
     let initial_cluster = initial_cluster(settings, &urls.peers)?;
     let client_tls = security::client(settings, &[&urls.client, &urls.http], &urls.metrics)?;
-    let peer_tls = security::peer(settings, &urls.listen_peer)?;
+    let peer_tls = security::peer(settings, &[&urls.listen_peer, &urls.listen_memstore])?;
     let journal_endpoints = roles::journal_endpoints(settings, peer_tls.as_ref())?;
     Ok(Config {
         roles: Roles::ALL,
@@ -49,6 +51,10 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         peer_tls,
         initial_cluster,
         learners_max: small(settings, "max-learners", 1024)?,
+        listen_memstore: urls.listen_memstore,
+        advertise_memstore: urls.memstores,
+        zone: settings.text("zone").to_owned(),
+        replicas: small(settings, "replicas", REPLICAS_MAX)?.max(1),
         journal_endpoints,
         frontend_threads: small(settings, "frontend-threads", 1024)?,
         share_port: settings.flag("socket-reuse-port"),
@@ -119,6 +125,8 @@ struct Urls {
     advertise: Vec<String>,
     listen_peer: Vec<Address>,
     peers: Vec<String>,
+    listen_memstore: Vec<Address>,
+    memstores: Vec<String>,
 }
 
 impl Urls {
@@ -137,7 +145,25 @@ impl Urls {
             advertise: texts("advertise-client-urls"),
             listen_peer: addresses(settings, "listen-peer-urls")?,
             peers: texts("initial-advertise-peer-urls"),
+            listen_memstore: addresses(settings, "listen-memstore-urls")?,
+            memstores: advertised_memstore(settings)?,
         })
+    }
+}
+
+/// Where frontends find a memstore: where it listens, unless nobody could go there.
+fn advertised_memstore(settings: &Settings) -> Result<Vec<String>, Refusal> {
+    if settings.is_set("advertise-memstore-urls") || !settings.is_set("listen-memstore-urls") {
+        return Ok(settings.urls("advertise-memstore-urls").into_iter().map(|url| url.text).collect());
+    }
+    let listens = addresses(settings, "listen-memstore-urls")?;
+    match listens.iter().find(|address| address.socket.ip().is_unspecified() || address.socket.port() == 0) {
+        None => Ok(listens.into_iter().map(|address| address.url).collect()),
+        Some(address) => Err(refused(format!(
+            "--advertise-memstore-urls is required with --listen-memstore-urls={}: give it the address at which \
+             frontends reach this memstore",
+            address.url
+        ))),
     }
 }
 

@@ -11,49 +11,55 @@ use tokio_util::sync::CancellationToken;
 /// Partitions of a memstore before anybody has routed have numbers that no journaled one ever has.
 const UNROUTED: u64 = 1 << 63;
 
-/// All partitions that there are, as they change, until `closing` or the journal's end. They are cut at `split_keys`
-/// until somebody has routed.
-pub(super) fn everything(
-    split_keys: &[Bytes],
-    journal: &Journal,
-    closing: CancellationToken,
-) -> watch::Receiver<Arc<[PartitionRange]>> {
-    let mut status = journal.status();
-    let known = status.borrow_and_update().routes.clone();
-    let mut version = known.version();
-    let (wanted, told) = watch::channel(wants(&known, split_keys));
-    let split_keys = split_keys.to_vec();
-    tokio::spawn(async move {
-        loop {
-            let later = status.wait_for(|status| version < status.routes.version());
-            let routes = tokio::select! {
-                () = closing.cancelled() => return,
-                later = later => match later {
-                    Ok(status) => status.routes.clone(),
-                    Err(_) => return,
-                },
-            };
-            version = routes.version();
-            let wants = wants(&routes, &split_keys);
-            wanted.send_if_modified(|known| {
-                let changed = *known != wants;
-                *known = wants;
-                changed
-            });
+/// Whose partitions.
+#[derive(Clone, Debug)]
+pub(super) enum Holder {
+    /// A frontend's own memstore: everything.
+    Everything { split_keys: Vec<Bytes> },
+    /// One that is registered by this id.
+    Registered(u64),
+}
+
+impl Holder {
+    fn wants(&self, routes: &Routes) -> Arc<[PartitionRange]> {
+        match self {
+            Holder::Everything { split_keys } if routes.version() == 0 => unrouted(split_keys),
+            Holder::Everything { .. } => routes.partitions().iter().map(range).collect(),
+            Holder::Registered(id) => routes.held_by(*id).map(range).collect(),
         }
-    });
-    told
-}
-
-fn wants(routes: &Routes, split_keys: &[Bytes]) -> Arc<[PartitionRange]> {
-    match routes.version() {
-        0 => PartitionRange::split(split_keys).into_iter().map(unrouted).collect(),
-        _ => routes.partitions().iter().map(range).collect(),
     }
-}
 
-fn unrouted(range: PartitionRange) -> PartitionRange {
-    PartitionRange { id: PartitionId(range.id.0 | UNROUTED), ..range }
+    /// What is wanted, as it changes, until `closing` or the journal's end.
+    pub(super) fn follow(
+        self,
+        journal: &Journal,
+        closing: CancellationToken,
+    ) -> watch::Receiver<Arc<[PartitionRange]>> {
+        let mut status = journal.status();
+        let known = status.borrow_and_update().routes.clone();
+        let mut version = known.version();
+        let (wanted, told) = watch::channel(self.wants(&known));
+        tokio::spawn(async move {
+            loop {
+                let later = status.wait_for(|status| version < status.routes.version());
+                let routes = tokio::select! {
+                    () = closing.cancelled() => return,
+                    later = later => match later {
+                        Ok(status) => status.routes.clone(),
+                        Err(_) => return,
+                    },
+                };
+                version = routes.version();
+                let wants = self.wants(&routes);
+                wanted.send_if_modified(|known| {
+                    let changed = *known != wants;
+                    *known = wants;
+                    changed
+                });
+            }
+        });
+        told
+    }
 }
 
 fn range(route: &Route) -> PartitionRange {
@@ -61,18 +67,36 @@ fn range(route: &Route) -> PartitionRange {
     PartitionRange { id: PartitionId(partition), start, end }
 }
 
+fn unrouted(split_keys: &[Bytes]) -> Arc<[PartitionRange]> {
+    let named = |range: PartitionRange| PartitionRange { id: PartitionId(range.id.0 | UNROUTED), ..range };
+    PartitionRange::split(split_keys).into_iter().map(named).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn partitions_are_the_routes_once_there_are_some() {
+    fn a_registered_memstore_holds_what_the_routes_say_and_a_frontends_own_everything() {
         let none = Routes::default();
-        let some = none.begin(&["m".into()]).expect("nobody has routed");
-        let ids = |routes: &Routes| -> Vec<u64> {
-            wants(routes, &["g".into(), "t".into()]).iter().map(|range| range.id.0).collect()
+        let memstore = journal::MemstoreInfo {
+            id: 7,
+            name: "a".to_owned(),
+            url: "http://a".to_owned(),
+            zone: String::new(),
+            process: 1,
         };
-        assert_eq!(ids(&none), [UNROUTED, UNROUTED | 1, UNROUTED | 2]);
-        assert_eq!(ids(&some), [1, 2]);
+        let some = none.begin(&["m".into()]).and_then(|routes| routes.register(memstore));
+        let some = some.and_then(|routes| routes.add_replica(2, 7)).expect("there is room");
+        let ids = |holder: &Holder, routes: &Routes| -> Vec<u64> {
+            holder.wants(routes).iter().map(|range| range.id.0).collect()
+        };
+        let everything = Holder::Everything { split_keys: vec!["g".into(), "t".into()] };
+        assert_eq!(ids(&everything, &none), [UNROUTED, UNROUTED | 1, UNROUTED | 2]);
+        assert_eq!(ids(&everything, &some), [1, 2]);
+        assert_eq!(ids(&Holder::Registered(7), &some), [2]);
+        assert!(
+            ids(&Holder::Registered(7), &none).is_empty() && ids(&Holder::Registered(8), &some).is_empty()
+        );
     }
 }

@@ -13,7 +13,7 @@ use super::peers::Snapshots;
 use super::security::Security;
 use super::serving::bind_one;
 use super::{StartError, clock};
-use crate::config::{Config, Storage, member_id};
+use crate::config::{Address, Config, Storage, member_id};
 use crate::listener::{Reuse, Serves};
 
 /// How long a process that starts waits for the first node of its journal. Its supervisor may start it before them.
@@ -67,7 +67,7 @@ impl JournalRole {
     }
 
     async fn there(config: &Config, security: &Security) -> Result<JournalRole, StartError> {
-        let member = process_id(config);
+        let member = process_id(&config.name, &config.roles.to_string());
         let remote = Remote {
             endpoints: config.journal_endpoints.clone(),
             cluster: None,
@@ -91,9 +91,9 @@ impl JournalRole {
     }
 }
 
-/// The id of a process that is no member of the journal: the same for as long as it has this name and these roles.
-fn process_id(config: &Config) -> u64 {
-    member_id(std::slice::from_ref(&config.name), &config.roles.to_string())
+/// The id of a process that is no member of the journal: the same for as long as it has this name and this role.
+pub(super) fn process_id(name: &str, role: &str) -> u64 {
+    member_id(&[name.to_owned()], role)
 }
 
 fn journal_config(
@@ -143,16 +143,25 @@ fn itself(config: &Config, identity: &Identity) -> Member {
     }
 }
 
-fn bind_peers(
+/// Binds what other processes of the cluster come in by.
+pub(super) fn bind_for_processes(
     config: &Config,
-    identity: &Identity,
+    addresses: &[Address],
     security: &Security,
 ) -> Result<Vec<PeerListener>, StartError> {
-    let addresses = if reaches_others(config, identity) { &config.listen_peer[..] } else { &[] };
     let bound = addresses.iter().map(|address| {
         let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
         let tls = security.peers.clone().filter(|_| address.secure);
         Ok(PeerListener { listener: socket.listener, tls, guard: security.guard.clone() })
     });
     bound.collect()
+}
+
+fn bind_peers(
+    config: &Config,
+    identity: &Identity,
+    security: &Security,
+) -> Result<Vec<PeerListener>, StartError> {
+    let addresses = if reaches_others(config, identity) { &config.listen_peer[..] } else { &[] };
+    bind_for_processes(config, addresses, security)
 }

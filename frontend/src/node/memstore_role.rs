@@ -1,39 +1,108 @@
-//! The memstore of this process: a frontend's own, which holds every partition that the routes have.
+//! The memstore of this process: a frontend's own, or one that is registered and serves frontends elsewhere.
 
 use std::path::PathBuf;
 
-use journal::{Dialer, Journal, Lsn};
-use memstore::{Node, SnapshotDue, Wanted};
+use journal::Lsn;
+use memstore::{Memstore, SnapshotDue, Wanted};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::assignment::everything;
+use super::assignment::Holder;
+use super::journal_role::{JournalRole, process_id};
+use super::memstore_server::MemstoreServer;
+use super::peer_listener::PeerListener;
+use super::registration::Registration;
+use super::security::Security;
 use super::{StartError, clock};
 use crate::config::{Config, Storage};
 
-/// `helpers` reaches those who may have what is missing here, and `reach` is told how far its own snapshots go. Ends
-/// with `closing`.
-pub(super) fn start(
-    config: &Config,
-    journal: &Journal,
-    helpers: Option<Dialer>,
-    reach: watch::Sender<Lsn>,
-    closing: &CancellationToken,
-) -> Result<Node, StartError> {
-    let told = memstore::Config {
-        wanted: Wanted::Told(everything(&config.split_keys, journal, closing.child_token())),
-        snapshot_due: SnapshotDue { bytes: config.snapshot_after_bytes, ..SnapshotDue::default() },
-        slow_apply: Some(config.warn_apply),
-        snapshot_dir: snapshot_dir(config),
-        snapshots_reach: reach,
-        helpers,
-        // They outlive this process.
-        nodes_keep: !config.roles.journal,
-        process: rand::random(),
-        name: config.name.clone(),
-        ..memstore::Config::default()
-    };
-    Ok(Node::start(told, journal.clone(), clock(), closing.child_token())?)
+/// The running memstore.
+pub(super) struct MemstoreRole {
+    node: memstore::Node,
+    registered: Option<Registered>,
+}
+
+/// What one that serves others has besides.
+struct Registered {
+    server: MemstoreServer,
+    keeps: JoinHandle<()>,
+    closing: CancellationToken,
+    /// It has no place any more.
+    lost: CancellationToken,
+}
+
+impl MemstoreRole {
+    /// `listeners` are for frontends elsewhere, and `reach` is told how far its snapshots go. Ends with `closing`.
+    pub(super) async fn start(
+        config: &Config,
+        security: &Security,
+        journal: &JournalRole,
+        listeners: Vec<PeerListener>,
+        reach: watch::Sender<Lsn>,
+        closing: &CancellationToken,
+    ) -> Result<MemstoreRole, StartError> {
+        let (handle, process) = (journal.handle(), rand::random());
+        let start = |holder: Holder| {
+            let told = memstore::Config {
+                wanted: Wanted::Told(holder.follow(&handle, closing.child_token())),
+                helpers: journal.reaches_others.then(|| security.dialer.clone()),
+                process,
+                ..memstore_config(config, reach)
+            };
+            memstore::Node::start(told, handle.clone(), clock(), closing.child_token())
+        };
+        if !config.roles.serves_frontends() {
+            let node = start(Holder::Everything { split_keys: config.split_keys.clone() })?;
+            return Ok(MemstoreRole { node, registered: None });
+        }
+        let id = process_id(&config.name, "memstore");
+        let mut registration = Registration::new(config, id, process, &handle, security.dialer.clone());
+        registration.register().await?;
+        let node = start(Holder::Registered(id))?;
+        let server = MemstoreServer::serve(node.service(), listeners).await.map_err(StartError::Threads)?;
+        let (closing, lost) = (CancellationToken::new(), CancellationToken::new());
+        let keeps = tokio::spawn(registration.keep(closing.clone(), lost.clone()));
+        Ok(MemstoreRole { node, registered: Some(Registered { server, keeps, closing, lost }) })
+    }
+
+    pub(super) fn handle(&self) -> Memstore {
+        self.node.handle()
+    }
+
+    /// Resolves when it has stopped by itself, or has no place any more.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopped = self.node.stopped();
+        let lost = self.registered.as_ref().map(|registered| registered.lost.clone());
+        // Dropped, it is never cancelled.
+        let lost = lost.unwrap_or_default();
+        async move {
+            tokio::select! {
+                () = stopped => {}
+                () = lost.cancelled() => {}
+            }
+        }
+    }
+
+    /// Its last snapshot is marked in the journal, which has to be there until this returns.
+    pub(super) async fn close(self) {
+        let MemstoreRole { node, registered } = self;
+        if let Some(registered) = &registered {
+            registered.closing.cancel();
+        }
+        match node.close().await {
+            // What stopped it has been told.
+            Ok(()) | Err(memstore::Error::Closed) => {}
+            Err(error) => {
+                tracing::error!(%error, "the memstore did not close; the next start reads more of the journal")
+            }
+        }
+        if let Some(Registered { server, keeps, .. }) = registered {
+            server.close().await;
+            // It has ended, or panicked, which its thread has told.
+            let _ = keeps.await;
+        }
+    }
 }
 
 /// Where the snapshots are that this process has. `None`: it has none.
@@ -42,5 +111,18 @@ pub(super) fn snapshot_dir(config: &Config) -> Option<PathBuf> {
         (Storage::Memory, _) => None,
         (Storage::Directory(_), Some(directory)) => Some(directory.clone()),
         (Storage::Directory(directory), None) => Some(directory.join("snapshots")),
+    }
+}
+
+fn memstore_config(config: &Config, snapshots_reach: watch::Sender<Lsn>) -> memstore::Config {
+    memstore::Config {
+        snapshot_due: SnapshotDue { bytes: config.snapshot_after_bytes, ..SnapshotDue::default() },
+        slow_apply: Some(config.warn_apply),
+        snapshot_dir: snapshot_dir(config),
+        snapshots_reach,
+        // They outlive this process.
+        nodes_keep: !config.roles.journal,
+        name: config.name.clone(),
+        ..memstore::Config::default()
     }
 }

@@ -38,7 +38,12 @@ impl Security {
         let (peers, dialer, guard) = match &config.peer_tls {
             None => (None, Dialer::plain(), Guard::default()),
             Some(tls) => {
-                let tls = with_identity(config, tls, "peer", config.listen_peer.iter())?;
+                let tls = with_identity(
+                    config,
+                    tls,
+                    "peer",
+                    config.listen_peer.iter().chain(&config.listen_memstore),
+                )?;
                 let accepts = tls.side.identity.is_some().then(|| Acceptor::new(&tls.side, FOR_PEERS));
                 let dials = Dialer::tls(&tls.side).map_err(StartError::Tls)?;
                 let guard = Guard::of(&tls.side).map_err(StartError::Tls)?;

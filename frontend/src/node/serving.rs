@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::{Dialer, Journal};
+use journal::{Dialer, Journal, Lsn};
 use memstore::Memstore;
 use tokio_util::sync::CancellationToken;
 
@@ -208,13 +208,19 @@ fn activity(store: &Store) -> Source {
 /// Whether the journal answers, and the memstore has what it has.
 async fn follows(journal: &Journal, memstore: Option<&Memstore>) -> Result<(), Error> {
     let at = journal.barrier().await?;
-    if let Some(memstore) = memstore {
-        for partition in memstore.partitions().iter() {
-            match memstore.wait(partition.id, at.lsn).await {
-                // Others hold its keys by now.
-                Ok(_) | Err(memstore::Error::WrongPartition) => {}
-                Err(error) => return Err(error.into()),
-            }
+    match memstore {
+        Some(memstore) => catches_up(memstore, at.lsn).await,
+        None => Ok(()),
+    }
+}
+
+/// Waits until all that a memstore holds has applied the position.
+pub(super) async fn catches_up(memstore: &Memstore, lsn: Lsn) -> Result<(), Error> {
+    for partition in memstore.partitions().iter() {
+        match memstore.wait(partition.id, lsn).await {
+            // Others hold its keys by now.
+            Ok(_) | Err(memstore::Error::WrongPartition) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -1,0 +1,221 @@
+//! How a memstore of a process of its own gets into the routes: by its name, and only one process at a time.
+//!
+//!     starts      another process of this name answers elsewhere: refused; else its entry is taken over
+//!     registers   nobody has routed: it begins; partitions with too few replicas get one more
+//!     runs        a partition has too few replicas: holds it, too, if nobody was quicker
+//!                 its entry is gone: registers again; its entry is another process's: stops
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use journal::{Dialer, Journal, MemstoreInfo, Route, RouteRefusal, Routes};
+use proto::memstore::FollowRequest;
+use proto::memstore::memstore_client::MemstoreClient;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use super::StartError;
+use crate::config::Config;
+use crate::route_change::{NotChanged, RouteChanger};
+
+/// How long a process that may have the name may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// What a memstore asks of the routes.
+pub(super) struct Registration {
+    me: MemstoreInfo,
+    split_keys: Vec<Bytes>,
+    replicas: usize,
+    journal: Journal,
+    changer: RouteChanger,
+    dialer: Dialer,
+}
+
+impl Registration {
+    pub(super) fn new(
+        config: &Config,
+        id: u64,
+        process: u64,
+        journal: &Journal,
+        dialer: Dialer,
+    ) -> Registration {
+        let url = config.advertise_memstore.first().cloned().unwrap_or_default();
+        let me = MemstoreInfo { id, name: config.name.clone(), url, zone: config.zone.clone(), process };
+        let (split_keys, replicas) = (config.split_keys.clone(), config.replicas);
+        let changer = RouteChanger::new(journal.clone());
+        Registration { me, split_keys, replicas, journal: journal.clone(), changer, dialer }
+    }
+
+    /// # Errors
+    /// Another process has its name, or the journal has stopped.
+    pub(super) async fn register(&mut self) -> Result<(), StartError> {
+        let known = self.changer.known();
+        if let Some(other) = elsewhere(&known, &self.me)
+            && self.answers(other).await
+        {
+            return Err(StartError::Cluster(format!(
+                "another process at {} is the memstore named {:?}: give this one a --name of its own, or stop that one",
+                other.url, other.name
+            )));
+        }
+        self.enter().await
+    }
+
+    async fn enter(&mut self) -> Result<(), StartError> {
+        let (me, split_keys, replicas) = (self.me.clone(), self.split_keys.clone(), self.replicas);
+        let entered = self.changer.change(|routes| wish(routes, &me, &split_keys, replicas)).await;
+        entered.map(drop).map_err(|why| match why {
+            NotChanged::Refused(refusal) => {
+                StartError::Cluster(format!("the memstore has no place: {refusal}"))
+            }
+            NotChanged::Failed(_) => StartError::Journal(journal::Error::Closed),
+        })
+    }
+
+    /// Whether the process that registered last is there still.
+    async fn answers(&self, other: &MemstoreInfo) -> bool {
+        let cluster = self.journal.status_now().cluster;
+        let asked = async {
+            let mut memstore = MemstoreClient::new(self.dialer.channel(&other.url).ok()?);
+            let mut reports = match memstore.follow(FollowRequest { cluster }).await {
+                Ok(reports) => reports.into_inner(),
+                // Only frontends are told more, where certificates name their tiers.
+                Err(status) => return Some(status.code() == Code::PermissionDenied),
+            };
+            let report = reports.message().await.ok()??;
+            Some(report.process == other.process)
+        };
+        tokio::time::timeout(ANSWER_MAX, asked).await.ok().flatten().unwrap_or(false)
+    }
+
+    /// Keeps its entry. Ends with `closing`; cancels `lost` where another process has taken its name.
+    pub(super) async fn keep(mut self, closing: CancellationToken, lost: CancellationToken) {
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = self.watch() => lost.cancel(),
+        }
+    }
+
+    /// Ends when there is nothing to keep any more.
+    async fn watch(&mut self) {
+        let mut status = self.journal.status();
+        loop {
+            let changed = status.wait_for(|status| self.is_due(&status.routes)).await;
+            let Ok(routes) = changed.map(|status| status.routes.clone()) else { return };
+            match routes.memstore(self.me.id) {
+                Some(entry) if entry.process != self.me.process => {
+                    tracing::error!(
+                        name = self.me.name,
+                        url = entry.url,
+                        "another process has become the memstore of this name: this one stops; give each a --name of \
+                         its own"
+                    );
+                    return;
+                }
+                Some(_) => {}
+                None => tracing::warn!(
+                    name = self.me.name,
+                    "this memstore was taken out of the routes: it registers again"
+                ),
+            }
+            if let Err(error) = self.enter().await {
+                tracing::error!(%error, "this memstore is out of the routes, and stops");
+                return;
+            }
+        }
+    }
+
+    fn is_due(&self, routes: &Routes) -> bool {
+        let entry = routes.memstore(self.me.id);
+        entry.is_none_or(|entry| entry.process != self.me.process)
+            || lacking(routes, self.me.id, self.replicas).next().is_some()
+    }
+}
+
+/// Where a memstore of this name is, if it is not where this one is.
+fn elsewhere<'a>(routes: &'a Routes, me: &MemstoreInfo) -> Option<&'a MemstoreInfo> {
+    let other = routes.memstore_named(&me.name).filter(|other| other.url != me.url)?;
+    // Its address may have become another's since.
+    let taken = routes.memstores().iter().any(|one| one.url == other.url && one.id != other.id);
+    (!taken).then_some(other)
+}
+
+/// The partitions with too few replicas that could have one more in this memstore.
+fn lacking(routes: &Routes, memstore: u64, replicas: usize) -> impl Iterator<Item = u64> {
+    let few = move |route: &&Route| route.replicas.len() < replicas && !route.replicas.contains(&memstore);
+    routes.partitions().iter().filter(few).map(|route| route.partition)
+}
+
+/// The routes with this memstore in them. `None`: they are so already.
+fn wish(
+    routes: &Routes,
+    me: &MemstoreInfo,
+    split_keys: &[Bytes],
+    replicas: usize,
+) -> Result<Option<Routes>, RouteRefusal> {
+    let mut next = match routes.version() {
+        0 => routes.begin(split_keys)?,
+        _ => routes.clone(),
+    };
+    if next.memstore(me.id) != Some(me) {
+        next = next.register(me.clone())?;
+    }
+    for partition in lacking(&next.clone(), me.id, replicas) {
+        next = next.add_replica(partition, me.id)?;
+    }
+    Ok((next.version() != routes.version()).then(|| next.following(routes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memstore(id: u64, name: &str) -> MemstoreInfo {
+        let url = format!("http://{name}");
+        MemstoreInfo { id, name: name.to_owned(), url, zone: String::new(), process: id }
+    }
+
+    fn entered(routes: &Routes, me: &MemstoreInfo) -> Routes {
+        wish(routes, me, &["m".into()], 2).expect("there is room").expect("it is not there yet")
+    }
+
+    #[test]
+    fn the_first_memstore_begins_the_routes_and_the_next_is_its_replica() {
+        let first = entered(&Routes::default(), &memstore(7, "a"));
+        assert_eq!((first.version(), first.partitions().len()), (1, 2));
+        let second = entered(&first, &memstore(5, "b"));
+        let third = entered(&second, &memstore(6, "c"));
+        assert_eq!((third.version(), third.memstores().len()), (3, 3));
+        assert!(third.partitions().iter().all(|route| route.replicas == [5, 7]));
+    }
+
+    #[test]
+    fn a_partition_that_lost_a_replica_gets_another() {
+        let routes = entered(&Routes::default(), &memstore(7, "a"));
+        let routes = entered(&entered(&routes, &memstore(5, "b")), &memstore(6, "c"));
+        assert_eq!(wish(&routes, &memstore(6, "c"), &[], 2), Ok(None));
+        let lost = routes.unregister(7).expect("there is another");
+        assert_eq!(lacking(&lost, 6, 2).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(lacking(&lost, 5, 2).next(), None, "it has them");
+        let again = entered(&lost, &memstore(6, "c"));
+        assert!(again.partitions().iter().all(|route| route.replicas == [5, 6]));
+    }
+
+    #[test]
+    fn an_address_that_is_anothers_by_now_stands_in_nobodys_way() {
+        let routes = entered(&Routes::default(), &memstore(7, "a"));
+        let moved = MemstoreInfo { url: "http://new".to_owned(), ..memstore(7, "a") };
+        assert_eq!(elsewhere(&routes, &moved), Some(&memstore(7, "a")));
+        assert_eq!(elsewhere(&routes, &memstore(7, "a")), None);
+        let heir = MemstoreInfo { url: "http://a".to_owned(), ..memstore(8, "b") };
+        assert_eq!(elsewhere(&entered(&routes, &heir), &moved), None);
+    }
+
+    #[test]
+    fn who_is_registered_as_it_is_changes_nothing() {
+        let routes = entered(&Routes::default(), &memstore(7, "a"));
+        assert_eq!(wish(&routes, &memstore(7, "a"), &[], 2), Ok(None));
+        let anew = MemstoreInfo { process: 8, ..memstore(7, "a") };
+        assert_eq!(entered(&routes, &anew).memstore(7), Some(&anew));
+    }
+}

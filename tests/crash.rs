@@ -158,27 +158,33 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-async fn crash(partitions: usize, rounds: u64) -> Result<()> {
+async fn crash(kind: Kind, rounds: u64) -> Result<()> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let seed = setting("CRASH_SEED", u64::from(now.subsec_nanos()));
     // Small segments and early snapshots, so that recycling, trimming and restoring all happen.
-    let server = Server::start(Kind::Mainstem { partitions })?;
+    let server = Server::start(kind)?;
     let mut crash = Crash { server, numbers: Arc::default(), random: seed, last: 1, writes: 0 };
     for round in 0..rounds {
-        let story = format!("round {round} with CRASH_SEED={seed} and {partitions} partitions");
+        let story = format!("round {round} with CRASH_SEED={seed} and {kind:?}");
         crash.round().await.with_context(|| story)?;
     }
     ensure!(crash.writes > 0, "nothing was ever acknowledged: that was no load");
-    eprintln!("{rounds} kills, {} acknowledged writes, {partitions} partitions, seed {seed}", crash.writes);
+    eprintln!("{rounds} kills, {} acknowledged writes, {kind:?}, seed {seed}", crash.writes);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
-    crash(1, setting("CRASH_ROUNDS", 200) / 2).await
+    crash(Kind::Mainstem { partitions: 1 }, setting("CRASH_ROUNDS", 200) / 2).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_kill_9_with_five_partitions() -> Result<()> {
-    crash(5, setting("CRASH_ROUNDS", 200).div_ceil(2)).await
+    crash(Kind::Mainstem { partitions: 5 }, setting("CRASH_ROUNDS", 200).div_ceil(2)).await
+}
+
+/// All processes at once, as when the power goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_every_tier_is_killed() -> Result<()> {
+    crash(Kind::Tiers { partitions: 5 }, setting("CRASH_ROUNDS", 200).div_ceil(10)).await
 }

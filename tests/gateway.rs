@@ -49,11 +49,11 @@ const fn nonsense(path: &'static str, body: &'static str) -> Step {
 
 const PUT_A: Step = post("/v3/kv/put", r#"{"key":"YQ==","value":"MQ=="}"#);
 
-fn kinds() -> [Kind; 2] {
+fn kinds() -> Vec<Kind> {
     if std::env::var("GATEWAY_KINDS").as_deref() == Ok("etcd") {
-        return [Kind::Etcd36; 2];
+        return vec![Kind::Etcd36; 2];
     }
-    [Kind::Mainstem { partitions: 1 }, Kind::Mainstem { partitions: 5 }]
+    vec![Kind::Mainstem { partitions: 1 }, Kind::Mainstem { partitions: 5 }, Kind::Tiers { partitions: 5 }]
 }
 
 fn check(steps: &[Step]) -> Result<()> {

@@ -242,5 +242,5 @@ fn nothing_is_lost_behind_a_watch_cache() -> Result<()> {
 
 #[test]
 fn nothing_is_lost_when_every_read_reaches_the_store() -> Result<()> {
-    run(Kind::Mainstem { partitions: 1 }, &["--watch-cache=false"])
+    run(Kind::Tiers { partitions: 5 }, &["--watch-cache=false"])
 }

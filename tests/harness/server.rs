@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::tiers::Tiers;
 use crate::tools;
 
 /// How long a server may take until it answers.
@@ -24,6 +25,10 @@ pub enum Kind {
     Mainstem {
         partitions: usize,
     },
+    /// Ours as processes: three journals and two memstores behind two frontends, the first of which is asked.
+    Tiers {
+        partitions: usize,
+    },
 }
 
 impl Kind {
@@ -31,8 +36,13 @@ impl Kind {
         match self {
             Kind::Etcd36 => tools::judge("etcd-3.6"),
             Kind::Etcd37 => tools::judge("etcd-3.7"),
-            Kind::Mainstem { .. } => tools::mainstem(),
+            Kind::Mainstem { .. } | Kind::Tiers { .. } => tools::mainstem(),
         }
+    }
+
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Kind::Mainstem { .. } | Kind::Tiers { .. })
     }
 
     /// Keys that cut the keyspace so that the suites' own keys lie in all partitions.
@@ -55,6 +65,8 @@ pub struct Server {
     data: TempDir,
     child: Option<Child>,
     is_frozen: bool,
+    /// The other processes of the store, which live and die with it.
+    behind: Option<Box<Tiers>>,
 }
 
 impl Server {
@@ -85,8 +97,12 @@ impl Server {
         let data = tempfile::Builder::new().prefix("store-").tempdir().context("a folder for the data")?;
         let (port, peer_port) = (free_port()?, free_port()?);
         let (program, arguments) = (kind.program()?, Vec::new());
+        let behind = match kind {
+            Kind::Tiers { partitions } => Some(Box::new(Tiers::behind(partitions)?)),
+            _ => None,
+        };
         let child = None;
-        Ok(Server {
+        let mut server = Server {
             kind,
             program,
             arguments,
@@ -96,7 +112,13 @@ impl Server {
             data,
             child,
             is_frozen: false,
-        })
+            behind: None,
+        };
+        if let Some(behind) = behind {
+            server.arguments(&behind.frontend("front"));
+            server.behind = Some(behind);
+        }
+        Ok(server)
     }
 
     /// Further arguments, from the next start on.
@@ -158,7 +180,7 @@ impl Server {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// `kill -9`: no goodbye, nothing flushed.
+    /// `kill -9` of all its processes: no goodbye, nothing flushed.
     ///
     /// # Errors
     /// When the process is already gone.
@@ -166,6 +188,9 @@ impl Server {
         let mut child = self.child.take().context("the server is not running")?;
         self.is_frozen = false;
         child.kill()?;
+        if let Some(behind) = &mut self.behind {
+            behind.kill()?;
+        }
         child.wait()?;
         Ok(())
     }
@@ -206,7 +231,7 @@ impl Server {
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
                 // etcd ends by the signal, ours with 0.
-                let by_signal = status.code().is_none() && !matches!(self.kind, Kind::Mainstem { .. });
+                let by_signal = status.code().is_none() && !self.kind.is_ours();
                 return if status.success() || by_signal {
                     Ok(())
                 } else {
@@ -240,6 +265,9 @@ impl Server {
     /// # Errors
     /// When the process cannot be started.
     pub fn spawn(&mut self) -> Result<()> {
+        if let Some(behind) = &mut self.behind {
+            behind.spawn()?;
+        }
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let client = self.endpoint();
         let peer = self.peer_url();
@@ -248,7 +276,7 @@ impl Server {
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .arg("--data-dir")
             .arg(self.data.path().join("data"));
-        if !matches!(self.kind, Kind::Mainstem { .. }) {
+        if !self.kind.is_ours() {
             command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]).args([
                 "--initial-cluster",
                 &format!("default={peer}"),

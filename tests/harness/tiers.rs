@@ -38,6 +38,23 @@ impl Tiers {
     /// # Errors
     /// When one cannot be started, or does not answer.
     pub fn start(shape: Shape) -> Result<Tiers> {
+        let mut tiers = Tiers::prepare(shape)?;
+        for all in [&mut tiers.journals, &mut tiers.memstores, &mut tiers.frontends] {
+            all.iter_mut().try_for_each(Server::spawn)?;
+            all.iter_mut().try_for_each(Server::await_answer)?;
+        }
+        Ok(tiers)
+    }
+
+    /// What a frontend needs to be a store of two frontends, two memstores and three journals. Nothing runs yet.
+    ///
+    /// # Errors
+    /// When the program is missing, or there is no room.
+    pub fn behind(partitions: usize) -> Result<Tiers> {
+        Tiers::prepare(Shape { journals: 3, memstores: 2, frontends: 1, partitions })
+    }
+
+    fn prepare(shape: Shape) -> Result<Tiers> {
         let kind = Kind::Mainstem { partitions: shape.partitions };
         let prepare = |count| (0..count).map(|_| Server::prepare(kind)).collect::<Result<Vec<Server>>>();
         let mut tiers = Tiers {
@@ -46,11 +63,38 @@ impl Tiers {
             frontends: prepare(shape.frontends)?,
         };
         tiers.tell(shape);
-        for all in [&mut tiers.journals, &mut tiers.memstores, &mut tiers.frontends] {
-            all.iter_mut().try_for_each(Server::spawn)?;
-            all.iter_mut().try_for_each(Server::await_answer)?;
-        }
         Ok(tiers)
+    }
+
+    /// The arguments of a further frontend.
+    #[must_use]
+    pub fn frontend(&self, name: &str) -> [String; 3] {
+        ["--role=frontend".to_owned(), format!("--name={name}"), self.journal_endpoints()]
+    }
+
+    fn journal_endpoints(&self) -> String {
+        let peers: Vec<String> = self.journals.iter().map(Server::peer_url).collect();
+        format!("--journal-endpoints={}", peers.join(","))
+    }
+
+    /// Starts all that do not run, without waiting for answers.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        self.servers_mut().filter(|server| !server.runs()).try_for_each(Server::spawn)
+    }
+
+    /// `kill -9` of all.
+    ///
+    /// # Errors
+    /// When one has gone already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.servers_mut().try_for_each(Server::kill)
+    }
+
+    fn servers_mut(&mut self) -> impl Iterator<Item = &mut Server> {
+        self.journals.iter_mut().chain(&mut self.memstores).chain(&mut self.frontends)
     }
 
     fn tell(&mut self, shape: Shape) {
@@ -69,7 +113,7 @@ impl Tiers {
                 format!("--listen-metrics-urls={}", journal.endpoint()),
             ]);
         }
-        let journals = format!("--journal-endpoints={}", peers.join(","));
+        let journals = self.journal_endpoints();
         for (at, memstore) in self.memstores.iter_mut().enumerate() {
             let url = memstore.peer_url();
             memstore.arguments(&[

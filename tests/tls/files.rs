@@ -71,7 +71,7 @@ pub(super) fn secure(kind: Kind, flags: &[String]) -> Result<Server> {
     let mut server = Server::prepare(kind)?;
     server.secure()?;
     server.arguments(flags);
-    if !matches!(kind, Kind::Mainstem { .. }) {
+    if !kind.is_ours() {
         // It listens for members in any case.
         server.arguments(&["--peer-auto-tls"]);
     }

@@ -36,14 +36,15 @@ impl Subject {
     }
 }
 
-/// etcd 3.6, etcd 3.7, and Mainstem with 1 and with 5 partitions. `COMPAT_KINDS=etcd` leaves Mainstem out.
+/// etcd 3.6, etcd 3.7, and Mainstem with 1 and with 5 partitions, as one process and in tiers. `COMPAT_KINDS=etcd` leaves Mainstem out.
 ///
 /// # Errors
 /// When one cannot be started.
 pub async fn subjects(arguments: &[&str]) -> Result<Vec<Subject>> {
     let mut kinds = vec![Kind::Etcd36, Kind::Etcd37];
     if std::env::var("COMPAT_KINDS").as_deref() != Ok("etcd") {
-        kinds.extend([Kind::Mainstem { partitions: 1 }, Kind::Mainstem { partitions: 5 }]);
+        kinds.extend([1, 5].map(|partitions| Kind::Mainstem { partitions }));
+        kinds.extend([1, 5].map(|partitions| Kind::Tiers { partitions }));
     }
     let mut subjects = Vec::new();
     for kind in kinds {
@@ -66,7 +67,7 @@ pub async fn agree(subjects: &[Subject], request: &Request) -> Result<Outcome> {
     for (subject, outcome) in subjects.iter().zip(&outcomes) {
         let equal = match subject.kind {
             Kind::Etcd36 if streams => *outcome == unknown_stream(),
-            Kind::Mainstem { .. } if !streams => *outcome == outcomes[judge],
+            kind if kind.is_ours() && !streams => *outcome == outcomes[judge],
             _ => in_both_etcds(outcome.clone()) == in_both_etcds(outcomes[judge].clone()),
         };
         ensure!(

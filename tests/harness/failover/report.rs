@@ -85,6 +85,7 @@ impl fmt::Display for Report {
             Kind::Etcd36 => "etcd 3.6",
             Kind::Etcd37 => "etcd 3.7",
             Kind::Mainstem { .. } => "Mainstem",
+            Kind::Tiers { .. } => "Mainstem in tiers",
         };
         let failed: usize = self.rounds.iter().map(|round| round.failed).sum();
         let (mut lost, mut unanswered, mut refused) = (0, 0, 0);

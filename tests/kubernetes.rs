@@ -244,3 +244,36 @@ fn nothing_is_lost_behind_a_watch_cache() -> Result<()> {
 fn nothing_is_lost_when_every_read_reaches_the_store() -> Result<()> {
     run(Kind::Tiers { partitions: 5 }, &["--watch-cache=false"])
 }
+
+/// Every object of `deploy/kubernetes`, with unknown and doubled fields refused, and without a warning.
+#[test]
+fn our_manifests_are_accepted() -> Result<()> {
+    let store = Server::start(Kind::Mainstem { partitions: 1 })?;
+    let server = ApiServer::start(&store.endpoint(), &["--enable-admission-plugins=PodSecurity"])?;
+    let folder = "deploy/kubernetes";
+    server.kubectl(&["apply", "--filename", &format!("{folder}/namespace.yaml")])?;
+    let told = server.kubectl(&["apply", "--dry-run=server", "--validate=strict", "--kustomize", folder])?;
+    let kinds = [
+        "namespace/mainstem",
+        "configmap/mainstem",
+        "service/mainstem",
+        "service/mainstem-journal",
+        "statefulset.apps/mainstem-journal",
+        "deployment.apps/mainstem-memstore",
+        "deployment.apps/mainstem-frontend",
+        "poddisruptionbudget.policy/mainstem-journal",
+        "poddisruptionbudget.policy/mainstem-memstore",
+        "poddisruptionbudget.policy/mainstem-frontend",
+        "networkpolicy.networking.k8s.io/mainstem-journal",
+        "networkpolicy.networking.k8s.io/mainstem-memstore",
+        "networkpolicy.networking.k8s.io/mainstem-frontend",
+    ];
+    let accepted = |kind: &&str| {
+        let line = format!("{kind} ");
+        told.lines().any(|told| told.starts_with(&line) && told.ends_with("(server dry run)"))
+    };
+    ensure!(kinds.iter().all(accepted), "{told}");
+    ensure!(!told.to_lowercase().contains("warning"), "{told}");
+    ensure!(told.lines().count() == kinds.len(), "{told}");
+    Ok(())
+}

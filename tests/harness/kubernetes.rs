@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -55,6 +55,28 @@ impl ApiServer {
     #[must_use]
     pub fn api(&self) -> Api {
         self.api.clone()
+    }
+
+    /// Runs kubectl against it, in the folder of the workspace.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0; the error has what it said.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let kubectl = Command::new(tools::judge("kubectl")?)
+            .args([&format!("--server={}", self.api.base), &format!("--token={TOKEN}")])
+            .args(["--insecure-skip-tls-verify", "--cache-dir"])
+            .arg(self.files.path().join("kubectl"))
+            // No person's configuration.
+            .arg("--kubeconfig=/dev/null")
+            .args(arguments)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .stdin(Stdio::null())
+            .output()
+            .context("start kubectl")?;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (told, complaint) = (said(&kubectl.stdout), said(&kubectl.stderr));
+        ensure!(kubectl.status.success(), "kubectl {arguments:?}: {}\n{told}{complaint}", kubectl.status);
+        Ok(told + &complaint)
     }
 
     /// The end of what it logged.

@@ -14,6 +14,7 @@ mod help;
 mod initial_cluster;
 mod roles;
 mod security;
+mod setting;
 mod settings;
 mod table;
 mod typed;

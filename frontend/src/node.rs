@@ -123,7 +123,13 @@ impl Node {
         let summary = Summary { roles: config.roles, cluster, member, is_new, revision, clients };
         let stops = CancellationToken::new();
         let background = Background::start(&config, &handle, store.as_ref(), member);
-        let serving = Serving { config: &config, journal: &journal, memstore: here, store: store.as_ref() };
+        let serving = Serving {
+            config: &config,
+            security: &security,
+            journal: &journal,
+            memstore: here,
+            store: store.as_ref(),
+        };
         let frontends = serving.start(sockets, &stops).map_err(StartError::Threads)?;
         let client = store.map(|store| Client::new(store, &config));
         Ok(Node { frontends, background, memstore, journal, client, closing, stops, summary })

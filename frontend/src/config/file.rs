@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::setting::Kind;
 use super::settings::{Refusal, Settings};
-use super::table::{self, Kind};
+use super::table;
 use super::values;
 
 /// Where TLS settings are nested, and what their flags have in front.

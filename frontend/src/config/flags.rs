@@ -4,8 +4,9 @@
 //! first word that is not a flag ends them. Scripts rely on all of it, and on the messages, so the forty lines that
 //! it takes are written out: a parser with rules of its own would have to be argued with at each of them.
 
+use super::setting::Kind;
 use super::settings::{Refusal, Settings};
-use super::table::{self, Kind};
+use super::table;
 use super::values;
 
 /// What the command line asks for.

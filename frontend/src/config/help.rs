@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::Persona;
-use super::table::{Effect, Owner, SETTINGS};
+use super::setting::{Effect, Owner};
+use super::table::SETTINGS;
 
 /// What can be said on the command line.
 #[must_use]

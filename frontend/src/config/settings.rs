@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::table::{self, Effect, Setting};
+use super::setting::{Effect, Setting};
+use super::table;
 use super::values;
 
 /// Why a program cannot start with what it was told.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::table::Kind;
+use super::setting::Kind;
 
 /// Whether a text is a value of this kind; the reason where not, as Go's flag package puts it, and what is taken.
 pub(super) fn check(kind: Kind, text: &str) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::{Dialer, Journal, Lsn};
+use journal::{Journal, Lsn};
 use memstore::Memstore;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,7 @@ pub(super) fn addresses(sockets: &[Socket]) -> Vec<std::net::SocketAddr> {
 /// The tiers that are asked for an answer.
 pub(super) struct Serving<'a> {
     pub(super) config: &'a Config,
+    pub(super) security: &'a Security,
     pub(super) journal: &'a JournalRole,
     /// The one in this process.
     pub(super) memstore: Option<Memstore>,
@@ -152,7 +153,7 @@ impl Serving<'_> {
             is_journal: self.config.roles.journal,
             journal: self.journal.handle(),
             memstore: self.memstore.clone(),
-            dialer: self.journal.reaches_others.then(Dialer::plain),
+            dialer: self.journal.reaches_others.then(|| self.security.dialer.clone()),
         })
     }
 

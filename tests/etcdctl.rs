@@ -49,12 +49,16 @@ async fn outcomes(kind: Kind, etcdctl: &str, store: Store, script: &str) -> Resu
 }
 
 async fn check(store: Store, script: &str) -> Result<()> {
+    check_of(&kinds(), store, script).await
+}
+
+async fn check_of(kinds: &[Kind], store: Store, script: &str) -> Result<()> {
     let mut differences = String::new();
     for etcdctl in ["3.6", "3.7"] {
         let judge = outcomes(Kind::Etcd36, etcdctl, store, script).await.context("etcd")?;
         let wrong = not_as_marked(&judge);
         ensure!(wrong.is_empty(), "etcd, with etcdctl {etcdctl}, is not as the script says: {wrong}");
-        for kind in kinds() {
+        for kind in kinds.iter().copied() {
             let context = || format!("etcdctl {etcdctl}, {kind:?}");
             let ours = outcomes(kind, etcdctl, store, script).await.with_context(context)?;
             ensure!(ours.len() == judge.len(), "a script is run to its end");
@@ -99,7 +103,10 @@ async fn compaction_ends_the_past() -> Result<()> {
 
 #[tokio::test]
 async fn endpoints_members_and_alarms() -> Result<()> {
-    check(Store::Empty, include_str!("etcdctl/maintenance.script")).await
+    // A list of three members is not that of one, whoever lists it.
+    let mut kinds = kinds();
+    kinds.retain(|kind| !matches!(kind, Kind::Tiers { .. }));
+    check_of(&kinds, Store::Empty, include_str!("etcdctl/maintenance.script")).await
 }
 
 #[tokio::test]

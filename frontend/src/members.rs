@@ -56,10 +56,11 @@ impl Store {
     /// `NotLeader` where this member is not the one that leads, `BadTransferee`, `TransferTimedOut`.
     pub(crate) async fn move_leader(&self, to: u64) -> Result<(), Error> {
         let mut status = self.journal().status();
-        if !self.leads() {
+        let known = status.borrow().clone();
+        // A member leaves it to the leader, as etcd's do. A frontend that is no member passes it on.
+        if !self.leads() && known.members.iter().any(|member| member.id == known.node) {
             return Err(Error::NotLeader);
         }
-        let known = status.borrow().clone();
         if !known.members.iter().any(|member| member.id == to && !member.learner) {
             return Err(Error::BadTransferee);
         }

@@ -20,6 +20,7 @@ mod peer_listener;
 mod peers;
 mod publisher;
 mod registration;
+mod replicas_here;
 mod rpc_server;
 mod security;
 mod services;
@@ -30,7 +31,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journal::{Clock, Journal, SystemClock};
-use memstore::Memstore;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,8 +39,9 @@ pub use self::error::StartError;
 use self::journal_role::{JournalRole, bind_for_processes};
 use self::memstore_role::{MemstoreRole, snapshot_dir};
 use self::memstores::Memstores;
+use self::replicas_here::ReplicasHere;
 use self::security::Security;
-use self::serving::{Serving, addresses, bind_all, catches_up, secure};
+use self::serving::{Serving, addresses, bind_all, secure};
 use crate::client::Client;
 use crate::config::{Config, Roles};
 use crate::error::Error;
@@ -109,16 +110,16 @@ impl Node {
             }
             false => None,
         };
-        let here = memstore.as_ref().map(MemstoreRole::handle);
+        let here = memstore.as_ref().map(MemstoreRole::here);
         let store = config.roles.frontend.then(|| {
-            let routes = match here.clone() {
-                Some(memstore) => Routes::from(memstore),
+            let routes = match here {
+                Some(here) => Routes::from(here.memstore.clone()),
                 None => memstores_elsewhere(&config, &security, &journal, &closing),
             };
             let patience = REQUEST_TIMEOUT + 2 * config.election_timeout;
             Store::new(handle.clone(), routes, patience, closing.clone())
         });
-        let revision = ready(&handle, here.as_ref(), store.as_ref()).await?;
+        let revision = ready(&handle, here, store.as_ref()).await?;
         let JournalRole { cluster, member, is_new, .. } = journal;
         let summary = Summary { roles: config.roles, cluster, member, is_new, revision, clients };
         let stops = CancellationToken::new();
@@ -203,7 +204,7 @@ fn memstores_elsewhere(
 /// Waits until the process does what it is for: the state has to be there before the first client asks for it.
 async fn ready(
     journal: &Journal,
-    memstore: Option<&Memstore>,
+    memstore: Option<&ReplicasHere>,
     store: Option<&Store>,
 ) -> Result<journal::Revision, StartError> {
     let ready = async {
@@ -212,7 +213,7 @@ async fn ready(
         }
         let status = journal.status_now().clone();
         if let Some(memstore) = memstore {
-            catches_up(memstore, status.applied).await?;
+            memstore.catch_up(status.applied).await?;
         }
         Ok::<_, Error>(status.revision)
     };

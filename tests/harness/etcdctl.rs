@@ -62,6 +62,8 @@ impl Etcdctl {
         names.text(&endpoint, "endpoint");
         names.id(header.cluster_id, "cluster");
         names.id(header.member_id, "member");
+        // Members that are asked through others, and one of which leads.
+        members.members.iter().for_each(|member| names.id(member.id, "member"));
         for url in members.members.iter().flat_map(|member| &member.peer_ur_ls) {
             names.text(url, "peer");
         }

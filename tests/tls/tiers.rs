@@ -9,6 +9,8 @@ use journal::Dialer;
 use journal::tls::{KeyPair, Settings};
 use proto::journal::StatusRequest;
 use proto::journal::journal_client::JournalClient;
+use proto::memstore::FollowRequest;
+use proto::memstore::memstore_client::MemstoreClient;
 use proto::raft::Message;
 use proto::raft::raft_client::RaftClient;
 use tonic::Code;
@@ -19,13 +21,15 @@ use super::files::{Files, MAINSTEM, told};
 const GLANCE: Duration = Duration::from_millis(50);
 const GLANCES_MAX: u32 = 1_200;
 
-/// What a process shows to others, and whom it believes.
+/// What a process shows to others, and whom it believes. All are told where clients would come.
 fn between(files: &Files, name: &str) -> Vec<String> {
-    vec![
+    let mut flags = files.mutual();
+    flags.extend([
         files.flag("peer-cert-file", &format!("{name}.pem")),
         files.flag("peer-key-file", &format!("{name}.key")),
         files.flag("peer-trusted-ca-file", "ca.pem"),
-    ]
+    ]);
+    flags
 }
 
 fn prepare(flags: &[String], more: &[String]) -> Result<Server> {
@@ -57,7 +61,7 @@ async fn a_certificate_says_which_tier_one_is() -> Result<()> {
         Ok(())
     };
     issue("journal", &["journal"])?;
-    issue("rest", &["memstore", "frontend"])?;
+    issue("memstore", &["memstore"])?;
     issue("frontend", &["frontend"])?;
     issue("nothing", &[])?;
 
@@ -68,9 +72,11 @@ async fn a_certificate_says_which_tier_one_is() -> Result<()> {
     ]);
     journal.restart()?;
     let at = format!("--journal-endpoints={}", journal.peer_url());
-    let rest = ["--role=memstore,frontend".to_owned(), at.clone()];
-    let mut store = prepare(&between(&files, "rest"), &rest)?;
-    store.arguments(&files.mutual());
+    let role = |name: &str| [format!("--role={name}"), format!("--name={name}"), at.clone()];
+    let mut memstore = prepare(&between(&files, "memstore"), &role("memstore"))?;
+    memstore.arguments(&[format!("--listen-memstore-urls={}", memstore.peer_url())]);
+    memstore.restart()?;
+    let mut store = prepare(&between(&files, "frontend"), &role("frontend"))?;
     store.restart()?;
     let mut client = files.shown("client");
     client.push(files.flag("cacert", "ca.pem"));
@@ -78,28 +84,35 @@ async fn a_certificate_says_which_tier_one_is() -> Result<()> {
     assert_eq!(told(&store.endpoint(), &client, &["get", "key", "--print-value-only"])?, "value\n");
 
     // The same certificate asks for what is between the voters, and another for anything.
-    let dials = |name: &str| {
+    let dials = |name: &str, url: &str| {
         let pair = |kind: &str| files.path(&format!("{name}.{kind}"));
         let identity = Some(KeyPair { cert: pair("pem"), key: pair("key") });
         let settings = Settings { identity, trusted_ca: Some(files.path("ca.pem")), ..Settings::default() };
-        Dialer::tls(&settings)?.channel(&journal.peer_url()).context("a channel")
+        Dialer::tls(&settings)?.channel(url).context("a channel")
     };
-    let refused = RaftClient::new(dials("frontend")?).members(Message::default()).await;
+    let (order, keys) = (journal.peer_url(), memstore.peer_url());
+    let refused = RaftClient::new(dials("frontend", &order)?).members(Message::default()).await;
     let refused = refused.expect_err("it is no journal");
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     assert!(refused.message().contains("you have a certificate for frontend"), "{refused}");
-    assert!(JournalClient::new(dials("frontend")?).status(StatusRequest::default()).await.is_ok());
-    let refused = JournalClient::new(dials("nothing")?).status(StatusRequest::default()).await;
+    assert!(JournalClient::new(dials("frontend", &order)?).status(StatusRequest::default()).await.is_ok());
+    let refused = JournalClient::new(dials("nothing", &order)?).status(StatusRequest::default()).await;
     assert_eq!(refused.expect_err("it names no tier").code(), Code::PermissionDenied);
-    let heard = RaftClient::new(dials("journal")?).members(Message::default()).await;
+    let heard = RaftClient::new(dials("journal", &order)?).members(Message::default()).await;
     ensure!(!heard.is_err_and(|status| status.code() == Code::PermissionDenied), "it is a journal");
     awaits(&journal, "a process was refused: this process is journal")?;
 
+    // Nor does a memstore answer anybody but frontends.
+    let refused = MemstoreClient::new(dials("journal", &keys)?).follow(FollowRequest::default()).await;
+    let refused = refused.expect_err("it is no frontend");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    let heard = MemstoreClient::new(dials("frontend", &keys)?).follow(FollowRequest::default()).await;
+    ensure!(heard.is_ok(), "it is a frontend");
+
     // Nobody runs what its certificate is not for.
-    let mut wrong = prepare(&between(&files, "frontend"), &rest)?;
-    wrong.arguments(&files.mutual());
-    let refusal = wrong.restart().expect_err("it runs a memstore as well").to_string();
-    let expected = "this process runs memstore,frontend, and its certificate is for frontend";
+    let mut wrong = prepare(&between(&files, "frontend"), &role("memstore"))?;
+    let refusal = wrong.restart().expect_err("it runs a memstore").to_string();
+    let expected = "this process runs memstore, and its certificate is for frontend";
     assert!(refusal.contains(expected), "{refusal}");
     Ok(())
 }

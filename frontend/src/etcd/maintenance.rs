@@ -140,6 +140,7 @@ impl Maintenance for MaintenanceService {
         _request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusResponse>, Status> {
         let (stats, at) = (self.store.routes().stats().total, self.store.seen());
+        let reached = self.store.routes().reached().lsn;
         let status = self.store.journal().status();
         let (applied, leader) = {
             let status = status.borrow();
@@ -158,9 +159,10 @@ impl Maintenance for MaintenanceService {
             version: self.version.server().to_owned(),
             db_size: size(stats.bytes_total),
             leader: leader.unwrap_or(0),
-            raft_index: applied.0,
+            // Memstores elsewhere may have told more than the journal has.
+            raft_index: applied.max(reached).0,
             raft_term: at.term,
-            raft_applied_index: self.store.routes().reached().lsn.0,
+            raft_applied_index: reached.0,
             errors,
             db_size_in_use: size(stats.bytes_in_use),
             is_learner: self.store.learns(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use journal::Lsn;
-use memstore::{Memstore, SnapshotDue, Wanted};
+use memstore::{SnapshotDue, Wanted};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use super::journal_role::{JournalRole, process_id};
 use super::memstore_server::MemstoreServer;
 use super::peer_listener::PeerListener;
 use super::registration::Registration;
+use super::replicas_here::ReplicasHere;
 use super::security::Security;
 use super::{StartError, clock};
 use crate::config::{Config, Storage};
@@ -20,6 +21,7 @@ use crate::config::{Config, Storage};
 /// The running memstore.
 pub(super) struct MemstoreRole {
     node: memstore::Node,
+    here: ReplicasHere,
     registered: Option<Registered>,
 }
 
@@ -44,30 +46,33 @@ impl MemstoreRole {
     ) -> Result<MemstoreRole, StartError> {
         let (handle, process) = (journal.handle(), rand::random());
         let start = |holder: Holder| {
+            let wanted = holder.follow(&handle, closing.child_token());
             let told = memstore::Config {
-                wanted: Wanted::Told(holder.follow(&handle, closing.child_token())),
+                wanted: Wanted::Told(wanted.clone()),
                 helpers: journal.reaches_others.then(|| security.dialer.clone()),
                 process,
                 ..memstore_config(config, reach)
             };
-            memstore::Node::start(told, handle.clone(), clock(), closing.child_token())
+            let node = memstore::Node::start(told, handle.clone(), clock(), closing.child_token())?;
+            let here = ReplicasHere::new(node.handle(), wanted);
+            Ok::<_, StartError>((node, here))
         };
         if !config.roles.serves_frontends() {
-            let node = start(Holder::Everything { split_keys: config.split_keys.clone() })?;
-            return Ok(MemstoreRole { node, registered: None });
+            let (node, here) = start(Holder::Everything { split_keys: config.split_keys.clone() })?;
+            return Ok(MemstoreRole { node, here, registered: None });
         }
         let id = process_id(&config.name, "memstore");
         let mut registration = Registration::new(config, id, process, &handle, security.dialer.clone());
         registration.register().await?;
-        let node = start(Holder::Registered(id))?;
+        let (node, here) = start(Holder::Registered(id))?;
         let server = MemstoreServer::serve(node.service(), listeners).await.map_err(StartError::Threads)?;
         let (closing, lost) = (CancellationToken::new(), CancellationToken::new());
         let keeps = tokio::spawn(registration.keep(closing.clone(), lost.clone()));
-        Ok(MemstoreRole { node, registered: Some(Registered { server, keeps, closing, lost }) })
+        Ok(MemstoreRole { node, here, registered: Some(Registered { server, keeps, closing, lost }) })
     }
 
-    pub(super) fn handle(&self) -> Memstore {
-        self.node.handle()
+    pub(super) fn here(&self) -> &ReplicasHere {
+        &self.here
     }
 
     /// Resolves when it has stopped by itself, or has no place any more.
@@ -86,7 +91,7 @@ impl MemstoreRole {
 
     /// Its last snapshot is marked in the journal, which has to be there until this returns.
     pub(super) async fn close(self) {
-        let MemstoreRole { node, registered } = self;
+        let MemstoreRole { node, registered, .. } = self;
         if let Some(registered) = &registered {
             registered.closing.cancel();
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::{Journal, Lsn};
-use memstore::Memstore;
+use journal::Journal;
 use tokio_util::sync::CancellationToken;
 
 use super::journal_role::JournalRole;
+use super::replicas_here::ReplicasHere;
 use super::security::Security;
 use super::{StartError, services};
 use crate::config::{Address, Config};
@@ -67,7 +67,7 @@ pub(super) struct Serving<'a> {
     pub(super) security: &'a Security,
     pub(super) journal: &'a JournalRole,
     /// The one in this process.
-    pub(super) memstore: Option<Memstore>,
+    pub(super) memstore: Option<&'a ReplicasHere>,
     /// What clients are answered from, where there are any.
     pub(super) store: Option<&'a Store>,
 }
@@ -152,7 +152,7 @@ impl Serving<'_> {
             id: self.journal.member,
             is_journal: self.config.roles.journal,
             journal: self.journal.handle(),
-            memstore: self.memstore.clone(),
+            memstore: self.memstore.map(|here| here.memstore.clone()),
             dialer: self.journal.reaches_others.then(|| self.security.dialer.clone()),
         })
     }
@@ -161,24 +161,24 @@ impl Serving<'_> {
         let figures = self.journal.thread.figures();
         let peers = figures.as_ref().and_then(|figures| figures.peers.clone()).map(peers::source);
         let log = figures.map(|figures| log::source(figures.log));
-        let state = match (self.store, &self.memstore) {
+        let state = match (self.store, self.memstore) {
             (Some(store), _) => {
                 let routes = store.routes().clone();
                 Some(state::source(move || routes.stats()))
             }
-            (None, Some(memstore)) => {
-                let memstore = memstore.clone();
+            (None, Some(here)) => {
+                let memstore = here.memstore.clone();
                 Some(state::source(move || memstore.stats()))
             }
             (None, None) => None,
         };
-        let applied = self.memstore.as_ref().and_then(Memstore::apply_metrics).map(log::applied);
+        let applied = self.memstore.and_then(|here| here.memstore.apply_metrics()).map(log::applied);
         let activity = self.store.map(activity);
         [log, peers, state, applied, activity].into_iter().flatten().collect()
     }
 
     fn probe(&self) -> ReadProbe {
-        let (store, journal, memstore) = (self.store.cloned(), self.journal.handle(), self.memstore.clone());
+        let (store, journal, memstore) = (self.store.cloned(), self.journal.handle(), self.memstore.cloned());
         Box::new(move |linearizable| -> BoxFuture<Result<(), String>> {
             let (store, journal, memstore) = (store.clone(), journal.clone(), memstore.clone());
             Box::pin(async move {
@@ -207,24 +207,12 @@ fn activity(store: &Store) -> Source {
 }
 
 /// Whether the journal answers, and the memstore has what it has.
-async fn follows(journal: &Journal, memstore: Option<&Memstore>) -> Result<(), Error> {
+async fn follows(journal: &Journal, memstore: Option<&ReplicasHere>) -> Result<(), Error> {
     let at = journal.barrier().await?;
     match memstore {
-        Some(memstore) => catches_up(memstore, at.lsn).await,
+        Some(memstore) => Ok(memstore.catch_up(at.lsn).await?),
         None => Ok(()),
     }
-}
-
-/// Waits until all that a memstore holds has applied the position.
-pub(super) async fn catches_up(memstore: &Memstore, lsn: Lsn) -> Result<(), Error> {
-    for partition in memstore.partitions().iter() {
-        match memstore.wait(partition.id, lsn).await {
-            // Others hold its keys by now.
-            Ok(_) | Err(memstore::Error::WrongPartition) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Counts how often another node began to lead, from the first on.

@@ -209,9 +209,9 @@ impl Answer for MemberListResponse {
 
 impl Answer for StatusResponse {
     fn outcome(mut self) -> Outcome {
-        let leads = self.header.as_ref().is_some_and(|header| header.member_id == self.leader);
         blank(&mut self.header);
-        self.leader = u64::from(leads);
+        // A frontend of its own is no member, and does not lead.
+        self.leader = self.leader.min(1);
         (self.db_size, self.db_size_in_use) = (self.db_size.signum(), self.db_size_in_use.signum());
         self.raft_applied_index = u64::from(self.raft_applied_index <= self.raft_index);
         (self.raft_index, self.raft_term) = (self.raft_index.min(1), self.raft_term.min(1));

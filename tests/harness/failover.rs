@@ -207,6 +207,29 @@ pub async fn under_load(
     writes_per_second: u32,
     act: impl AsyncFnOnce() -> Result<()>,
 ) -> Result<Duration> {
+    observed(endpoints, round, writes_per_second, act).await.map(|seen| seen.gap)
+}
+
+/// What clients saw of something that was done to a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub acknowledged: usize,
+    /// Writes that nobody acknowledged before their deadline.
+    pub failed: usize,
+    /// The longest time in which nothing was acknowledged.
+    pub gap: Duration,
+}
+
+/// As `under_load`, and answers more of what was seen.
+///
+/// # Errors
+/// As `under_load`.
+pub async fn observed(
+    endpoints: &[String],
+    round: u32,
+    writes_per_second: u32,
+    act: impl AsyncFnOnce() -> Result<()>,
+) -> Result<Seen> {
     let judge = Judge::begin(endpoints, round).await?;
     let load = Load::start(endpoints, judge.prefix(), writes_per_second)?;
     load.progress(Instant::now(), STEADY).await?;
@@ -214,7 +237,9 @@ pub async fn under_load(
     load.progress(Instant::now(), STEADY).await?;
     let record = load.end().await?;
     judge.judge(&record).await?;
-    Ok(record.longest_gap().0)
+    let acknowledged = record.acknowledged().count();
+    let failed = record.written.len() - acknowledged;
+    Ok(Seen { acknowledged, failed, gap: record.longest_gap().0 })
 }
 
 /// One fault so many times on a cluster of its own.

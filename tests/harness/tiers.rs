@@ -3,7 +3,9 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use proto::etcdserverpb::{MemberListRequest, StatusRequest};
 
+use crate::clients::Clients;
 use crate::server::{Kind, Server};
 use crate::tools;
 
@@ -165,6 +167,20 @@ impl Tiers {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         self.frontends.iter().map(Server::endpoint).collect()
+    }
+
+    /// The journal that leads, as a frontend has it.
+    ///
+    /// # Errors
+    /// When none is known to lead.
+    pub async fn leader(&self) -> Result<Tier> {
+        let mut clients = Clients::new(&self.frontends[0].endpoint())?;
+        let status = clients.maintenance.status(StatusRequest::default()).await?.into_inner();
+        let members = clients.cluster.member_list(MemberListRequest::default()).await?.into_inner().members;
+        let leads = members.into_iter().find(|member| member.id == status.leader);
+        let name = leads.context("nobody leads")?.name;
+        let at = name.strip_prefix('j').context("journals are named so")?.parse()?;
+        Ok(Tier::Journal(at))
     }
 
     /// The end of each process's log.

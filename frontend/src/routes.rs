@@ -82,6 +82,18 @@ impl Routes {
         self.list.send_replace(holders.into_iter().map(held).collect());
     }
 
+    /// The registered memstore of that id. `None`: this process knows of none such.
+    pub(crate) fn registered(&self, id: u64) -> Option<Memstore> {
+        let list = self.list.borrow();
+        let held = list.iter().find(|held| held.id == id && !held.memstore.is_here());
+        held.map(|held| held.memstore.clone())
+    }
+
+    /// Whether all is answered from a memstore in this process, so that nothing is known of others.
+    pub(crate) fn is_own(&self) -> bool {
+        self.only_one().is_some()
+    }
+
     #[cfg(test)]
     pub(crate) fn any_memstore(&self) -> Memstore {
         self.list.borrow()[0].memstore.clone()

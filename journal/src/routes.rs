@@ -55,7 +55,7 @@ pub struct MemstoreInfo {
 /// Why routes stay as they are, in a sentence for whoever wanted to change them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct RouteRefusal(pub(crate) String);
+pub struct RouteRefusal(pub String);
 
 /// The routes of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use journal::Dialer;
 use proto::admin::admin_client::AdminClient;
-use proto::admin::{MergeRequest, Partitions, PartitionsRequest, SplitRequest};
+use proto::admin::{
+    ForgetRequest, MergeRequest, MoveRequest, Partition, Partitions, PartitionsRequest, SplitRequest,
+};
 use tonic::{Request, Response, Status};
 
 /// Tells which partitions there are, and changes that while the store is in use.
@@ -16,9 +18,9 @@ pub struct Arguments {
     /// Addresses of frontends. They are asked one after the other until one answers.
     #[arg(long, global = true, default_value = "http://127.0.0.1:2379", value_delimiter = ',')]
     endpoints: Vec<String>,
-    /// How many seconds each may take.
-    #[arg(long, global = true, default_value_t = 10)]
-    timeout: u64,
+    /// How many seconds each may take; by default 10, and 3600 to move a partition.
+    #[arg(long, global = true)]
+    timeout: Option<u64>,
     #[command(subcommand)]
     wish: Wish,
 }
@@ -31,6 +33,18 @@ enum Wish {
     Split { key: String },
     /// Make one partition of this one, by its number, and the next.
     Merge { partition: u64 },
+    /// Let another memstore hold the partition. It is done when that one serves, and goes on when it is asked again.
+    Move {
+        partition: u64,
+        /// The name of a memstore that holds it.
+        #[arg(long)]
+        from: String,
+        /// The name of one that does not.
+        #[arg(long)]
+        to: String,
+    },
+    /// Take a memstore that is gone for good out of the routes, by its name.
+    Forget { name: String },
 }
 
 /// Why it was not done, for a person.
@@ -43,6 +57,11 @@ impl Arguments {
     #[must_use]
     pub fn read(arguments: &[String]) -> Arguments {
         Arguments::parse_from(arguments)
+    }
+
+    fn patience(&self) -> Duration {
+        let suited = if matches!(self.wish, Wish::Move { .. }) { 3_600 } else { 10 };
+        Duration::from_secs(self.timeout.unwrap_or(suited))
     }
 }
 
@@ -89,9 +108,11 @@ async fn ask_one(url: &str, arguments: &Arguments) -> Result<Partitions, Status>
             Wish::List => admin.list(Request::new(PartitionsRequest {})).await,
             Wish::Split { key } => admin.split(SplitRequest { key: key.into() }).await,
             Wish::Merge { partition } => admin.merge(MergeRequest { partition }).await,
+            Wish::Move { partition, from, to } => admin.r#move(MoveRequest { partition, from, to }).await,
+            Wish::Forget { name } => admin.forget(ForgetRequest { memstore: name }).await,
         }
     };
-    let answer = tokio::time::timeout(Duration::from_secs(arguments.timeout), asked).await;
+    let answer = tokio::time::timeout(arguments.patience(), asked).await;
     answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("it took too long"))).map(Response::into_inner)
 }
 
@@ -107,7 +128,9 @@ fn text(partitions: &Partitions) -> String {
         let end = partition.end.as_ref().map(|end| format!("{:?}", end.escape_ascii().to_string()));
         let replicas = match partition.replicas.as_slice() {
             [] => "every frontend's own memstore".to_owned(),
-            names => names.join(", "),
+            names => {
+                names.iter().map(|name| held(partitions, partition, name)).collect::<Vec<_>>().join(", ")
+            }
         };
         let end = end.unwrap_or_else(|| "the end".to_owned());
         text += &format!("  partition {:<4} from \"{start}\" to {end}   {replicas}\n", partition.id);
@@ -115,11 +138,23 @@ fn text(partitions: &Partitions) -> String {
     text
 }
 
+/// A replica, and what keeps it from serving.
+fn held(partitions: &Partitions, partition: &Partition, name: &str) -> String {
+    let memstore = partitions.memstores.iter().find(|memstore| memstore.name == name);
+    match memstore.and_then(|memstore| memstore.is_up) {
+        Some(false) => format!("{name} (does not answer)"),
+        Some(true) if !partition.serving.iter().any(|serving| serving == name) => {
+            format!("{name} (not yet)")
+        }
+        Some(true) | None => name.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use expect_test::expect;
-    use proto::admin::Partition;
+    use proto::admin::Memstore;
 
     #[test]
     fn partitions_are_told_by_their_keys() {
@@ -127,7 +162,7 @@ mod tests {
             id,
             start: start.into(),
             end: end.map(Into::into),
-            replicas: Vec::new(),
+            ..Partition::default()
         };
         let partitions = Partitions {
             version: 2,
@@ -138,6 +173,24 @@ mod tests {
             routes, version 2
               partition 3    from "" to "m\\x00"   every frontend's own memstore
               partition 4    from "m\x00" to the end   every frontend's own memstore
+        "#]]
+        .assert_eq(&text(&partitions));
+    }
+
+    #[test]
+    fn a_replica_that_does_not_serve_says_why() {
+        let memstore = |name: &str, is_up| Memstore { name: name.to_owned(), is_up, ..Memstore::default() };
+        let names = |names: &[&str]| names.iter().copied().map(str::to_owned).collect();
+        let replicas = names(&["a", "b", "c", "d"]);
+        let partition = Partition { id: 3, replicas, serving: names(&["a"]), ..Partition::default() };
+        let partitions = Partitions {
+            version: 2,
+            partitions: vec![partition],
+            memstores: vec![memstore("a", Some(true)), memstore("b", Some(true)), memstore("c", Some(false))],
+        };
+        expect![[r#"
+            routes, version 2
+              partition 3    from "" to the end   a, b (not yet), c (does not answer), d
         "#]]
         .assert_eq(&text(&partitions));
     }

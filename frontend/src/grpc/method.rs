@@ -88,7 +88,7 @@ const fn bidi_stream(path: &'static str) -> Method {
     Method { path, kind: Kind::BidiStream }
 }
 
-pub(crate) static METHODS: [Method; 55] = [
+pub(crate) static METHODS: [Method; 57] = [
     unary("/etcdserverpb.KV/Range"),
     unary("/etcdserverpb.KV/Txn"),
     unary("/etcdserverpb.KV/Put"),
@@ -144,6 +144,8 @@ pub(crate) static METHODS: [Method; 55] = [
     unary("/mainstem.admin.v1.Admin/List"),
     unary("/mainstem.admin.v1.Admin/Split"),
     unary("/mainstem.admin.v1.Admin/Merge"),
+    unary("/mainstem.admin.v1.Admin/Move"),
+    unary("/mainstem.admin.v1.Admin/Forget"),
 ];
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub(super) fn maker(
         let election = ElectionService::new(turns, identity);
         let cluster =
             ClusterService::new(store.clone(), identity, config.serve_peers || !config.roles.journal);
-        let admin = AdminService::new(store.clone(), config.split_keys.clone());
+        let admin = AdminService::new(store.clone(), config.split_keys.clone(), config.replicas);
         // What a message may have is checked before it comes here.
         let any = usize::MAX;
         Services::default()

@@ -1,5 +1,7 @@
 //! A whole node, from start to shutdown.
 
+mod partitions;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -12,6 +14,25 @@ fn listening() -> Config {
         listen_client: vec![Address { url: "http://127.0.0.1:0".to_owned(), socket, secure: false }],
         ..Config::ephemeral()
     }
+}
+
+fn free_address() -> (SocketAddr, String) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let port = port.expect("a free port");
+    (port, format!("http://{port}"))
+}
+
+/// A journal of its own, and where it is.
+fn journal() -> (Config, String) {
+    let (socket, peer) = free_address();
+    let journal = Config {
+        roles: Roles { journal: true, memstore: false, frontend: false },
+        listen_peer: vec![Address { url: peer.clone(), socket, secure: false }],
+        advertise_peer: vec![peer.clone()],
+        serve_peers: true,
+        ..Config::ephemeral()
+    };
+    (journal, peer)
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {
@@ -66,16 +87,7 @@ async fn a_port_in_use_is_told_before_anything_is_touched() {
 /// A journal and two processes beside it, as they would be on three machines.
 #[tokio::test]
 async fn tiers_in_processes_of_their_own_are_one_store() {
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-    let peer = format!("http://{port}");
-    let journal = Config {
-        roles: Roles { journal: true, memstore: false, frontend: false },
-        listen_peer: vec![Address { url: peer.clone(), socket: port, secure: false }],
-        advertise_peer: vec![peer.clone()],
-        serve_peers: true,
-        ..Config::ephemeral()
-    };
+    let (journal, peer) = journal();
     let journal = Node::start(journal).await.expect("it starts");
     let beside = |name: &str| Config {
         roles: Roles { journal: false, memstore: true, frontend: true },

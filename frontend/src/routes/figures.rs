@@ -11,7 +11,7 @@ use super::holders::{Choice, Look};
 
 impl Routes {
     /// The one in this process, where there is no other.
-    fn only_one(&self) -> Option<Memstore> {
+    pub(super) fn only_one(&self) -> Option<Memstore> {
         match &self.list.borrow()[..] {
             [held] if held.memstore.is_here() => Some(held.memstore.clone()),
             _ => None,

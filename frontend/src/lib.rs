@@ -23,6 +23,8 @@ mod members;
 mod metrics;
 mod node;
 pub mod operation;
+mod plan;
+mod planner;
 mod quota;
 mod quota_keeper;
 mod read;

@@ -89,6 +89,12 @@ impl Routes {
         held.map(|held| held.memstore.clone())
     }
 
+    /// Resolves when a memstore comes, goes, or serves something else than at the time of the call.
+    pub(crate) fn news(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (routes, look) = (self.clone(), self.look());
+        async move { routes.changed(&look).await }
+    }
+
     /// Whether all is answered from a memstore in this process, so that nothing is known of others.
     pub(crate) fn is_own(&self) -> bool {
         self.only_one().is_some()

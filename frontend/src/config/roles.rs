@@ -42,6 +42,12 @@ impl Roles {
         self.memstore && !self.frontend
     }
 
+    /// Whether it asks memstores of processes of their own.
+    #[must_use]
+    pub fn asks_memstores(self) -> bool {
+        self.frontend && !self.memstore
+    }
+
     fn parse(text: &str) -> Result<Roles, String> {
         let mut roles = Roles::NONE;
         for name in text.split(',').map(str::trim) {
@@ -84,11 +90,13 @@ pub(super) fn roles(settings: &mut Settings) -> Result<Roles, Refusal> {
         ));
     }
     let for_journals = ["initial-cluster", "listen-peer-urls", "initial-advertise-peer-urls"];
-    let for_memstores = ["listen-memstore-urls", "advertise-memstore-urls", "replicas"];
+    let for_memstores = ["listen-memstore-urls", "advertise-memstore-urls"];
+    let for_askers = ["replicas"];
     let for_frontends = ["listen-client-urls", "listen-client-http-urls"];
     idle(settings, &for_journals, roles.journal, "journal");
     idle(settings, &for_memstores, roles.serves_frontends(), "memstore, without frontend");
     idle(settings, &for_frontends, roles.frontend, "frontend");
+    idle(settings, &for_askers, roles.asks_memstores(), "frontend, without memstore");
     Ok(roles)
 }
 

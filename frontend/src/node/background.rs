@@ -1,4 +1,4 @@
-//! What a node does by itself: ends leases, keeps the quota, compacts, says who it is.
+//! What a node does by itself: ends leases, keeps the quota, compacts, sees to the partitions, says who it is.
 
 use journal::Journal;
 use tokio::task::JoinSet;
@@ -8,6 +8,8 @@ use super::publisher::Publisher;
 use crate::auto_compaction;
 use crate::config::Config;
 use crate::leases::Reaper;
+use crate::plan::Wishes;
+use crate::planner::Planner;
 use crate::quota_keeper::QuotaKeeper;
 use crate::store::Store;
 
@@ -32,6 +34,10 @@ impl Background {
             let keeper = QuotaKeeper::new(store.clone(), config.limits.quota_bytes, member);
             tasks.spawn(keeper.run(closing.clone()));
             tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
+        }
+        if let Some(store) = store.filter(|_| config.roles.asks_memstores()) {
+            let wishes = Wishes { replicas: config.replicas };
+            tasks.spawn(Planner::new(store.clone(), wishes).run(closing.clone()));
         }
         if config.roles.journal {
             let (name, client_urls) = (config.name.clone(), config.advertise_client.clone());

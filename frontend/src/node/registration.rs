@@ -1,14 +1,15 @@
 //! How a memstore of a process of its own gets into the routes: by its name, and only one process at a time.
 //!
 //!     starts      another process of this name answers elsewhere: refused; else its entry is taken over
-//!     registers   nobody has routed: it begins; partitions with too few replicas get one more
-//!     runs        a partition has too few replicas: holds it, too, if nobody was quicker
-//!                 its entry is gone: registers again; its entry is another process's: stops
+//!     registers   nobody has routed: it begins; what nobody holds is its own from then on
+//!     runs        its entry is gone: registers again; its entry is another process's: stops
+//!
+//! How many hold a partition is for frontends to say, who see which memstores are there.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::{Dialer, Journal, MemstoreInfo, Route, RouteRefusal, Routes};
+use journal::{Dialer, Journal, MemstoreInfo, RouteRefusal, Routes};
 use proto::memstore::FollowRequest;
 use proto::memstore::memstore_client::MemstoreClient;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Registration {
     me: MemstoreInfo,
     split_keys: Vec<Bytes>,
-    replicas: usize,
     journal: Journal,
     changer: RouteChanger,
     dialer: Dialer,
@@ -41,9 +41,9 @@ impl Registration {
     ) -> Registration {
         let url = config.advertise_memstore.first().cloned().unwrap_or_default();
         let me = MemstoreInfo { id, name: config.name.clone(), url, zone: config.zone.clone(), process };
-        let (split_keys, replicas) = (config.split_keys.clone(), config.replicas);
+        let split_keys = config.split_keys.clone();
         let changer = RouteChanger::new(journal.clone());
-        Registration { me, split_keys, replicas, journal: journal.clone(), changer, dialer }
+        Registration { me, split_keys, journal: journal.clone(), changer, dialer }
     }
 
     /// # Errors
@@ -62,8 +62,8 @@ impl Registration {
     }
 
     async fn enter(&mut self) -> Result<(), StartError> {
-        let (me, split_keys, replicas) = (self.me.clone(), self.split_keys.clone(), self.replicas);
-        let entered = self.changer.change(|routes| wish(routes, &me, &split_keys, replicas)).await;
+        let (me, split_keys) = (self.me.clone(), self.split_keys.clone());
+        let entered = self.changer.change(|routes| wish(routes, &me, &split_keys)).await;
         entered.map(drop).map_err(|why| match why {
             NotChanged::Refused(refusal) => {
                 StartError::Cluster(format!("the memstore has no place: {refusal}"))
@@ -128,7 +128,6 @@ impl Registration {
     fn is_due(&self, routes: &Routes) -> bool {
         let entry = routes.memstore(self.me.id);
         entry.is_none_or(|entry| entry.process != self.me.process)
-            || lacking(routes, self.me.id, self.replicas).next().is_some()
     }
 }
 
@@ -140,19 +139,14 @@ fn elsewhere<'a>(routes: &'a Routes, me: &MemstoreInfo) -> Option<&'a MemstoreIn
     (!taken).then_some(other)
 }
 
-/// The partitions with too few replicas that could have one more in this memstore.
-fn lacking(routes: &Routes, memstore: u64, replicas: usize) -> impl Iterator<Item = u64> {
-    let few = move |route: &&Route| route.replicas.len() < replicas && !route.replicas.contains(&memstore);
-    routes.partitions().iter().filter(few).map(|route| route.partition)
+/// The partitions that no registered memstore holds.
+fn unheld(routes: &Routes) -> impl Iterator<Item = u64> {
+    let unheld = routes.partitions().iter().filter(|route| route.replicas.is_empty());
+    unheld.map(|route| route.partition)
 }
 
 /// The routes with this memstore in them. `None`: they are so already.
-fn wish(
-    routes: &Routes,
-    me: &MemstoreInfo,
-    split_keys: &[Bytes],
-    replicas: usize,
-) -> Result<Option<Routes>, RouteRefusal> {
+fn wish(routes: &Routes, me: &MemstoreInfo, split_keys: &[Bytes]) -> Result<Option<Routes>, RouteRefusal> {
     let mut next = match routes.version() {
         0 => routes.begin(split_keys)?,
         _ => routes.clone(),
@@ -160,7 +154,7 @@ fn wish(
     if next.memstore(me.id) != Some(me) {
         next = next.register(me.clone())?;
     }
-    for partition in lacking(&next.clone(), me.id, replicas) {
+    for partition in unheld(&next.clone()) {
         next = next.add_replica(partition, me.id)?;
     }
     Ok((next.version() != routes.version()).then(|| next.following(routes)))
@@ -176,29 +170,16 @@ mod tests {
     }
 
     fn entered(routes: &Routes, me: &MemstoreInfo) -> Routes {
-        wish(routes, me, &["m".into()], 2).expect("there is room").expect("it is not there yet")
+        wish(routes, me, &["m".into()]).expect("there is room").expect("it is not there yet")
     }
 
     #[test]
-    fn the_first_memstore_begins_the_routes_and_the_next_is_its_replica() {
+    fn the_first_memstore_begins_the_routes_and_has_everything() {
         let first = entered(&Routes::default(), &memstore(7, "a"));
         assert_eq!((first.version(), first.partitions().len()), (1, 2));
         let second = entered(&first, &memstore(5, "b"));
-        let third = entered(&second, &memstore(6, "c"));
-        assert_eq!((third.version(), third.memstores().len()), (3, 3));
-        assert!(third.partitions().iter().all(|route| route.replicas == [5, 7]));
-    }
-
-    #[test]
-    fn a_partition_that_lost_a_replica_gets_another() {
-        let routes = entered(&Routes::default(), &memstore(7, "a"));
-        let routes = entered(&entered(&routes, &memstore(5, "b")), &memstore(6, "c"));
-        assert_eq!(wish(&routes, &memstore(6, "c"), &[], 2), Ok(None));
-        let lost = routes.unregister(7).expect("there is another");
-        assert_eq!(lacking(&lost, 6, 2).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(lacking(&lost, 5, 2).next(), None, "it has them");
-        let again = entered(&lost, &memstore(6, "c"));
-        assert!(again.partitions().iter().all(|route| route.replicas == [5, 6]));
+        assert_eq!((second.version(), second.memstores().len()), (2, 2));
+        assert!(second.partitions().iter().all(|route| route.replicas == [7]), "frontends see to the rest");
     }
 
     #[test]
@@ -214,7 +195,7 @@ mod tests {
     #[test]
     fn who_is_registered_as_it_is_changes_nothing() {
         let routes = entered(&Routes::default(), &memstore(7, "a"));
-        assert_eq!(wish(&routes, &memstore(7, "a"), &[], 2), Ok(None));
+        assert_eq!(wish(&routes, &memstore(7, "a"), &[]), Ok(None));
         let anew = MemstoreInfo { process: 8, ..memstore(7, "a") };
         assert_eq!(entered(&routes, &anew).memstore(7), Some(&anew));
     }

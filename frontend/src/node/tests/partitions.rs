@@ -1,4 +1,4 @@
-//! Partitions that an operator moves between memstores, and a memstore that is taken out of the routes.
+//! Partitions that move between memstores, by themselves and on request, and a memstore that is taken out of the routes.
 
 use super::*;
 use crate::admin::command;
@@ -17,17 +17,18 @@ impl Tiers {
         let journal = Node::start(journal).await.expect("it starts");
         let mut memstores = Vec::new();
         for name in names {
-            memstores.push((*name, Node::start(memstore(name, &peer, replicas)).await.expect("it starts")));
+            memstores.push((*name, Node::start(memstore(name, &peer)).await.expect("it starts")));
         }
-        let frontend = Config {
-            roles: Roles { journal: false, memstore: false, frontend: true },
-            name: "front".to_owned(),
-            journal_endpoints: vec![peer.clone()],
-            replicas,
-            ..listening()
-        };
+        let frontend = Config { replicas, ..frontend(&peer) };
         let frontend = Node::start(frontend).await.expect("it starts");
         Tiers { peer, journal, memstores, frontend }
+    }
+
+    /// Waits until so many memstores should hold the first partition.
+    async fn replicas(&self, count: usize) {
+        let mut status = self.journal.journal.handle().status();
+        let routed = status.wait_for(|status| status.routes.partitions()[0].replicas.len() == count);
+        routed.await.expect("the journal goes on");
     }
 
     async fn stop(&mut self, name: &str) {
@@ -49,7 +50,16 @@ impl Tiers {
     }
 }
 
-fn memstore(name: &str, peer: &str, replicas: usize) -> Config {
+fn frontend(peer: &str) -> Config {
+    Config {
+        roles: Roles { journal: false, memstore: false, frontend: true },
+        name: "front".to_owned(),
+        journal_endpoints: vec![peer.to_owned()],
+        ..listening()
+    }
+}
+
+fn memstore(name: &str, peer: &str) -> Config {
     let (socket, url) = free_address();
     Config {
         roles: Roles { journal: false, memstore: true, frontend: false },
@@ -57,7 +67,6 @@ fn memstore(name: &str, peer: &str, replicas: usize) -> Config {
         journal_endpoints: vec![peer.to_owned()],
         listen_memstore: vec![Address { url: url.clone(), socket, secure: false }],
         advertise_memstore: vec![url],
-        replicas,
         ..Config::ephemeral()
     }
 }
@@ -105,6 +114,7 @@ async fn a_partition_moves_while_it_is_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_memstore_that_is_gone_for_good_is_forgotten() {
     let mut tiers = Tiers::start(&["a", "b"], 2).await;
+    tiers.replicas(2).await;
     assert_eq!(tiers.partition(&["forget", "c"]).await, "there is no memstore \"c\", only a, b");
     assert_eq!(
         tiers.partition(&["forget", "b"]).await,
@@ -118,6 +128,20 @@ async fn a_memstore_that_is_gone_for_good_is_forgotten() {
         tiers.partition(&["forget", "a"]).await,
         "memstore a alone holds partition 1: add another replica of it first"
     );
+    tiers.close().await;
+}
+
+/// Nobody has asked for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_get_the_replicas_that_are_wanted_and_no_more() {
+    let tiers = Tiers::start(&["a", "b", "c"], 3).await;
+    tiers.replicas(3).await;
+    let content = Config { name: "content".to_owned(), replicas: 2, ..frontend(&tiers.peer) };
+    tiers.frontend.shutdown().await;
+    let content = Node::start(content).await.expect("it starts");
+    let tiers = Tiers { frontend: content, ..tiers };
+    tiers.replicas(2).await;
+    tiers.frontend.client().put("k", "1").await.expect("somebody holds it");
     tiers.close().await;
 }
 

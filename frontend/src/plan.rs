@@ -1,0 +1,224 @@
+//! The next step towards every partition in as many memstores as are wanted, in zones of their own, evenly.
+//!
+//!     routes ──┐                                   add      too few hold it
+//!     sight  ──┼─► plan ─► one step, or none       remove   one more than wanted holds it, and enough others serve
+//!     wishes ──┘                                   add      it could be in more zones, or in an emptier memstore
+//!
+//! A partition moves by two steps: what is added for a better place makes one too many, and what is removed then is the
+//! worse place. So every state on the way is a good one, whoever made it and whoever goes on.
+//!
+//! Invariants: a removal leaves as many replicas that serve as are wanted, and nothing else takes any away. While nothing
+//! else changes, planning comes to rest.
+
+mod balance;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use journal::{Route, RouteRefusal, Routes};
+
+/// What a frontend sees of the memstores and of what they hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sight {
+    /// One that is not here has not been seen yet, and counts as away.
+    pub(crate) memstores: BTreeMap<u64, Presence>,
+    /// What each partition takes in a memstore.
+    pub(crate) bytes: BTreeMap<u64, u64>,
+}
+
+/// Whether a memstore is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Up {
+        serves: BTreeSet<u64>,
+    },
+    /// It may come back at any moment.
+    Away,
+    /// For so long that it counts as not there.
+    Gone,
+}
+
+/// How it should be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wishes {
+    /// How many memstores should hold each partition. Not 0.
+    pub(crate) replicas: usize,
+}
+
+/// One change of the routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Add { partition: u64, memstore: u64, why: Why },
+    Remove { partition: u64, memstore: u64, why: Why },
+}
+
+/// What a step is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Lacking,
+    Excess,
+    Gone,
+    Zones,
+    Unequal,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Why::Lacking => "too few memstores hold it",
+            Why::Excess => "more memstores hold it than should",
+            Why::Gone => "this one has been away for too long",
+            Why::Zones => "it could be in more zones",
+            Why::Unequal => "others hold far more",
+        })
+    }
+}
+
+impl Step {
+    /// Whether it should not wait until it is clear that nobody else is about to change something.
+    pub(crate) fn is_urgent(&self) -> bool {
+        matches!(self, Step::Add { why: Why::Lacking, .. })
+    }
+
+    /// The routes after it.
+    ///
+    /// # Errors
+    /// Why not; never for a step that was planned on these routes.
+    pub(crate) fn done(&self, routes: &Routes) -> Result<Routes, RouteRefusal> {
+        match *self {
+            Step::Add { partition, memstore, .. } => routes.add_replica(partition, memstore),
+            Step::Remove { partition, memstore, .. } => routes.remove_replica(partition, memstore),
+        }
+    }
+}
+
+/// What to do next. `None`: it is as it should be, or as well as it can be for now.
+pub(crate) fn plan(routes: &Routes, sight: &Sight, wishes: &Wishes) -> Option<Step> {
+    let planning = Planning::new(routes, sight, wishes);
+    let steps = [Planning::lacking, Planning::excess, Planning::zones, Planning::unequal];
+    steps.iter().find_map(|step| step(&planning))
+}
+
+/// What a memstore holds by the routes: bytes, and then partitions, since empty ones count, too.
+type Weight = (u64, usize);
+
+struct Planning<'a> {
+    routes: &'a Routes,
+    sight: &'a Sight,
+    wanted: usize,
+    weights: BTreeMap<u64, Weight>,
+}
+
+impl<'a> Planning<'a> {
+    fn new(routes: &'a Routes, sight: &'a Sight, wishes: &Wishes) -> Planning<'a> {
+        let mut weights: BTreeMap<u64, Weight> =
+            routes.memstores().iter().map(|info| (info.id, Weight::default())).collect();
+        for route in routes.partitions() {
+            for replica in &route.replicas {
+                let (bytes, count) = weights.entry(*replica).or_default();
+                *bytes += sight.bytes.get(&route.partition).copied().unwrap_or_default();
+                *count += 1;
+            }
+        }
+        Planning { routes, sight, wanted: wishes.replicas.max(1), weights }
+    }
+
+    /// One more where too few are there, first where fewest serve.
+    fn lacking(&self) -> Option<Step> {
+        let lacks = |route: &&Route| self.live(route).count() < self.wanted;
+        let partitions = self.routes.partitions().iter().filter(lacks);
+        let possible = partitions.filter_map(|route| Some((route, self.place_for(route)?)));
+        let (route, memstore) = possible.min_by_key(|(route, _)| self.serving(route).count())?;
+        Some(Step::Add { partition: route.partition, memstore, why: Why::Lacking })
+    }
+
+    /// One less where more hold it than should, and enough of the others serve.
+    fn excess(&self) -> Option<Step> {
+        let over = |route: &&Route| self.wanted < route.replicas.len();
+        let partitions = self.routes.partitions().iter().filter(over);
+        partitions.filter(|route| self.wanted <= self.serving(route).count()).find_map(|route| {
+            let partition = route.partition;
+            let gone = route.replicas.iter().find(|id| self.presence(**id) == &Presence::Gone);
+            if let Some(memstore) = gone {
+                return Some(Step::Remove { partition, memstore: *memstore, why: Why::Gone });
+            }
+            // One that builds it may be the better place.
+            let memstore = self.all_serve(route).then(|| self.worst(route.partition, &route.replicas))??;
+            Some(Step::Remove { partition, memstore, why: Why::Excess })
+        })
+    }
+
+    /// One more in a zone that has none yet, where two share a zone.
+    fn zones(&self) -> Option<Step> {
+        let settled = |route: &&Route| route.replicas.len() == self.wanted && self.all_serve(route);
+        self.routes.partitions().iter().filter(settled).find_map(|route| {
+            let shared = route.replicas.iter().any(|id| self.shares_zone(*id, &route.replicas));
+            let memstore = shared.then(|| self.place_for(route))??;
+            let why = Why::Zones;
+            (!self.shares_zone(memstore, &route.replicas)).then_some(Step::Add {
+                partition: route.partition,
+                memstore,
+                why,
+            })
+        })
+    }
+
+    /// The emptiest memstore that is up and does not hold it, where there is one in a zone of its own.
+    fn place_for(&self, route: &Route) -> Option<u64> {
+        let live: Vec<u64> = self.live(route).collect();
+        let free = self.up().filter(|id| !route.replicas.contains(id));
+        free.min_by_key(|id| (self.shares_zone(*id, &live), self.weights[id], *id))
+    }
+
+    /// The one that can best be done without: in a zone with another one if there is such, and there the fullest.
+    fn worst(&self, partition: u64, replicas: &[u64]) -> Option<u64> {
+        // Where it is added only in thought it weighs what it weighs elsewhere.
+        let weight = |id: &u64| {
+            let (bytes, count) = self.weights.get(id).copied().unwrap_or_default();
+            let holds = self.routes.partition(partition).is_some_and(|route| route.replicas.contains(id));
+            match holds {
+                true => (bytes, count),
+                false => (bytes + self.bytes_of(partition), count + 1),
+            }
+        };
+        replicas.iter().copied().max_by_key(|id| (self.shares_zone(*id, replicas), weight(id), *id))
+    }
+
+    fn bytes_of(&self, partition: u64) -> u64 {
+        self.sight.bytes.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// Whether another one of them is in its zone. A zone that nobody knows is one of its own.
+    fn shares_zone(&self, id: u64, among: &[u64]) -> bool {
+        let zone = |id: u64| self.routes.memstore(id).map_or("", |info| &info.zone[..]);
+        !zone(id).is_empty() && among.iter().any(|other| *other != id && zone(*other) == zone(id))
+    }
+
+    fn presence(&self, id: u64) -> &Presence {
+        self.sight.memstores.get(&id).unwrap_or(&Presence::Away)
+    }
+
+    fn up(&self) -> impl Iterator<Item = u64> {
+        let ids = self.routes.memstores().iter().map(|info| info.id);
+        ids.filter(|id| matches!(self.presence(*id), Presence::Up { .. }))
+    }
+
+    /// Replicas in memstores that are there, or may be in a moment.
+    fn live(&self, route: &Route) -> impl Iterator<Item = u64> {
+        route.replicas.iter().copied().filter(|id| self.presence(*id) != &Presence::Gone)
+    }
+
+    fn serving(&self, route: &Route) -> impl Iterator<Item = u64> {
+        let serves = |id: &u64| match self.presence(*id) {
+            Presence::Up { serves } => serves.contains(&route.partition),
+            Presence::Away | Presence::Gone => false,
+        };
+        route.replicas.iter().copied().filter(serves)
+    }
+
+    fn all_serve(&self, route: &Route) -> bool {
+        self.serving(route).count() == route.replicas.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Sees to it that the partitions are where they should be: looks at the memstores, and takes the next step.
+//!
+//!     news, or a while later ──► look ──► plan ── urgent, or planned for some time ──► change of the routes
+//!
+//! Every frontend without a memstore of its own does this, since only those see the memstores. Each changes the routes by
+//! comparing and plans anew on what it finds, so that of two that want the same one does it. What is not urgent waits a
+//! little, in which whoever moves a partition ends what he has begun.
+
+mod absences;
+mod patience;
+
+use std::time::{Duration, Instant};
+
+use journal::Routes;
+use memstore::Health;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use self::absences::Absences;
+use self::patience::Patience;
+use crate::error::Error;
+use crate::plan::{Presence, Sight, Step, Wishes, plan};
+use crate::route_change::{NotChanged, RouteChanger};
+use crate::store::Store;
+
+/// How long until it looks again though nothing seems new, to which as much comes by chance.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long others may take to be quicker, by chance.
+const NEWS_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// The task.
+pub(crate) struct Planner {
+    store: Store,
+    wishes: Wishes,
+    changer: RouteChanger,
+    absences: Absences,
+    patience: Patience,
+}
+
+impl Planner {
+    /// Over a store that asks registered memstores.
+    pub(crate) fn new(store: Store, wishes: Wishes) -> Planner {
+        let changer = RouteChanger::new(store.journal().clone());
+        Planner { store, wishes, changer, absences: Absences::default(), patience: Patience::default() }
+    }
+
+    /// Until `closing`, or the journal's end.
+    pub(crate) async fn run(mut self, closing: CancellationToken) {
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = self.go_on() => {}
+        }
+    }
+
+    async fn go_on(&mut self) {
+        loop {
+            let news = self.store.routes().news();
+            match self.look().await {
+                Ok(()) => {}
+                Err(Error::Stopped) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the partitions could not be changed; it is tried again");
+                }
+            }
+            tokio::select! {
+                () = news => tokio::time::sleep(NEWS_PAUSE_MAX.mul_f64(rand::random())).await,
+                () = tokio::time::sleep(LOOK_EVERY + LOOK_EVERY.mul_f64(rand::random())) => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        let (routes, now) = (self.changer.known(), Instant::now());
+        let sight = self.sight(&routes, now);
+        match self.patience.ripe(plan(&routes, &sight, &self.wishes), now) {
+            Some(step) => self.take(step, &sight).await,
+            None => Ok(()),
+        }
+    }
+
+    fn sight(&mut self, routes: &Routes, now: Instant) -> Sight {
+        let mut sight = Sight::default();
+        for info in routes.memstores() {
+            let seen = self.store.routes().registered(info.id);
+            let seen = seen.map(|memstore| (memstore.serves(), memstore));
+            let up = seen.filter(|(serves, _)| serves.health > Health::Down);
+            let absence = self.absences.see(info.id, up.is_some(), now);
+            let Some((serves, memstore)) = up else {
+                sight.memstores.insert(info.id, absence.unwrap_or(Presence::Away));
+                continue;
+            };
+            for range in serves.partitions.iter() {
+                let bytes = sight.bytes.entry(range.id.0).or_default();
+                *bytes = memstore.partition_bytes_in_use(range.id).unwrap_or_default().max(*bytes);
+            }
+            let serves = serves.partitions.iter().map(|range| range.id.0).collect();
+            sight.memstores.insert(info.id, Presence::Up { serves });
+        }
+        self.absences.keep(|id| routes.memstore(id).is_some());
+        sight
+    }
+
+    /// Takes the step where it is still the next one, and with it those that are as urgent.
+    async fn take(&mut self, step: Step, sight: &Sight) -> Result<(), Error> {
+        let taken = Mutex::new(Vec::new());
+        let changed = self.changer.change(|routes| {
+            let steps = due(routes, sight, &self.wishes, step);
+            let next = steps.iter().try_fold(routes.clone(), |next, step| step.done(&next))?;
+            let is_changed = !steps.is_empty();
+            *taken.lock() = steps;
+            Ok(is_changed.then(|| next.following(routes)))
+        });
+        let routes = match changed.await {
+            Ok(routes) => routes,
+            Err(NotChanged::Failed(error)) => return Err(error),
+            Err(NotChanged::Refused(refusal)) => {
+                tracing::warn!(%refusal, "the partitions stay where they are; it is tried again");
+                return Ok(());
+            }
+        };
+        taken.into_inner().iter().for_each(|step| tell(step, &routes));
+        Ok(())
+    }
+}
+
+/// What to do at once: the step, unless something else is next by now, or all that are urgent.
+fn due(routes: &Routes, sight: &Sight, wishes: &Wishes, step: Step) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut next = routes.clone();
+    while let Some(planned) = plan(&next, sight, wishes)
+        && (planned.is_urgent() || steps.is_empty() && planned == step)
+        && let Ok(after) = planned.done(&next)
+    {
+        next = after;
+        steps.push(planned);
+        if !planned.is_urgent() {
+            break;
+        }
+    }
+    steps
+}
+
+fn tell(step: &Step, routes: &Routes) {
+    let name = |id: &u64| routes.memstore(*id).map(|info| info.name.clone()).unwrap_or_default();
+    match step {
+        Step::Add { partition, memstore, why } => {
+            tracing::info!(partition, memstore = name(memstore), %why, "another memstore shall hold a partition");
+        }
+        Step::Remove { partition, memstore, why } => {
+            tracing::info!(partition, memstore = name(memstore), %why, "a memstore shall not hold a partition any more");
+        }
+    }
+}

@@ -141,6 +141,10 @@ pub struct Config {
     pub zone: String,
     /// How many memstores of their own should hold each partition.
     pub replicas: usize,
+    /// Partitions of memstores of their own that hold more are cut in two. 0: none is.
+    pub split_after_bytes: u64,
+    /// The same of those that are written to more often in a second.
+    pub split_after_writes: u64,
     /// Where the journal is, for a process that has none itself.
     pub journal_endpoints: Vec<String>,
     /// 0: one per core.

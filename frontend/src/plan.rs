@@ -3,6 +3,7 @@
 //!     routes ──┐                                   add      too few hold it
 //!     sight  ──┼─► plan ─► one step, or none       remove   one more than wanted holds it, and enough others serve
 //!     wishes ──┘                                   add      it could be in more zones, or in an emptier memstore
+//!                                                  split    it is too large or too busy
 //!
 //! A partition moves by two steps: what is added for a better place makes one too many, and what is removed then is the
 //! worse place. So every state on the way is a good one, whoever made it and whoever goes on.
@@ -14,6 +15,7 @@ mod balance;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use journal::{Route, RouteRefusal, Routes};
 
 /// What a frontend sees of the memstores and of what they hold.
@@ -21,8 +23,17 @@ use journal::{Route, RouteRefusal, Routes};
 pub(crate) struct Sight {
     /// One that is not here has not been seen yet, and counts as away.
     pub(crate) memstores: BTreeMap<u64, Presence>,
-    /// What each partition takes in a memstore.
-    pub(crate) bytes: BTreeMap<u64, u64>,
+    /// What each partition takes, as far as somebody serves it.
+    pub(crate) loads: BTreeMap<u64, Load>,
+}
+
+/// What a partition is to a memstore that holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) bytes: u64,
+    pub(crate) writes_per_second: u64,
+    /// It was looked for a place to cut it, and there is none for now.
+    pub(crate) is_whole: bool,
 }
 
 /// Whether a memstore is there.
@@ -37,18 +48,34 @@ pub(crate) enum Presence {
     Gone,
 }
 
+impl Sight {
+    /// The memstores that serve a partition.
+    pub(crate) fn holders(&self, partition: u64) -> impl Iterator<Item = u64> {
+        let serves = move |presence: &Presence| matches!(presence, Presence::Up { serves } if serves.contains(&partition));
+        self.memstores.iter().filter(move |(_, presence)| serves(presence)).map(|(id, _)| *id)
+    }
+}
+
 /// How it should be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wishes {
     /// How many memstores should hold each partition. Not 0.
     pub(crate) replicas: usize,
+    /// Partitions that are larger are cut in two. 0: none is.
+    pub(crate) split_after_bytes: u64,
+    /// The same of those that are written to more often. 0: none is.
+    pub(crate) split_after_writes: u64,
 }
+
+/// More partitions than these come about only on request: all that know the routes hold all of them.
+const PARTITIONS_MAX: usize = 1_024;
 
 /// One change of the routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Add { partition: u64, memstore: u64, why: Why },
     Remove { partition: u64, memstore: u64, why: Why },
+    Split { partition: u64, why: Why },
 }
 
 /// What a step is for.
@@ -59,6 +86,8 @@ pub(crate) enum Why {
     Gone,
     Zones,
     Unequal,
+    Large,
+    Busy,
 }
 
 impl std::fmt::Display for Why {
@@ -69,6 +98,8 @@ impl std::fmt::Display for Why {
             Why::Gone => "this one has been away for too long",
             Why::Zones => "it could be in more zones",
             Why::Unequal => "others hold far more",
+            Why::Large => "it holds more than --split-after-bytes",
+            Why::Busy => "it is written to more often than --split-after-writes",
         })
     }
 }
@@ -79,14 +110,22 @@ impl Step {
         matches!(self, Step::Add { why: Why::Lacking, .. })
     }
 
-    /// The routes after it.
+    /// The routes after it. A split is made at the key `at`, for which nobody else asks.
     ///
     /// # Errors
-    /// Why not; never for a step that was planned on these routes.
-    pub(crate) fn done(&self, routes: &Routes) -> Result<Routes, RouteRefusal> {
+    /// Why not; never for a step that was planned on these routes, but where `at` is another partition's.
+    pub(crate) fn done(&self, routes: &Routes, at: Option<&Bytes>) -> Result<Routes, RouteRefusal> {
         match *self {
             Step::Add { partition, memstore, .. } => routes.add_replica(partition, memstore),
             Step::Remove { partition, memstore, .. } => routes.remove_replica(partition, memstore),
+            Step::Split { partition, .. } => {
+                let within =
+                    |key: &&Bytes| routes.partition_of(key).is_some_and(|route| route.partition == partition);
+                let at = at
+                    .filter(within)
+                    .ok_or_else(|| RouteRefusal(format!("partition {partition} has no such key")))?;
+                routes.split(at)
+            }
         }
     }
 }
@@ -94,7 +133,7 @@ impl Step {
 /// What to do next. `None`: it is as it should be, or as well as it can be for now.
 pub(crate) fn plan(routes: &Routes, sight: &Sight, wishes: &Wishes) -> Option<Step> {
     let planning = Planning::new(routes, sight, wishes);
-    let steps = [Planning::lacking, Planning::excess, Planning::zones, Planning::unequal];
+    let steps = [Planning::lacking, Planning::excess, Planning::zones, Planning::split, Planning::unequal];
     steps.iter().find_map(|step| step(&planning))
 }
 
@@ -104,22 +143,23 @@ type Weight = (u64, usize);
 struct Planning<'a> {
     routes: &'a Routes,
     sight: &'a Sight,
+    wishes: &'a Wishes,
     wanted: usize,
     weights: BTreeMap<u64, Weight>,
 }
 
 impl<'a> Planning<'a> {
-    fn new(routes: &'a Routes, sight: &'a Sight, wishes: &Wishes) -> Planning<'a> {
+    fn new(routes: &'a Routes, sight: &'a Sight, wishes: &'a Wishes) -> Planning<'a> {
         let mut weights: BTreeMap<u64, Weight> =
             routes.memstores().iter().map(|info| (info.id, Weight::default())).collect();
         for route in routes.partitions() {
             for replica in &route.replicas {
                 let (bytes, count) = weights.entry(*replica).or_default();
-                *bytes += sight.bytes.get(&route.partition).copied().unwrap_or_default();
+                *bytes += sight.loads.get(&route.partition).map_or(0, |load| load.bytes);
                 *count += 1;
             }
         }
-        Planning { routes, sight, wanted: wishes.replicas.max(1), weights }
+        Planning { routes, sight, wishes, wanted: wishes.replicas.max(1), weights }
     }
 
     /// One more where too few are there, first where fewest serve.
@@ -162,6 +202,27 @@ impl<'a> Planning<'a> {
         })
     }
 
+    /// Two of one that is too large or too busy. Everybody who holds it makes two of what is there.
+    fn split(&self) -> Option<Step> {
+        let partitions = self.routes.partitions();
+        let held = |route: &&Route| !route.replicas.is_empty() && self.all_serve(route);
+        let mut held =
+            partitions.iter().filter(held).map(|route| (route.partition, self.load(route.partition)));
+        held.find_map(|(partition, load)| {
+            let Wishes { split_after_bytes, split_after_writes, .. } = *self.wishes;
+            let is_over = |most: u64, is: u64| 0 < most && most < is;
+            let why = match (
+                is_over(split_after_bytes, load.bytes),
+                is_over(split_after_writes, load.writes_per_second),
+            ) {
+                (true, _) => Why::Large,
+                (false, true) => Why::Busy,
+                (false, false) => return None,
+            };
+            (!load.is_whole && partitions.len() < PARTITIONS_MAX).then_some(Step::Split { partition, why })
+        })
+    }
+
     /// The emptiest memstore that is up and does not hold it, where there is one in a zone of its own.
     fn place_for(&self, route: &Route) -> Option<u64> {
         let live: Vec<u64> = self.live(route).collect();
@@ -184,7 +245,11 @@ impl<'a> Planning<'a> {
     }
 
     fn bytes_of(&self, partition: u64) -> u64 {
-        self.sight.bytes.get(&partition).copied().unwrap_or_default()
+        self.load(partition).bytes
+    }
+
+    fn load(&self, partition: u64) -> Load {
+        self.sight.loads.get(&partition).copied().unwrap_or_default()
     }
 
     /// Whether another one of them is in its zone. A zone that nobody knows is one of its own.

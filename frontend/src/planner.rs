@@ -7,17 +7,22 @@
 //! little, in which whoever moves a partition ends what he has begun.
 
 mod absences;
+mod cuts;
 mod patience;
+mod rates;
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use journal::Routes;
-use memstore::Health;
+use memstore::{Health, Memstore};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::absences::Absences;
+use self::cuts::Cuts;
 use self::patience::Patience;
+use self::rates::Rates;
 use crate::error::Error;
 use crate::plan::{Presence, Sight, Step, Wishes, plan};
 use crate::route_change::{NotChanged, RouteChanger};
@@ -34,6 +39,8 @@ pub(crate) struct Planner {
     wishes: Wishes,
     changer: RouteChanger,
     absences: Absences,
+    rates: Rates,
+    cuts: Cuts,
     patience: Patience,
 }
 
@@ -41,7 +48,16 @@ impl Planner {
     /// Over a store that asks registered memstores.
     pub(crate) fn new(store: Store, wishes: Wishes) -> Planner {
         let changer = RouteChanger::new(store.journal().clone());
-        Planner { store, wishes, changer, absences: Absences::default(), patience: Patience::default() }
+        let (absences, rates) = (Absences::default(), Rates::default());
+        Planner {
+            store,
+            wishes,
+            changer,
+            absences,
+            rates,
+            cuts: Cuts::default(),
+            patience: Patience::default(),
+        }
     }
 
     /// Until `closing`, or the journal's end.
@@ -73,7 +89,16 @@ impl Planner {
         let (routes, now) = (self.changer.known(), Instant::now());
         let sight = self.sight(&routes, now);
         match self.patience.ripe(plan(&routes, &sight, &self.wishes), now) {
-            Some(step) => self.take(step, &sight).await,
+            Some(step @ Step::Split { partition, why }) => {
+                let holders = sight.holders(partition);
+                let holders = holders.filter_map(|id| self.store.routes().registered(id));
+                let holders: Vec<Memstore> = holders.collect();
+                match self.cuts.cut(partition, why, &holders, now).await {
+                    Some(key) => self.take(step, &sight, Some(&key)).await,
+                    None => Ok(()),
+                }
+            }
+            Some(step @ (Step::Add { .. } | Step::Remove { .. })) => self.take(step, &sight, None).await,
             None => Ok(()),
         }
     }
@@ -90,22 +115,30 @@ impl Planner {
                 continue;
             };
             for range in serves.partitions.iter() {
-                let bytes = sight.bytes.entry(range.id.0).or_default();
-                *bytes = memstore.partition_bytes_in_use(range.id).unwrap_or_default().max(*bytes);
+                let load = sight.loads.entry(range.id.0).or_default();
+                load.bytes = memstore.partition_bytes_in_use(range.id).unwrap_or_default().max(load.bytes);
+                if let Ok(stats) = memstore.partition_stats(range.id) {
+                    self.rates.see((range.id.0, info.id), stats.puts + stats.deletes, now);
+                }
             }
             let serves = serves.partitions.iter().map(|range| range.id.0).collect();
             sight.memstores.insert(info.id, Presence::Up { serves });
         }
         self.absences.keep(|id| routes.memstore(id).is_some());
+        self.rates.keep(|id| sight.loads.contains_key(&id));
+        self.cuts.keep(|id| sight.loads.contains_key(&id), now);
+        for (id, load) in &mut sight.loads {
+            load.writes_per_second = self.rates.of(*id);
+            load.is_whole = self.cuts.is_whole(*id);
+        }
         sight
     }
 
-    /// Takes the step where it is still the next one, and with it those that are as urgent.
-    async fn take(&mut self, step: Step, sight: &Sight) -> Result<(), Error> {
+    /// Takes the step where it is still the next one, and with it those that are as urgent. A split is made `at` a key.
+    async fn take(&mut self, step: Step, sight: &Sight, at: Option<&Bytes>) -> Result<(), Error> {
         let taken = Mutex::new(Vec::new());
         let changed = self.changer.change(|routes| {
-            let steps = due(routes, sight, &self.wishes, step);
-            let next = steps.iter().try_fold(routes.clone(), |next, step| step.done(&next))?;
+            let (steps, next) = due(routes, sight, &self.wishes, (step, at));
             let is_changed = !steps.is_empty();
             *taken.lock() = steps;
             Ok(is_changed.then(|| next.following(routes)))
@@ -123,13 +156,18 @@ impl Planner {
     }
 }
 
-/// What to do at once: the step, unless something else is next by now, or all that are urgent.
-fn due(routes: &Routes, sight: &Sight, wishes: &Wishes, step: Step) -> Vec<Step> {
+/// What to do at once, and the routes then: the step, unless something else is next by now, or all that are urgent.
+fn due(
+    routes: &Routes,
+    sight: &Sight,
+    wishes: &Wishes,
+    (step, at): (Step, Option<&Bytes>),
+) -> (Vec<Step>, Routes) {
     let mut steps = Vec::new();
     let mut next = routes.clone();
     while let Some(planned) = plan(&next, sight, wishes)
         && (planned.is_urgent() || steps.is_empty() && planned == step)
-        && let Ok(after) = planned.done(&next)
+        && let Ok(after) = planned.done(&next, at)
     {
         next = after;
         steps.push(planned);
@@ -137,7 +175,7 @@ fn due(routes: &Routes, sight: &Sight, wishes: &Wishes, step: Step) -> Vec<Step>
             break;
         }
     }
-    steps
+    (steps, next)
 }
 
 fn tell(step: &Step, routes: &Routes) {
@@ -149,5 +187,6 @@ fn tell(step: &Step, routes: &Routes) {
         Step::Remove { partition, memstore, why } => {
             tracing::info!(partition, memstore = name(memstore), %why, "a memstore shall not hold a partition any more");
         }
+        Step::Split { partition, why } => tracing::info!(partition, %why, "a partition becomes two"),
     }
 }

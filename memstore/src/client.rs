@@ -15,6 +15,7 @@ use crate::hashing::{Hash, HashedPart, HashesAsked};
 use crate::here::Here;
 use crate::key_value::KeyValue;
 use crate::metrics::ApplyMetrics;
+use crate::middle::MiddleOf;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::query::{Answer, At, Query};
 use crate::remote::{Health, There};
@@ -227,6 +228,17 @@ impl Memstore {
         match &self.body {
             Body::Here(here) => here.hashes(partition, asked, min_lsn).await,
             Body::There(there) => Box::pin(there.hashes(partition, asked, min_lsn)).await,
+        }
+    }
+
+    /// Where a partition is best cut in two. `None`: nothing is gained by it, or the memstore is too old to know.
+    ///
+    /// # Errors
+    /// `WrongPartition` and `Closed`.
+    pub async fn middle(&self, partition: PartitionId, of: MiddleOf) -> Result<Option<Bytes>, Error> {
+        match &self.body {
+            Body::Here(here) => here.middle(partition, of).await,
+            Body::There(there) => Box::pin(there.middle(partition, of)).await,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked, Hashing};
 use crate::key_value::KeyValue;
 use crate::metrics::ApplyMetrics;
+use crate::middle::{Found, Middle, MiddleOf};
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::query::{Answer, At, Query};
 use crate::reading::Reading;
@@ -133,6 +134,22 @@ impl Here {
                 return Ok(hash);
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Where a partition is best cut in two.
+    ///
+    /// # Errors
+    /// `WrongPartition`.
+    pub(crate) async fn middle(&self, partition: PartitionId, of: MiddleOf) -> Result<Option<Bytes>, Error> {
+        let replica = self.replica(partition)?;
+        let mut middle = Middle::new(of);
+        loop {
+            match middle.step(&replica.partition) {
+                None => tokio::task::yield_now().await,
+                Some(Found::Nothing) => return Ok(None),
+                Some(Found::Key(key)) => return Ok(Some(key)),
+            }
         }
     }
 

@@ -118,6 +118,11 @@ impl History {
         self.blocks.range(block..).flatten().skip(place).copied()
     }
 
+    /// The changes, the last one first.
+    pub(crate) fn last(&self) -> impl Iterator<Item = Entry> {
+        self.blocks.iter().rev().flat_map(|block| block.iter().rev()).copied()
+    }
+
     /// About how many changes there are from `from` on: true to a block.
     pub(crate) fn about_after(&self, from: Position) -> usize {
         let block = self.blocks.partition_point(|block| last(block) < from);

@@ -20,6 +20,7 @@ mod keeper;
 mod key_value;
 mod lease_index;
 mod metrics;
+mod middle;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub use hash_over::hash_over;
 pub use hashing::Hash;
 pub use key_value::{KeyValue, Version};
 pub use metrics::ApplyMetrics;
+pub use middle::MiddleOf;
 pub use node::{Config, Node};
 pub use partition_id::{PartitionId, PartitionRange};
 pub use query::{Answer, At, Bounds, Projection, Query};

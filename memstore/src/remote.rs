@@ -20,7 +20,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::{Clock, Dialer, LeaseId, Lsn, Revision};
+use proto::memstore as message;
+use proto::memstore::memstore_client::MemstoreClient;
 use tokio::sync::{mpsc, oneshot};
+use tonic::Code;
 use tonic::transport::Channel;
 
 use self::line::{CALLS_MAX, Call, Line};
@@ -30,6 +33,7 @@ use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked};
 use crate::key_value::KeyValue;
+use crate::middle::MiddleOf;
 use crate::partition_id::PartitionId;
 use crate::query::{Answer, At, Query};
 use crate::wire::answers::Said;
@@ -157,6 +161,28 @@ impl There {
         match self.ask(Asked::Hashes { partition, asked, min_lsn }).await? {
             Said::Hashed(part) => Ok(part),
             other => Err(self.misunderstood(&other)),
+        }
+    }
+
+    pub(crate) async fn middle(&self, partition: PartitionId, of: MiddleOf) -> Result<Option<Bytes>, Error> {
+        let mut client = MemstoreClient::new(self.watches.clone());
+        let request = message::MiddleRequest {
+            cluster: self.cluster,
+            partition: partition.0,
+            of_writes: of == MiddleOf::Writes,
+        };
+        let answered = tokio::select! {
+            answered = client.middle(request) => answered,
+            () = self.mirror.down() => return Err(Error::Unreachable),
+        };
+        match answered {
+            Ok(answered) => Ok(answered.into_inner().key),
+            Err(status) => match status.code() {
+                // It is of a version before this question.
+                Code::Unimplemented => Ok(None),
+                Code::NotFound => Err(Error::WrongPartition),
+                _ => Err(Error::Unreachable),
+            },
         }
     }
 

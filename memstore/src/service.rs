@@ -3,6 +3,7 @@
 //!     Ask      a conversation each, with a bounded number of questions under way
 //!     Watch    a stream each for one client's watchers, which its reader's pace bounds
 //!     Follow   what is served at once when that changes, positions as they move, sizes twice a second
+//!     Middle   where a partition is best cut in two
 //!
 //! A memstore that another cluster's process calls refuses, and says whose it is.
 
@@ -15,7 +16,9 @@ use std::sync::Arc;
 
 use journal::Clock;
 use proto::memstore::memstore_server::{Memstore as Rpc, MemstoreServer};
-use proto::memstore::{Answers, FollowRequest, Questions, Report, WatchChanges, WatchUpdates};
+use proto::memstore::{
+    Answers, FollowRequest, MiddleKey, MiddleRequest, Questions, Report, WatchChanges, WatchUpdates,
+};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,6 +28,9 @@ use self::conversation::Conversation;
 use self::reporting::Reporting;
 use self::watching::Watching;
 use crate::client::Memstore;
+use crate::error::Error;
+use crate::middle::MiddleOf;
+use crate::partition_id::PartitionId;
 use crate::wire::MESSAGE_BYTES_MAX;
 use crate::wire::reports::Identity;
 
@@ -98,5 +104,18 @@ impl Rpc for MemstoreService {
         let reporting = Reporting::new(self.memstore.clone(), self.identity.clone(), self.clock.clone());
         tokio::spawn(reporting.run(out));
         Ok(Response::new(Box::pin(ReceiverStream::new(reports))))
+    }
+
+    async fn middle(&self, request: Request<MiddleRequest>) -> Result<Response<MiddleKey>, Status> {
+        let MiddleRequest { cluster, partition, of_writes } = request.into_inner();
+        check(self.identity.cluster, cluster)?;
+        let of = if of_writes { MiddleOf::Writes } else { MiddleOf::Bytes };
+        match self.memstore.middle(PartitionId(partition), of).await {
+            Ok(key) => Ok(Response::new(MiddleKey { key })),
+            Err(Error::WrongPartition) => {
+                Err(Status::not_found("this memstore does not serve the partition"))
+            }
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        }
     }
 }

@@ -179,6 +179,17 @@ impl Store {
         last
     }
 
+    /// Visits all versions of each key from `lower` on, in order, until told to stop.
+    pub(crate) fn walk(&self, lower: Lower<'_>, mut visit: impl FnMut(&Chain) -> ControlFlow<()>) {
+        self.order.walk(&self.slab, lower, |slot| visit(self.slab.get(slot)));
+    }
+
+    /// The keys of the last `max` changes.
+    pub(crate) fn last_written(&self, max: usize) -> Vec<Bytes> {
+        let last = self.history.last().take(max);
+        last.map(|entry| self.chain(entry.slot).head().key_bytes()).collect()
+    }
+
     /// How many keys of the range there are now.
     pub(crate) fn sum(&self, keys: &KeyRange) -> Sum {
         let before = |key: &[u8]| self.order.before(&self.slab, key);
@@ -277,6 +288,11 @@ impl Store {
     /// What is in use, and room kept for keys to come. Counted, not measured.
     fn bytes_total(&self) -> u64 {
         self.bytes_in_use() + self.slab.spare_bytes()
+    }
+
+    /// What its versions take.
+    pub(crate) fn weight(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn bytes_in_use(&self) -> u64 {

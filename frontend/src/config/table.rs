@@ -83,6 +83,18 @@ pub(super) static SETTINGS: &[Setting] = &[
         "2",
         "Memstores of their own that should hold each partition, where there are as many.",
     ),
+    ours(
+        "split-after-bytes",
+        Count,
+        "268435456",
+        "A partition that holds more in memstores of their own is cut in two; 0 is never.",
+    ),
+    ours(
+        "split-after-writes",
+        Count,
+        "5000",
+        "The same of a partition that is written to more often in a second; 0 is never.",
+    ),
     ours("split-keys", Text, "", "Keys at which the keyspace is cut into partitions, separated by commas."),
     ours("emulated-etcd-version", Text, crate::version::EMULATED_DEFAULT, "The etcd version to report."),
     ours("frontend-threads", Count, "0", "Threads that serve clients; 0 is one per core."),

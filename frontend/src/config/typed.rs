@@ -55,6 +55,8 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         advertise_memstore: urls.memstores,
         zone: settings.text("zone").to_owned(),
         replicas: small(settings, "replicas", REPLICAS_MAX)?.max(1),
+        split_after_bytes: settings.count("split-after-bytes"),
+        split_after_writes: settings.count("split-after-writes"),
         journal_endpoints,
         frontend_threads: small(settings, "frontend-threads", 1024)?,
         share_port: settings.flag("socket-reuse-port"),

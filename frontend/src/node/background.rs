@@ -36,7 +36,8 @@ impl Background {
             tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
         }
         if let Some(store) = store.filter(|_| config.roles.asks_memstores()) {
-            let wishes = Wishes { replicas: config.replicas };
+            let Config { replicas, split_after_bytes, split_after_writes, .. } = *config;
+            let wishes = Wishes { replicas, split_after_bytes, split_after_writes };
             tasks.spawn(Planner::new(store.clone(), wishes).run(closing.clone()));
         }
         if config.roles.journal {

@@ -34,7 +34,8 @@ impl Cluster {
             sight.memstores.insert(id, Presence::Up { serves: BTreeSet::new() });
         }
         let ids = routes.partitions().iter().map(|route| route.partition);
-        sight.bytes = ids.zip(mebibytes.iter().map(|mebibytes| mebibytes * MIB)).collect();
+        let load = |mebibytes: &u64| Load { bytes: mebibytes * MIB, ..Load::default() };
+        sight.loads = ids.zip(mebibytes.iter().map(load)).collect();
         Cluster { routes, sight }
     }
 
@@ -66,11 +67,35 @@ impl Cluster {
     }
 
     fn take(&mut self, step: Step) {
-        self.routes = step.done(&self.routes).expect("a planned step can be done");
+        let before = self.routes.clone();
+        let cut = match step {
+            Step::Split { partition, .. } => before.partition(partition).map(middle),
+            Step::Add { .. } | Step::Remove { .. } => None,
+        };
+        self.routes = step.done(&before, cut.as_ref()).expect("a planned step can be done");
+        if let (Step::Split { partition, .. }, Some(key)) = (step, cut) {
+            self.halve(partition, &key);
+        }
         if let Step::Remove { partition, memstore, .. } = step
             && let Some(Presence::Up { serves }) = self.sight.memstores.get_mut(&memstore)
         {
             serves.remove(&partition);
+        }
+    }
+
+    /// Whoever serves the partition serves the two at once, which share what it was.
+    fn halve(&mut self, partition: u64, key: &[u8]) {
+        let right = self.routes.partition_of(key).expect("there is one for every key").partition;
+        let halves = [right - 1, right];
+        let Load { bytes, writes_per_second, .. } = self.sight.loads.remove(&partition).unwrap_or_default();
+        let half = Load { bytes: bytes / 2, writes_per_second: writes_per_second / 2, is_whole: false };
+        self.sight.loads.extend(halves.map(|id| (id, half)));
+        for presence in self.sight.memstores.values_mut() {
+            if let Presence::Up { serves } = presence
+                && serves.remove(&partition)
+            {
+                serves.extend(halves);
+            }
         }
     }
 
@@ -95,16 +120,31 @@ impl Cluster {
     }
 }
 
+fn wishes(replicas: usize) -> Wishes {
+    Wishes { replicas, split_after_bytes: 256 * MIB, split_after_writes: 5_000 }
+}
+
+/// A key within a partition, far from both ends.
+fn middle(route: &Route) -> Bytes {
+    let number = |key: &[u8]| {
+        let mut digits = [0; 16];
+        digits[..key.len()].copy_from_slice(key);
+        u128::from_be_bytes(digits)
+    };
+    let (start, end) = (number(&route.start), route.end.as_ref().map_or(u128::MAX, |end| number(end)));
+    Bytes::copy_from_slice(&(start + (end - start) / 2).to_be_bytes())
+}
+
 /// The steps until nothing is left to do, everything built after each.
 #[track_caller]
 fn check(mut cluster: Cluster, replicas: usize, expected: Expect) {
     let mut steps = String::new();
-    while let Some(step) = plan(&cluster.routes, &cluster.sight, &Wishes { replicas }) {
-        let (verb, partition, memstore, why) = match step {
-            Step::Add { partition, memstore, why } => ("add", partition, memstore, why),
-            Step::Remove { partition, memstore, why } => ("remove", partition, memstore, why),
+    while let Some(step) = plan(&cluster.routes, &cluster.sight, &wishes(replicas)) {
+        steps += &match step {
+            Step::Add { partition, memstore, why } => format!("add {partition} m{memstore}: {why}\n"),
+            Step::Remove { partition, memstore, why } => format!("remove {partition} m{memstore}: {why}\n"),
+            Step::Split { partition, why } => format!("split {partition}: {why}\n"),
         };
-        steps += &format!("{verb} {partition} m{memstore}: {why}\n");
         assert!(steps.len() < 10_000, "it does not end:\n{steps}");
         cluster.take(step);
         cluster.build_all();
@@ -144,11 +184,11 @@ fn a_memstore_that_is_gone_is_replaced_and_then_forgotten() {
 fn nobody_is_removed_before_enough_others_serve() {
     let mut cluster = Cluster::new(&[10], &[0, 0, 0]).held(1, 1).held(1, 2).is(2, Presence::Gone);
     cluster.routes = cluster.routes.add_replica(1, 3).expect("it is there");
-    assert_eq!(plan(&cluster.routes, &cluster.sight, &Wishes { replicas: 2 }), None, "the third builds it");
-    assert_eq!(plan(&cluster.routes, &cluster.sight, &Wishes { replicas: 3 }), None, "there is no fourth");
+    assert_eq!(plan(&cluster.routes, &cluster.sight, &wishes(2)), None, "the third builds it");
+    assert_eq!(plan(&cluster.routes, &cluster.sight, &wishes(3)), None, "there is no fourth");
     cluster.build_all();
     let gone = Step::Remove { partition: 1, memstore: 2, why: Why::Gone };
-    assert_eq!(plan(&cluster.routes, &cluster.sight, &Wishes { replicas: 2 }), Some(gone));
+    assert_eq!(plan(&cluster.routes, &cluster.sight, &wishes(2)), Some(gone));
 }
 
 #[test]
@@ -188,20 +228,59 @@ fn a_new_memstore_gets_its_part_of_much() {
             remove 3 m1: more memstores hold it than should
         "#]],
     );
-    cluster.sight.bytes.values_mut().for_each(|bytes| *bytes /= 100);
+    cluster.sight.loads.values_mut().for_each(|load| load.bytes /= 100);
     check(cluster, 2, expect![""]);
 }
 
 #[test]
 fn one_partition_is_nothing_to_share() {
-    check(Cluster::new(&[1_000], &[0, 0, 0]).held(1, 1).held(1, 2), 2, expect![""]);
+    check(Cluster::new(&[200], &[0, 0, 0]).held(1, 1).held(1, 2), 2, expect![""]);
 }
 
 /// The second one can only replace the other of its zone, and that one holds as little.
 #[test]
 fn what_would_go_again_is_not_added() {
-    let cluster = Cluster::new(&[90, 900], &[1, 2, 2]).held(1, 1).held(1, 2).held(2, 1).held(2, 3);
+    let cluster = Cluster::new(&[20, 200], &[1, 2, 2]).held(1, 1).held(1, 2).held(2, 1).held(2, 3);
     check(cluster, 2, expect![""]);
+}
+
+#[test]
+fn what_is_large_or_busy_is_cut_until_it_is_neither() {
+    let mut cluster = Cluster::new(&[600, 256], &[0, 0]).held(1, 1).held(1, 2).held(2, 1).held(2, 2);
+    let large = expect![[r#"
+        split 1: it holds more than --split-after-bytes
+        split 3: it holds more than --split-after-bytes
+        split 4: it holds more than --split-after-bytes
+    "#]];
+    check(cluster.clone(), 2, large);
+    let load = |writes_per_second, is_whole| Load { bytes: MIB, writes_per_second, is_whole };
+    cluster.sight.loads = BTreeMap::from([(1, load(5_000, false)), (2, load(12_000, false))]);
+    let busy = expect![[r#"
+        split 2: it is written to more often than --split-after-writes
+        split 3: it is written to more often than --split-after-writes
+        split 4: it is written to more often than --split-after-writes
+    "#]];
+    check(cluster.clone(), 2, busy);
+    cluster.sight.loads.insert(2, load(12_000, true));
+    check(cluster.clone(), 2, expect![""]);
+    cluster.sight.loads.insert(2, load(12_000, false));
+    let never = Wishes { replicas: 2, split_after_bytes: 0, split_after_writes: 0 };
+    assert_eq!(plan(&cluster.routes, &cluster.sight, &never), None);
+    assert_eq!(plan(&cluster.is(2, Presence::Away).routes, &Sight::default(), &wishes(2)), None);
+}
+
+/// The moves come when there are parts that can be moved.
+#[test]
+fn a_part_of_one_large_partition_goes_to_a_new_memstore() {
+    check(
+        Cluster::new(&[400], &[0, 0, 0]).held(1, 1).held(1, 2),
+        2,
+        expect![[r#"
+        split 1: it holds more than --split-after-bytes
+        add 3 m3: others hold far more
+        remove 3 m2: more memstores hold it than should
+    "#]],
+    );
 }
 
 /// Who is up, away or gone.
@@ -211,10 +290,13 @@ fn any_presence() -> impl Strategy<Value = u8> {
 
 fn any_cluster() -> impl Strategy<Value = Cluster> {
     let held = vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 0..20);
-    (vec(0_u64..300, 1..7), vec((0_u64..4, any_presence()), 1..7), held).prop_map(
+    (vec(0_u64..900, 1..7), vec((0_u64..4, any_presence()), 1..7), held).prop_map(
         |(sizes, memstores, held)| {
             let zones: Vec<u64> = memstores.iter().map(|(zone, _)| *zone).collect();
             let mut cluster = Cluster::new(&sizes, &zones);
+            for (at, load) in (0_u64..).zip(cluster.sight.loads.values_mut()) {
+                load.writes_per_second = load.bytes / MIB * 7_919 * at % 20_000;
+            }
             for (id, (_, presence)) in (1..).zip(&memstores) {
                 match presence {
                     0 => {}
@@ -247,7 +329,7 @@ proptest! {
         replicas in 1_usize..4,
         builds in vec(any::<bool>(), 1..40),
     ) {
-        let wishes = Wishes { replicas };
+        let wishes = wishes(replicas);
         let mut builds = builds.into_iter().cycle();
         let mut steps = Vec::new();
         loop {
@@ -261,10 +343,11 @@ proptest! {
             };
             steps.push(step);
             prop_assert!(steps.len() < 1_000, "it does not end: {:?}", &steps[980..]);
-            let before: Vec<usize> = cluster.routes.partitions().iter().map(|route| cluster.serving(route.partition)).collect();
+            let before = cluster.clone();
             cluster.take(step);
-            for (route, before) in cluster.routes.partitions().iter().zip(before) {
-                let after = cluster.serving(route.partition);
+            for route in cluster.routes.partitions() {
+                let was = before.routes.partition_of(&route.start).expect("there is one for every key");
+                let (before, after) = (before.serving(was.partition), cluster.serving(route.partition));
                 prop_assert!(before <= after || replicas <= after, "{step:?} leaves {after} of {before}");
             }
             if builds.next() == Some(true) {

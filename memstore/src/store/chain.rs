@@ -90,6 +90,9 @@ impl Stored {
 /// About what a version needs beside itself: its allocation's header and its place in the history.
 const OVERHEAD: usize = 48;
 
+/// How many versions of one key are weighed.
+const WEIGHED_MAX: usize = 512;
+
 /// The versions of one key. There is always at least one.
 #[derive(Debug)]
 pub(crate) struct Chain {
@@ -126,6 +129,15 @@ impl Chain {
             older.reserve_exact(older.len().max(1));
         }
         older.push_back(std::mem::replace(&mut self.head, newest));
+    }
+
+    /// About what its versions take: of many the newest stand for all.
+    pub(crate) fn weight(&self) -> u64 {
+        let Some(older) = self.older() else { return self.head.weight() };
+        let looked = older.len().min(WEIGHED_MAX);
+        let sum: u64 = older.iter().rev().take(looked).map(Stored::weight).sum();
+        let length = |length: usize| u64::try_from(length).expect("a length fits 64 bits");
+        self.head.weight() + sum * length(older.len()) / length(looked).max(1)
     }
 
     /// The newest version at `at`, which may be a deletion.

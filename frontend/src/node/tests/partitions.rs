@@ -26,9 +26,15 @@ impl Tiers {
 
     /// Waits until so many memstores should hold the first partition.
     async fn replicas(&self, count: usize) {
+        self.routes(|routes| routes.partitions()[0].replicas.len() == count).await;
+    }
+
+    /// Waits until the routes are so, and answers where partitions begin.
+    async fn routes(&self, are: impl Fn(&journal::Routes) -> bool) -> Vec<String> {
         let mut status = self.journal.journal.handle().status();
-        let routed = status.wait_for(|status| status.routes.partitions()[0].replicas.len() == count);
-        routed.await.expect("the journal goes on");
+        let status = status.wait_for(|status| are(&status.routes)).await.expect("the journal goes on");
+        let start = |route: &journal::Route| route.start.escape_ascii().to_string();
+        status.routes.partitions().iter().map(start).collect()
     }
 
     async fn stop(&mut self, name: &str) {
@@ -142,6 +148,26 @@ async fn partitions_get_the_replicas_that_are_wanted_and_no_more() {
     let tiers = Tiers { frontend: content, ..tiers };
     tiers.replicas(2).await;
     tiers.frontend.client().put("k", "1").await.expect("somebody holds it");
+    tiers.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_grows_becomes_two() {
+    let mut tiers = Tiers::start(&["a"], 1).await;
+    let cuts = Config { name: "cuts".to_owned(), split_after_bytes: 300_000, ..frontend(&tiers.peer) };
+    tiers.frontend.shutdown().await;
+    tiers.frontend = Node::start(cuts).await.expect("it starts");
+    let client = tiers.frontend.client();
+    for key in 0..40 {
+        client.put(format!("k{key:02}"), "v".repeat(10_000)).await.expect("somebody holds it");
+    }
+    let starts = tiers.routes(|routes| 1 < routes.partitions().len()).await;
+    // It may have been cut before the last were put.
+    assert!(starts.len() == 2 && "k10" < &starts[1][..] && &starts[1][..] <= "k20", "{starts:?}");
+    for key in [0, 19, 20, 39] {
+        let found = client.get(format!("k{key:02}")).await.expect("somebody holds it");
+        assert_eq!(found.map(|found| found.value.len()), Some(10_000), "{key}");
+    }
     tiers.close().await;
 }
 

@@ -11,6 +11,7 @@ use crate::client::Memstore;
 use crate::error::Error;
 use crate::event::{Change, Event};
 use crate::hash_over::hash_over;
+use crate::middle::MiddleOf;
 use crate::partition_id::PartitionId;
 use crate::query::{At, Bounds, Projection, Query};
 use crate::watch::{Update, WatchLimits, WatchSpec, WatchStream, WatcherKey};
@@ -126,6 +127,9 @@ async fn check_reads(world: &World, queries: &[Query], lsn: Lsn) {
         for lease in (0..4).map(LeaseId) {
             assert_eq!(there.lease_keys(id, lease, lsn).await, here.lease_keys(id, lease, lsn).await);
         }
+        for of in [MiddleOf::Bytes, MiddleOf::Writes] {
+            assert_eq!(there.middle(id, of).await, here.middle(id, of).await);
+        }
         assert_eq!(there.reach(id, lsn, last).await, here.reach(id, lsn, last).await);
     }
     let parts = |of: &dyn Fn(usize) -> Memstore| {
@@ -140,6 +144,7 @@ async fn check_reads(world: &World, queries: &[Query], lsn: Lsn) {
     }
     let unknown = PartitionId(77);
     assert_eq!(there.range(unknown, Query::latest(KeyRange::all())).await, Err(Error::WrongPartition));
+    assert_eq!(there.middle(unknown, MiddleOf::Bytes).await, Err(Error::WrongPartition));
     assert_eq!(there.applied(unknown), Err(Error::WrongPartition));
 }
 

@@ -1,6 +1,8 @@
 //! A store whose tiers are processes of their own: used over every frontend, and each process killed in turn under
 //! load. Nothing acknowledged is lost, and nothing happens twice.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
 use harness::failover::under_load;
@@ -16,6 +18,9 @@ const WRITES_PER_SECOND: u32 = 300;
 
 /// Among those that the load writes.
 const SPLIT_KEY: &str = "failover/0001/000000500";
+
+/// Until a memstore that was killed is replaced: it counts as gone after a minute.
+const HELD_MAX: Duration = Duration::from_secs(120);
 
 /// Stores would take the machine from each other.
 static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -154,6 +159,76 @@ async fn partitions_are_cut_under_load() -> Result<()> {
         let gap = cut.await.with_context(|| format!("{shape:?}\n{}", tiers.logs()))?;
         eprintln!("{shape:?}: ten times cut and joined: nothing was acknowledged for {} ms", gap.as_millis());
     }
+    Ok(())
+}
+
+/// A partition as `partition list` has it: its number, and who holds it.
+type Held = (String, Vec<String>);
+
+/// Those that do not serve have a word of it behind their names.
+fn held(list: &str) -> Vec<Held> {
+    let held = |line: &str| {
+        let (before, replicas) = line.rsplit_once("   ")?;
+        let number = before.split_whitespace().nth(1)?.to_owned();
+        Some((number, replicas.split(", ").map(|name| name.trim().to_owned()).collect()))
+    };
+    list.lines().skip(1).filter_map(held).collect()
+}
+
+/// Waits until every partition is held so. The program tells no other process of it, so it is asked again and again.
+async fn until_held(tiers: &Tiers, is: impl Fn(&[String]) -> bool) -> Result<Vec<Held>> {
+    let deadline = Instant::now() + HELD_MAX;
+    loop {
+        let list = tiers.partition(0, &["list"])?;
+        let held = held(&list);
+        if !held.is_empty() && held.iter().all(|(_, replicas)| is(replicas)) {
+            return Ok(held);
+        }
+        ensure!(Instant::now() < deadline, "it stays so: {list}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn serve(replicas: &[String], names: &[&str]) -> bool {
+    replicas.len() == 2 && replicas.iter().all(|name| names.contains(&&name[..]))
+}
+
+/// Partitions go from memstore to memstore while clients write; then a memstore is gone for good, and is replaced
+/// though nobody asks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_move_under_load() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    let mut tiers = Tiers::start(Shape { journals: 3, memstores: 3, frontends: 2, partitions: 3 })?;
+    let endpoints = tiers.endpoints();
+    let all = ["m0", "m1", "m2"];
+    until_held(&tiers, |replicas| serve(replicas, &all)).await?;
+    let moved = under_load(&endpoints, 1, WRITES_PER_SECOND, async || {
+        for round in 0..4 {
+            for (number, replicas) in held(&tiers.partition(round % 2, &["list"])?) {
+                let from = &replicas[round % 2][..];
+                let to = all.into_iter().find(|name| replicas.iter().all(|held| held != name));
+                tiers.partition(
+                    round % 2,
+                    &["move", &number, "--from", from, "--to", to.context("a third")?],
+                )?;
+            }
+            until_held(&tiers, |replicas| serve(replicas, &all)).await?;
+        }
+        Ok(())
+    });
+    let gap = moved.await.with_context(|| tiers.logs())?;
+    eprintln!("twelve times moved: nothing was acknowledged for {} ms", gap.as_millis());
+
+    let replaced = under_load(&endpoints, 2, WRITES_PER_SECOND, async || {
+        tiers.server_mut(Tier::Memstore(1)).kill()?;
+        until_held(&tiers, |replicas| serve(replicas, &["m0", "m2"])).await?;
+        Ok(())
+    });
+    let gap = replaced.await;
+    let gap = gap.with_context(|| tiers.logs())?;
+    eprintln!("a memstore gone for good: nothing was acknowledged for {} ms", gap.as_millis());
+    tiers.partition(1, &["forget", "m1"])?;
+    ensure!(tiers.partition(0, &["forget", "m0"]).is_err(), "it answers");
     Ok(())
 }
 

@@ -37,6 +37,23 @@ impl Tiers {
         status.routes.partitions().iter().map(start).collect()
     }
 
+    /// Resolves once `left` should not hold the first partition any more, with whether `taken` serves it then.
+    fn serves_when_left(&self, left: &str, taken: &str) -> impl Future<Output = bool> + use<> {
+        let mut status = self.journal.journal.handle().status();
+        let memstore = self.memstores.iter().find(|(name, _)| *name == taken);
+        let memstore =
+            memstore.and_then(|(_, node)| node.memstore.as_ref()).expect("it runs").here().memstore.clone();
+        let left = left.to_owned();
+        async move {
+            let is_left = |routes: &journal::Routes| {
+                let replicas = &routes.partitions()[0].replicas;
+                routes.memstore_named(&left).is_some_and(|info| !replicas.contains(&info.id))
+            };
+            let _ = status.wait_for(|status| is_left(&status.routes)).await;
+            memstore.partitions().iter().any(|range| range.id == memstore::PartitionId(1))
+        }
+    }
+
     async fn stop(&mut self, name: &str) {
         let at = self.memstores.iter().position(|(one, _)| *one == name).expect("it runs");
         self.memstores.remove(at).1.shutdown().await;
@@ -100,9 +117,14 @@ fn lines(text: &str) -> Vec<String> {
 async fn a_partition_moves_while_it_is_used() {
     let mut tiers = Tiers::start(&["a", "b"], 1).await;
     let client = tiers.frontend.client();
+    for key in 0..200 {
+        client.put(format!("{key}"), "v".repeat(10_000)).await.expect("somebody holds it");
+    }
     let revision = client.put("k", "1").await.expect("somebody holds it");
     for (from, to) in [("a", "b"), ("b", "a"), ("a", "b")] {
+        let serves = tokio::spawn(tiers.serves_when_left(from, to));
         let moved = tiers.partition(&["move", "1", "--from", from, "--to", to]).await;
+        assert!(serves.await.expect("nothing panics"), "{from} was left before {to} served");
         assert_eq!(lines(&moved), [format!("partition 1 from \"\" to the end {to}")], "{moved}");
         let found = client.get("k").await.expect("somebody holds it").expect("it was put");
         assert_eq!((&found.value[..], found.mod_revision), (&b"1"[..], revision));

@@ -59,6 +59,19 @@ impl Building {
         Building { partition, floors: Vec::new(), applied }
     }
 
+    /// Out of what was read from snapshots, which covers `range` and which nobody else has. `None` where that was given up.
+    pub(crate) fn restored(
+        range: PartitionRange,
+        mut sources: Vec<Source>,
+        given_up: &CancellationToken,
+    ) -> Option<Building> {
+        if sources.len() > 1 {
+            return Building::gather(range, sources, given_up);
+        }
+        let Source { partition, applied, .. } = sources.pop()?;
+        Some(Building::whole(Arc::into_inner(partition)?, applied))
+    }
+
     /// Copies the sources, which cover `range`. Nothing may free what they held when they were chosen. `None` where
     /// that was given up.
     pub(crate) fn gather(
@@ -93,6 +106,17 @@ impl Building {
     /// Whether it is of one revision.
     pub(crate) fn is_whole(&self) -> bool {
         self.floors.is_empty()
+    }
+
+    /// The keys for which a journal that begins at `first` is not enough.
+    pub(crate) fn lacking(&self, first: Lsn) -> Vec<PartitionRange> {
+        if first <= self.applied.lsn.next() {
+            return Vec::new();
+        }
+        let enough = self.floors.iter().filter(|floor| first <= floor.lsn.next());
+        let mut enough: Vec<_> = enough.map(|floor| floor.range.clone()).collect();
+        enough.sort_by(|one, other| one.start.cmp(&other.start));
+        self.range().without(&enough)
     }
 
     pub(crate) fn apply(&mut self, entry: &Entry) {

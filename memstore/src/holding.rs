@@ -69,6 +69,12 @@ impl Holding {
         &self.replicas
     }
 
+    /// What is served, or shall be.
+    pub(crate) fn held(&self) -> Vec<PartitionRange> {
+        let followed = self.state.lock();
+        followed.wanted.iter().chain(self.replicas.ranges().iter()).cloned().collect()
+    }
+
     pub(crate) fn followed(&self) -> MutexGuard<'_, Followed> {
         self.state.lock()
     }

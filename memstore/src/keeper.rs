@@ -5,11 +5,9 @@
 //! It does one thing after the other. So a snapshot sees no compaction half-done, and none frees what it
 //! has yet to write. Reads below the compacted revision are refused at once; only the memory comes later.
 //!
-//! The newest two sets are kept, and the journal is told of the *older*: if the newest is damaged one day, the
-//! older one and the journal still hold everything.
+//! Of what is served the newest two snapshots are kept, and the journal is told of the *older*: if the newest is damaged
+//! one day, the older one and the journal still hold everything.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use journal::{Lsn, Revision, SysOp};
@@ -19,10 +17,11 @@ use tracing::{error, info, warn};
 
 use crate::error::Error;
 use crate::feed::Feed;
+use crate::holding::Holding;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::replica::Replica;
 use crate::replicas::{Replicas, Served};
-use crate::snapshot::{Folder, Header, JournalNodes, Sink, Summary};
+use crate::snapshot::{Cover, Folder, Header, JournalNodes, Sink, Summary};
 use crate::work::{Held, SnapshotDue, Work};
 
 /// Versions looked at in one step of a compaction: a write waits for at most one step.
@@ -30,13 +29,16 @@ const STEP_VERSIONS: usize = 1_024;
 /// Versions copied at once for a snapshot, under the partition's read lock.
 const CHUNK_VERSIONS: usize = 512;
 
+/// What pieces are of, and what they hold.
+type Written = Vec<(Header, Summary)>;
+
 /// Where snapshots go and who is told of them.
 pub(crate) struct Snapshots {
     pub(crate) folder: Arc<Folder>,
     pub(crate) feed: Feed,
     /// Who must hold what is marked. `None`: this process alone.
     pub(crate) nodes: Option<JournalNodes>,
-    /// How far the older set reaches.
+    /// How far the older ones reach, where all keys have some.
     pub(crate) reach: watch::Sender<Lsn>,
     pub(crate) cluster: u64,
     pub(crate) due: SnapshotDue,
@@ -44,17 +46,19 @@ pub(crate) struct Snapshots {
 
 /// The keeper of all partitions of this process.
 pub(crate) struct Keeper {
+    holding: Arc<Holding>,
     replicas: Arc<Replicas>,
     work: Arc<Work>,
     /// `None` where nothing shall outlive the process.
     snapshots: Option<Snapshots>,
-    /// What this process wrote, by position. At most the sets that are kept.
-    written: BTreeMap<Lsn, Vec<(Header, Summary)>>,
+    /// What this process wrote. At most the pieces that are kept.
+    written: Written,
 }
 
 impl Keeper {
-    pub(crate) fn new(replicas: Arc<Replicas>, work: Arc<Work>, snapshots: Option<Snapshots>) -> Keeper {
-        Keeper { replicas, work, snapshots, written: BTreeMap::new() }
+    pub(crate) fn new(holding: Arc<Holding>, work: Arc<Work>, snapshots: Option<Snapshots>) -> Keeper {
+        let replicas = holding.replicas().clone();
+        Keeper { holding, replicas, work, snapshots, written: Vec::new() }
     }
 
     /// Works until it is cancelled. A snapshot that has begun is finished first.
@@ -105,8 +109,7 @@ impl Keeper {
     /// Takes a snapshot of every partition at the position where they stand. Without one the journal merely
     /// grows, so a failure is logged and tried again when the next is due. Answers whether it was written.
     async fn snapshot(&mut self) -> bool {
-        // A set holds all keys: what there is without the rest cannot be started from.
-        if self.snapshots.is_none() || !self.replicas.served().are_all() {
+        if self.snapshots.is_none() || self.replicas.served().is_empty() {
             return false;
         }
         self.compact().await;
@@ -119,7 +122,7 @@ impl Keeper {
             Ok(written) => {
                 let versions: u64 = written.iter().map(|(_, summary)| summary.versions).sum();
                 info!(position = lsn.0, versions, "a snapshot was written");
-                self.written.insert(lsn, written);
+                self.written.extend(written);
                 true
             }
             Err(error) => {
@@ -145,11 +148,7 @@ impl Keeper {
         headers
     }
 
-    async fn write(
-        &self,
-        headers: Vec<Header>,
-        served: Arc<Served>,
-    ) -> Result<Vec<(Header, Summary)>, Error> {
+    async fn write(&self, headers: Vec<Header>, served: Arc<Served>) -> Result<Written, Error> {
         let snapshots = self.snapshots.as_ref().expect("it was just looked at");
         let folder = snapshots.folder.clone();
         let writing = tokio::task::spawn_blocking(move || {
@@ -160,41 +159,58 @@ impl Keeper {
 
     /// Forgets what is no longer kept, and tells the journal from where on it is needed.
     async fn mark_older(&mut self) {
-        let snapshots = self.snapshots.as_ref().expect("it was just looked at");
-        let older = match older(&snapshots.folder, &mut self.written) {
-            Ok(Some(older)) => older,
-            Ok(None) => return,
+        let (older, reach) = match self.older() {
+            Ok(older) => older,
             Err(error) => {
                 warn!(%error, "the older snapshot cannot be counted on, the journal is not trimmed");
                 return;
             }
         };
-        let lsn = older.first().expect("there is at least one partition").0.lsn;
+        let snapshots = self.snapshots.as_ref().expect("it was just looked at");
+        if older.is_empty() {
+            return;
+        }
+        let headers: Vec<_> = older.iter().map(|(header, _)| header.clone()).collect();
         if let Some(nodes) = &snapshots.nodes
-            && let Err(error) = nodes.hold(&snapshots.folder, lsn).await
+            && let Err(error) = nodes.hold(&snapshots.folder, &headers).await
         {
-            warn!(position = lsn.0, %error, "a snapshot is not safe yet, the journal is not trimmed");
+            warn!(%error, "a snapshot is not safe yet, the journal is not trimmed");
             return;
         }
         // Before the marks: they may be all that the journal still waits for.
-        snapshots.reach.send_replace(lsn);
-        for (header, summary) in older {
+        if let Some(reach) = reach {
+            snapshots.reach.send_replace(reach);
+        }
+        for (header, summary) in &older {
             snapshots.feed.mark(mark(header, *summary)).await;
         }
     }
+
+    /// What is the second newest of some key that is served, read back where this process did not write it; and how
+    /// far all keys reach.
+    fn older(&mut self) -> Result<(Written, Option<Lsn>), Error> {
+        let snapshots = self.snapshots.as_ref().expect("it was just looked at");
+        let kept = match snapshots.nodes {
+            Some(_) => self.holding.held(),
+            // Nobody else has what was held before.
+            None => vec![PartitionRange::all()],
+        };
+        snapshots.folder.forget(&kept)?;
+        let held = snapshots.folder.held()?;
+        self.written.retain(|(written, _)| held.iter().any(|held| is_same(written, &held.header)));
+        let cover = Cover::of(held.iter().map(|held| &held.header));
+        let older = cover.second(&self.replicas.ranges()).into_iter().map(|at| &held[at]);
+        let older = older.map(|held| {
+            let written = self.written.iter().find(|(written, _)| is_same(written, &held.header));
+            written.cloned().map_or_else(|| held.verify(), Ok)
+        });
+        Ok((older.collect::<Result<_, _>>()?, cover.reach()))
+    }
 }
 
-/// What the older of the two sets holds, read back where this process did not write it.
-fn older<'a>(
-    folder: &Folder,
-    written: &'a mut BTreeMap<Lsn, Vec<(Header, Summary)>>,
-) -> Result<Option<&'a Vec<(Header, Summary)>>, Error> {
-    let Some(lsn) = folder.keep_newest()? else { return Ok(None) };
-    written.retain(|other, _| lsn <= *other);
-    Ok(Some(match written.entry(lsn) {
-        Entry::Occupied(written) => written.into_mut(),
-        Entry::Vacant(unknown) => unknown.insert(folder.verify(lsn)?),
-    }))
+/// Of one position and the same keys.
+fn is_same(one: &Header, other: &Header) -> bool {
+    one.lsn == other.lsn && one.range.same_keys(&other.range)
 }
 
 fn fill(replicas: &[Arc<Replica>], header: &Header, sink: &mut Sink<'_>) -> Result<(), Error> {

@@ -9,7 +9,10 @@ mod builder;
 mod gap;
 #[cfg(test)]
 mod helped_tests;
+#[cfg(test)]
+mod parts_tests;
 mod restart;
+mod rising;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -112,8 +115,15 @@ impl Node {
         let open = |path: &PathBuf| Folder::open(path, cluster).map(Arc::new);
         let folder = config.snapshot_dir.as_ref().map(open).transpose()?;
         let start = load(folder.as_deref(), &ranges)?;
+        let is_told = matches!(config.wanted, Wanted::Told(_)) && helpers.is_some();
+        let lags = |start: &Start| is_told && start.applied.lsn.next() < feed.first();
+        let (start, wanted) = match start.filter(|start| !lags(start)) {
+            Some(start) => (start, config.wanted),
+            // What there is stands at several positions, or too far behind: each is served once it has been built.
+            None => (Start::with_nothing(), config.wanted.told(&ranges)),
+        };
         // Where others can help, that takes its time and is not waited for.
-        let checked = helpers.is_none() && !ranges.is_empty();
+        let checked = helpers.is_none() && !start.partitions.is_empty();
         let Start { applied, partitions } = if checked { start.check(feed.first())? } else { start };
         let replica = |partition| Arc::new(Replica::new(partition, applied, config.watch));
         let replicas = Arc::new(Replicas::new(partitions.into_iter().map(replica).collect()));
@@ -126,7 +136,7 @@ impl Node {
         let run = Run {
             holding,
             work,
-            wanted: config.wanted,
+            wanted,
             metrics: metrics.clone(),
             feed,
             helpers,

@@ -32,12 +32,27 @@ impl PartitionRange {
             .collect()
     }
 
+    /// All keys.
+    pub(crate) fn all() -> PartitionRange {
+        PartitionRange { id: PartitionId(0), start: Bytes::new(), end: None }
+    }
+
     /// Whether there are keys of both.
     #[must_use]
     pub fn overlaps(&self, other: &PartitionRange) -> bool {
         let begins =
             |one: &PartitionRange, two: &PartitionRange| two.end.as_ref().is_none_or(|end| one.start < *end);
         begins(self, other) && begins(other, self)
+    }
+
+    /// Whether there can be a key of its own.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.end.as_ref().is_none_or(|end| self.start < *end)
+    }
+
+    /// Whether it has the same keys.
+    pub(crate) fn same_keys(&self, other: &PartitionRange) -> bool {
+        (&self.start, &self.end) == (&other.start, &other.end)
     }
 
     /// What is left of it between those of `others`, which are in the order of their keys.

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::sync::watch;
 
@@ -78,12 +77,6 @@ impl Served {
         assert!(ranges.windows(2).all(apart), "no key is served twice");
         let places = ranges.iter().zip(0..).map(|(range, place)| (range.id, place)).collect();
         Served { ranges, replicas, places }
-    }
-
-    /// Whether every key is served.
-    pub(crate) fn are_all(&self) -> bool {
-        let all = PartitionRange { id: PartitionId(0), start: Bytes::new(), end: None };
-        all.without(&self.ranges).is_empty()
     }
 
     pub(crate) fn get(&self, id: PartitionId) -> Option<&Arc<Replica>> {

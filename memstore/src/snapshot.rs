@@ -1,17 +1,21 @@
 //! Partitions on disk, so that a memstore starts from them and the journal can be trimmed behind them.
 //!
 //!     snapshots/
-//!     ├─ 00000000000000041200/          a set: every partition at one position of the journal
-//!     │  ├─ 0.partition
+//!     ├─ 00000000000000041200/          a set: what there is at one position of the journal
+//!     │  ├─ 0.partition                 a piece: the keys of one range
 //!     │  └─ 1.partition
-//!     ├─ 00000000000000083111/          the newest two sets are kept
+//!     ├─ 00000000000000083111/          the newest two pieces of each key are kept
 //!     ├─ partial/                       being written: of no meaning after a crash
 //!     ├─ fetched-0/                     coming from another member: the same
 //!     └─ damaged/                       the last set that could not be used
 //!
-//! A set is written aside, read back and checked, and only then given its name, so that whatever has a name
-//! was whole once. Reading checks everything again; a damaged set is passed over for the one before it.
+//! A memstore writes sets of all that it serves. Where it comes from others, or to the journal's nodes from several
+//! memstores, each range of keys may have positions of its own.
+//!
+//! Pieces are written aside, read back and checked, and only then given their name, so that whatever has a name
+//! was whole once. Reading checks everything again; a damaged set is passed over for what is before it.
 
+mod cover;
 mod folder;
 mod format;
 mod incoming;
@@ -35,9 +39,12 @@ use journal::{Lsn, Revision};
 
 use crate::partition_id::PartitionRange;
 
+pub(crate) use cover::Cover;
 pub(crate) use folder::{Folder, Sink};
 pub(crate) use journal_nodes::JournalNodes;
 pub(crate) use peer::{Offer, Peer, Refusal};
+pub(crate) use piece::{End, Piece};
+pub(crate) use restore::{Held, Versions};
 pub use service::SnapshotService;
 
 /// What a snapshot of a partition is of.

@@ -27,6 +27,14 @@ impl Default for Wanted {
 }
 
 impl Wanted {
+    /// The same as told, where it is `ranges` now.
+    pub(crate) fn told(self, ranges: &[PartitionRange]) -> Wanted {
+        match self {
+            Wanted::Split(_) => Wanted::Told(watch::channel(ranges.into()).1),
+            told @ Wanted::Told(_) => told,
+        }
+    }
+
     /// What is wanted now, in the order of the keys; `None` where that is no way to divide keys.
     pub(crate) fn ranges(&self) -> Option<Vec<PartitionRange>> {
         match self {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::gap::{Gap, Helpers, Way};
-use super::restart::{Start, load};
+use super::restart::newest;
 use super::run::Stopped;
 use crate::building::{Building, Source};
 use crate::comparing::same;
@@ -140,8 +140,9 @@ impl Builder {
             let Some(helpers) = &mut self.helpers else {
                 return Err(Error::Missing { next: applied.next(), first });
             };
-            match helpers.close(Gap { applied, first }, self.folder.as_ref()).await? {
-                Way::Set => {}
+            let gap = Gap { applied, first, lacking: building.lacking(first) };
+            match helpers.close(gap, self.folder.as_ref()).await? {
+                Way::Pieces => {}
                 Way::Bridge(there) => return Ok((building, self.feed.bridge(there, first))),
             }
         }
@@ -197,16 +198,15 @@ fn gather(
     given_up: &CancellationToken,
 ) -> Result<Building, Error> {
     let own: Vec<_> = sources.iter().map(|source| source.range.clone()).collect();
-    let others = range.without(&own);
-    if !others.is_empty() {
-        let Start { applied, mut partitions } = load(folder, &others)?;
-        if sources.is_empty() {
-            let partition = partitions.pop().expect("without sources all of the range is missing");
-            return Ok(Building::whole(partition, applied));
+    let others = newest(folder, &range.without(&own))?;
+    let building = match sources.is_empty() {
+        true => Building::restored(range, others, given_up),
+        false => {
+            sources.extend(others);
+            Building::gather(range, sources, given_up)
         }
-        sources.extend(partitions.into_iter().map(|partition| Source::all_of(partition, applied)));
-    }
-    Building::gather(range, sources, given_up).ok_or(Error::Closed)
+    };
+    building.ok_or(Error::Closed)
 }
 
 /// A build that was called off is over; one that made a mistake takes everything with it.

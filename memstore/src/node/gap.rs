@@ -1,24 +1,27 @@
 //! What a memstore lacks that the journal beside it no longer has, and who of the other members has it.
 //!
-//!     applied            set              what the journal here has
+//!     applied           pieces            what the journal here has
 //!     [ ····· )         [ ··· )          [ first ─────────►
 //!              ── gap ──        ─ bridge ─                     bridge: the same positions, out of another member's journal
 //!
 //! A member that joins, or lags by far, gets the journal's own state at some position and the entries behind it. Its
-//! memstore takes the newest snapshot that leads there, and what is between from the journal of whoever still has it.
-//!
-//! A member that does not lead is asked before the one that does.
+//! memstore takes the newest snapshots that lead there, and what is between from the journal of whoever still has it.
 
-use std::collections::BTreeSet;
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use journal::{Clock, Dialer, Lsn, Remote, Status, Tail};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use self::plan::{Offered, Try, plan};
 use crate::error::Error;
-use crate::snapshot::{Folder, JournalNodes, Offer, Peer, Refusal};
+use crate::partition_id::PartitionRange;
+use crate::snapshot::{End, Folder, Header, Held, JournalNodes, Offer, Peer, Piece, Refusal};
 
 /// How long until members that did not answer are asked again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -40,27 +43,25 @@ pub(crate) struct Helpers {
 
 /// How to go on.
 pub(crate) enum Way {
-    /// A set that leads further has come into the folder.
-    Set,
+    /// Pieces that lead further have come into the folder.
+    Pieces,
     /// This reads on behind what is applied. It may have less than the whole gap.
     Bridge(Tail),
 }
 
 /// What is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
-    /// The last position that is there.
+    /// The last position that is there of all keys.
     pub(crate) applied: Lsn,
     /// The first that the journal here has.
     pub(crate) first: Lsn,
+    /// The keys that are not there up to where the journal here begins.
+    pub(crate) lacking: Vec<PartitionRange>,
 }
 
-/// One thing to try, at the member of this number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Try {
-    Set { member: usize, lsn: Lsn },
-    Bridge { member: usize },
-}
+/// A piece of a member that was tried in vain: where, of which position, and its keys.
+type Refused = (String, Lsn, Bytes, End);
 
 /// A member that was asked.
 struct Asked {
@@ -90,48 +91,57 @@ impl Helpers {
     /// # Errors
     /// `Missing` once all members have answered and none of them can; `Io` where what one has finds no room here.
     pub(crate) async fn close(&mut self, gap: Gap, folder: Option<&Arc<Folder>>) -> Result<Way, Error> {
-        let newest = || {
-            folder
-                .map(|folder| folder.sets())
-                .transpose()
-                .map(|sets| sets.and_then(|sets| sets.first().copied()))
-        };
-        let before = newest()?;
+        let own = || folder.map_or(Ok(Vec::new()), |folder| folder.held());
+        let before = own()?;
         let _alone = match folder {
             Some(folder) => Some(folder.asking().await),
             None => None,
         };
-        if newest()?.is_some_and(|newest| Some(newest) > before && gap.applied < newest) {
-            return Ok(Way::Set);
+        let is_of_use = |held: &Held| {
+            let Header { lsn, range, .. } = &held.header;
+            gap.applied < *lsn && gap.lacking.iter().any(|lacking| lacking.overlaps(range))
+        };
+        if own()?.iter().any(|held| is_of_use(held) && !before.contains(held)) {
+            return Ok(Way::Pieces);
         }
-        if self.last.replace(gap) == Some(gap) {
+        if self.last.replace(gap.clone()).as_ref() == Some(&gap) {
             // What helped did not: not again at once.
             self.clock.until(self.clock.now() + PAUSE).await;
         }
-        // A set that was no good is not asked for again.
+        // A piece that was no good is not asked for again.
         let mut refused = BTreeSet::new();
         for round in 0_u32.. {
             let (asked, mut silent) = self.ask(round).await;
-            for one in plan(gap, &offers(&asked)) {
-                let way = match one {
-                    Try::Bridge { member } => Ok(self.bridge(gap, &asked[member].peer)?),
-                    Try::Set { member, lsn } => {
-                        let Some(folder) = folder else { continue };
-                        let Asked { peer, offer, .. } = &asked[member];
-                        if refused.contains(&(peer.url.clone(), lsn)) {
-                            continue;
+            // One that does not come may come in the next round.
+            let mut failed = refused.clone();
+            loop {
+                let own: Vec<_> = own()?.into_iter().map(|held| held.header).collect();
+                match plan(&gap, &own, &offers(&asked, folder.is_some(), &failed)) {
+                    None => break,
+                    Some(Try::Bridge(member)) => return self.bridge(&gap, &asked[member].peer),
+                    Some(Try::Pieces(pieces)) => {
+                        let folder = folder.expect("without a folder no pieces are looked for");
+                        let mut came = false;
+                        for ((member, lsn), pieces) in by_position(pieces) {
+                            let peer = &asked[member].peer;
+                            let names = pieces.iter().map(|piece| refusal(peer, piece)).collect::<Vec<_>>();
+                            match fetch(peer, lsn, pieces, folder).await {
+                                Ok(()) => came = true,
+                                Err(Refusal::Here(error)) => return Err(error),
+                                Err(Refusal::Silent(_)) => {
+                                    silent = true;
+                                    failed.extend(names);
+                                }
+                                Err(Refusal::Useless(_)) => {
+                                    refused.extend(names.iter().cloned());
+                                    failed.extend(names);
+                                }
+                            }
                         }
-                        fetch(peer, offer, lsn, folder).await
+                        if came {
+                            return Ok(Way::Pieces);
+                        }
                     }
-                };
-                match (way, one) {
-                    (Ok(way), _) => return Ok(way),
-                    (Err(Refusal::Here(error)), _) => return Err(error),
-                    (Err(Refusal::Silent(_)), _) => silent = true,
-                    (Err(Refusal::Useless(_)), Try::Set { member, lsn }) => {
-                        refused.insert((asked[member].peer.url.clone(), lsn));
-                    }
-                    (Err(Refusal::Useless(_)), Try::Bridge { .. }) => {}
                 }
             }
             if !silent {
@@ -187,7 +197,7 @@ impl Helpers {
         (asked, silent)
     }
 
-    fn bridge(&self, gap: Gap, peer: &Peer) -> Result<Way, Error> {
+    fn bridge(&self, gap: &Gap, peer: &Peer) -> Result<Way, Error> {
         let (from, first) = (gap.applied.next(), gap.first);
         info!(
             url = peer.url,
@@ -206,8 +216,7 @@ impl Helpers {
     }
 }
 
-async fn fetch(peer: &Peer, offer: &Offer, lsn: Lsn, folder: &Arc<Folder>) -> Result<Way, Refusal> {
-    let pieces = offer.sets[&lsn].clone();
+async fn fetch(peer: &Peer, lsn: Lsn, pieces: Vec<Piece>, folder: &Arc<Folder>) -> Result<(), Refusal> {
     let bytes = pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
     info!(url = peer.url, position = lsn.0, bytes, "getting a snapshot from another member");
     let fetched = peer.fetch(folder, pieces).await;
@@ -224,75 +233,29 @@ async fn fetch(peer: &Peer, offer: &Offer, lsn: Lsn, folder: &Arc<Folder>) -> Re
             );
         }
     }
-    fetched.map(|()| Way::Set)
+    fetched
 }
 
-fn offers(asked: &[Asked]) -> Vec<(bool, &Offer)> {
-    asked.iter().map(|asked| (asked.leads, &asked.offer)).collect()
+/// What comes at once: of one member and one position.
+fn by_position(pieces: Vec<(usize, Piece)>) -> BTreeMap<(usize, Lsn), Vec<Piece>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (member, piece) in pieces {
+        groups.entry((member, piece.header.lsn)).or_default().push(piece);
+    }
+    groups
 }
 
-/// What to try, the best first: whether they lead, and what they have.
-fn plan(gap: Gap, offers: &[(bool, &Offer)]) -> Vec<Try> {
-    let leads_on = |lsn: Lsn| {
-        gap.first <= lsn.next() || offers.iter().any(|(_, offer)| offer.journal_first <= lsn.next())
+/// What they offer but what has failed, and without pieces where they have no place here.
+fn offers<'a>(asked: &'a [Asked], pieces: bool, failed: &BTreeSet<Refused>) -> Vec<Offered<'a>> {
+    let offered = |Asked { peer, leads, offer }: &'a Asked| {
+        let left = |piece: &&Piece| pieces && !failed.contains(&refusal(peer, piece));
+        let pieces = offer.pieces.iter().filter(left).collect();
+        Offered { leads: *leads, pieces, journal_first: offer.journal_first }
     };
-    let (mut sets, mut bridges) = (Vec::new(), Vec::new());
-    for (member, (leads, offer)) in offers.iter().enumerate() {
-        let further = offer.sets.keys().filter(|lsn| gap.applied < **lsn && leads_on(**lsn));
-        sets.extend(further.map(|lsn| (*leads, std::cmp::Reverse(*lsn), member)));
-        if offer.journal_first <= gap.applied.next() {
-            bridges.push((*leads, member));
-        }
-    }
-    sets.sort_unstable();
-    bridges.sort_unstable();
-    let sets = sets.into_iter().map(|(_, lsn, member)| Try::Set { member, lsn: lsn.0 });
-    let bridges = bridges.into_iter().map(|(_, member)| Try::Bridge { member });
-    // Who has nothing applies a snapshot sooner than a whole journal; who has something has most of it.
-    match gap.applied == Lsn::ZERO {
-        true => sets.chain(bridges).collect(),
-        false => bridges.chain(sets).collect(),
-    }
+    asked.iter().map(offered).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn offer(sets: &[u64], journal_first: u64) -> Offer {
-        let sets = sets.iter().map(|lsn| (Lsn(*lsn), Vec::new())).collect();
-        Offer { sets, journal_first: Lsn(journal_first) }
-    }
-
-    fn check(applied: u64, first: u64, members: &[(bool, Offer)], expected: &[Try]) {
-        let offers: Vec<_> = members.iter().map(|(leads, offer)| (*leads, offer)).collect();
-        assert_eq!(plan(Gap { applied: Lsn(applied), first: Lsn(first) }, &offers), expected);
-    }
-
-    fn set(member: usize, lsn: u64) -> Try {
-        Try::Set { member, lsn: Lsn(lsn) }
-    }
-
-    #[test]
-    fn who_joins_takes_the_newest_set_of_one_that_does_not_lead() {
-        let members = [(true, offer(&[50, 95], 40)), (false, offer(&[30, 80], 31)), (false, offer(&[90], 1))];
-        let order = [set(2, 90), set(1, 80), set(1, 30), set(0, 95), set(0, 50), Try::Bridge { member: 2 }];
-        check(0, 100, &members, &order);
-    }
-
-    #[test]
-    fn who_lags_reads_a_journal_that_still_has_it() {
-        let members = [(true, offer(&[90], 10)), (false, offer(&[95], 61)), (false, offer(&[90], 40))];
-        let order =
-            [Try::Bridge { member: 2 }, Try::Bridge { member: 0 }, set(1, 95), set(2, 90), set(0, 90)];
-        check(50, 100, &members, &order);
-    }
-
-    #[test]
-    fn a_set_that_leads_nowhere_is_left() {
-        check(0, 100, &[(false, offer(&[40, 60], 50))], &[set(0, 60)]);
-        check(0, 100, &[(false, offer(&[40, 99], 100))], &[set(0, 99)]);
-        check(0, 100, &[(false, offer(&[40, 60], 70))], &[]);
-        check(60, 100, &[(false, offer(&[40, 60], 70))], &[]);
-    }
+fn refusal(peer: &Peer, piece: &Piece) -> Refused {
+    let Header { lsn, range, .. } = &piece.header;
+    (peer.url.clone(), *lsn, range.start.clone(), range.end.clone())
 }

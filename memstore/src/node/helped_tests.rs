@@ -16,12 +16,18 @@ use super::tests::{CLUSTER, NEVER, config, put, start, state, trim};
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::feed::fed::FedJournal;
+use crate::partition_id::PartitionRange;
 use crate::snapshot::Folder;
 use crate::snapshot::keeping_tests::{keeps, voters_at};
 use crate::snapshot::travel_tests::{Fault, serve, served};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("the disk is fine")
+}
+
+/// Of who has nothing.
+fn gap(journal: &FedJournal) -> Gap {
+    Gap { applied: Lsn::ZERO, first: journal.first(), lacking: vec![PartitionRange::all()] }
 }
 
 /// Writes into the journal, and snapshots into the folder, until the journal is trimmed.
@@ -63,7 +69,7 @@ async fn who_knows_nobody_yet_waits_until_somebody_is_told_of() {
     let clock = ManualClock::default();
     let mut helpers = Helpers::new(status, Dialer::plain(), false, Arc::new(clock.clone()));
     let here = Arc::new(Folder::open(here.path(), CLUSTER).expect("the disk is fine"));
-    let gap = Gap { applied: Lsn::ZERO, first: journal.first() };
+    let gap = gap(&journal);
     let mut closing = std::pin::pin!(helpers.close(gap, Some(&here)));
     tokio::select! {
         biased;
@@ -74,7 +80,7 @@ async fn who_knows_nobody_yet_waits_until_somebody_is_told_of() {
     let members = vec![Member { id: 1, peer_urls, ..Member::default() }];
     tells.send_replace(Status { members, ..unknown });
     clock.advance(Duration::from_secs(1));
-    assert!(matches!(closing.await, Ok(Way::Set)));
+    assert!(matches!(closing.await, Ok(Way::Pieces)));
 }
 
 fn lies(directory: &Path, fault: Fault) -> String {
@@ -196,13 +202,13 @@ async fn what_several_lack_comes_once() {
     let urls = serve(SnapshotsServer::new(member));
     let status = voters_at(CLUSTER, &[&urls]);
     let here = Arc::new(Folder::open(here.path(), CLUSTER).expect("the disk is fine"));
-    let gap = Gap { applied: Lsn::ZERO, first: journal.first() };
+    let gap = gap(&journal);
     let close = || async {
         let clock = Arc::new(SystemClock::default());
         let mut helpers = Helpers::new(status.clone(), Dialer::plain(), false, clock);
-        helpers.close(gap, Some(&here)).await
+        helpers.close(gap.clone(), Some(&here)).await
     };
     let (one, two, three) = tokio::join!(close(), close(), close());
-    assert!([one, two, three].iter().all(|way| matches!(way, Ok(Way::Set))));
+    assert!([one, two, three].iter().all(|way| matches!(way, Ok(Way::Pieces))));
     assert_eq!(asked.lock().expect("nobody panics").len(), 2, "each of two partitions, once");
 }

@@ -7,17 +7,21 @@ use journal::Lsn;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::builder::Builder;
 use super::gap::{Gap, Helpers, Way};
-use super::restart::{Start, load};
+use super::restart::newest;
+use super::rising::Rising;
+use crate::building::Building;
 use crate::error::Error;
 use crate::feed::{Entries, Feed};
 use crate::follower::Follower;
 use crate::holding::Holding;
 use crate::keeper::{Keeper, Snapshots};
 use crate::metrics::ApplyMetrics;
+use crate::partition::Partition;
+use crate::partition_id::PartitionRange;
 use crate::replicas::Replicas;
 use crate::snapshot::Folder;
 use crate::wanted::Wanted;
@@ -104,7 +108,7 @@ impl Run {
 
     /// Follows the journal for as long as that goes. The keeper is idle when this returns.
     async fn follow(&self, bridge: Option<Entries>) -> (Stopped, Keeper) {
-        let keeper = Keeper::new(self.holding.replicas().clone(), self.work.clone(), self.snapshots());
+        let keeper = Keeper::new(self.holding.clone(), self.work.clone(), self.snapshots());
         let idle = CancellationToken::new();
         let keeper = tokio::spawn(keeper.run(idle.clone()));
         let follower = Follower::new(self.feed.clone(), self.holding.clone(), self.work.clone(), self.due);
@@ -117,24 +121,35 @@ impl Run {
 
     /// What comes next is trimmed here: goes on from a newer snapshot, and where the journal does not lead on from that
     /// either, with what other members have. Answers what to read then, if not the journal here.
-    async fn close_gap(&mut self, first: Lsn) -> Result<Option<Entries>, Error> {
+    async fn close_gap(&mut self, mut first: Lsn) -> Result<Option<Entries>, Error> {
         warn!(
             first = first.0,
             "the journal was trimmed before it was applied, starting again from a snapshot"
         );
-        self.start_again().await?;
         loop {
+            let newer = self.newer()?;
             let Some(applied) = self.applied() else { return Ok(None) };
-            let gap = Gap { applied, first };
-            if first <= gap.applied.next() {
-                return Ok(None);
-            }
-            let Some(helpers) = &mut self.helpers else {
-                return Err(Error::Missing { next: gap.applied.next(), first });
+            let (applied, lacking) = match &newer {
+                Some(newer) => (newer.applied(), newer.lacking(first)),
+                None => (applied, self.holding.replicas().ranges().to_vec()),
             };
-            match helpers.close(gap, self.folder.as_ref()).await? {
-                Way::Set => self.start_again().await?,
-                Way::Bridge(there) => return Ok(Some(self.feed.bridge(there, first))),
+            let mut entries = match (applied.next() < first, &mut self.helpers) {
+                (false, _) => self.feed.entries(applied.next()),
+                (true, None) => return Err(Error::Missing { next: applied.next(), first }),
+                (true, Some(helpers)) => {
+                    match helpers.close(Gap { applied, first, lacking }, self.folder.as_ref()).await? {
+                        Way::Pieces => continue,
+                        Way::Bridge(there) => self.feed.bridge(there, first),
+                    }
+                }
+            };
+            let Some(mut newer) = newer else { return Ok(Some(entries)) };
+            match newer.rise(&mut entries).await.map_err(Stopped::from) {
+                Ok(()) if self.start_again(newer).await? => return Ok(Some(entries)),
+                Ok(()) => {}
+                Err(Stopped::Trimmed { first: further }) => first = further,
+                Err(Stopped::Failed(error)) => return Err(error),
+                Err(Stopped::Asked) => return Err(Error::Closed),
             }
         }
     }
@@ -144,18 +159,34 @@ impl Run {
         self.holding.followed().applied.map(|applied| applied.lsn)
     }
 
-    /// Goes on from the newest snapshot, if that is further. Watchers read on from its history.
-    async fn start_again(&self) -> Result<(), Error> {
+    /// What snapshots have of all that is served, if that is further than it.
+    fn newer(&self) -> Result<Option<Rising>, Error> {
+        let ranges = self.holding.replicas().ranges();
+        if ranges.is_empty() {
+            self.holding.begin_again(None);
+            return Ok(None);
+        }
+        let mut sources = newest(self.folder.as_deref(), &ranges)?;
+        let lowest = sources.iter().map(|source| source.applied.lsn).min();
+        if lowest <= self.applied() {
+            return Ok(None);
+        }
+        let building = |range: &PartitionRange| {
+            let own = sources.extract_if(.., |source| range.overlaps(&source.range)).collect();
+            Building::restored(range.clone(), own, &CancellationToken::new())
+        };
+        let buildings = ranges.iter().map(building).collect::<Option<_>>().ok_or(Error::Closed)?;
+        Ok(Some(Rising::new(buildings)))
+    }
+
+    /// Goes on from there. Watchers read on from its history. False where other partitions are served by now.
+    async fn start_again(&self, newer: Rising) -> Result<bool, Error> {
         let replicas = self.holding.replicas();
         let _undisturbed = replicas.upkeep().await;
+        let (applied, partitions) = newer.into_partitions()?;
         let served = replicas.served();
-        if served.is_empty() {
-            self.holding.begin_again(None);
-            return Ok(());
-        }
-        let Start { applied, partitions } = load(self.folder.as_deref(), &replicas.ranges())?;
-        if self.applied().is_some_and(|reached| applied.lsn <= reached) {
-            return Ok(());
+        if !partitions.iter().map(Partition::range).eq(replicas.ranges().iter()) {
+            return Ok(false);
         }
         let mut wakes = Wakes::default();
         for (replica, partition) in served.iter().zip(partitions) {
@@ -165,8 +196,11 @@ impl Run {
         served.iter().for_each(|replica| replica.frontier.advance(applied));
         self.work.begin_anew(Held::by(&served));
         self.holding.begin_again(Some(applied));
+        // What came may hold what is compacted.
+        self.work.compact_now();
+        info!(position = applied.lsn.0, revision = applied.revision.0, "went on from a snapshot");
         wakes.wake();
-        Ok(())
+        Ok(true)
     }
 
     fn snapshots(&self) -> Option<Snapshots> {

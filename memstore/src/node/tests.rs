@@ -62,7 +62,7 @@ fn all_versions(replica: &Replica) -> Vec<Version> {
     replica.partition.versions(Revision(u64::MAX), compacted, (Revision::ZERO, 0), usize::MAX)
 }
 
-fn records() -> impl Strategy<Value = (Vec<Write>, Option<SysOp>)> {
+pub(super) fn records() -> impl Strategy<Value = (Vec<Write>, Option<SysOp>)> {
     let key = prop::sample::select(vec!["a", "b", "c", "m", "n", "z"]);
     let write = (key, any::<bool>(), any::<u16>()).prop_map(|(key, is_put, value)| match is_put {
         true => put(key, value),
@@ -185,9 +185,24 @@ fn no_snapshot_is_written_when_nothing_has_changed() {
 
 /// As far as the marks allow.
 pub(super) fn trim(journal: &FedJournal) {
-    if let Some(SysOp::SnapshotMark { lsn, .. }) = journal.marks().last() {
+    if let Some(lsn) = trim_point(journal) {
         journal.trim(lsn.next());
     }
+}
+
+/// The oldest of what is newest of a key. Between two bounds all keys are alike.
+pub(super) fn trim_point(journal: &FedJournal) -> Option<Lsn> {
+    let marks = journal.marks().into_iter().map(|mark| match mark {
+        SysOp::SnapshotMark { start, end, lsn, .. } => (start, end, lsn),
+        other => panic!("{other:?}"),
+    });
+    let marks: Vec<_> = marks.collect();
+    let bounds = marks.iter().flat_map(|(start, end, _)| [start, end]);
+    let newest = |key: &Bytes| {
+        let has = |(start, end, _): &&(Bytes, Bytes, Lsn)| start <= key && (end.is_empty() || key < end);
+        marks.iter().filter(has).map(|(_, _, lsn)| *lsn).max()
+    };
+    bounds.chain([&Bytes::new()]).map(newest).min().flatten()
 }
 
 #[test]
@@ -276,7 +291,7 @@ fn behind_the_trim_it_goes_on_from_a_snapshot_and_no_event_is_lost() {
     });
 }
 
-async fn events(stream: &mut crate::watch::WatchStream, last: Revision) -> Vec<Change> {
+pub(super) async fn events(stream: &mut crate::watch::WatchStream, last: Revision) -> Vec<Change> {
     let mut seen = Vec::new();
     loop {
         match stream.next().await {

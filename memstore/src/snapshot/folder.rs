@@ -2,8 +2,10 @@
 //!
 //!     write to partial/ ─► sync files ─► read back ─► sync partial/ ─► rename to the position ─► sync the folder
 //!
-//! A crash before the rename leaves `partial/`, which the next start removes; one after it leaves a whole set.
+//! A crash before the rename leaves `partial/`, which the next start removes; one after it leaves a whole set. Where
+//! other keys have a snapshot of that position already, the files are renamed into it one by one: each is of use alone.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,16 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use journal::Lsn;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::cover::Cover;
 use super::reader::Reader;
-use super::restore::{Set, named};
+use super::restore::{Held, Set, named};
 use super::writer::Writer;
 use super::{Header, Summary};
 use crate::error::Error;
 use crate::key_value::Version;
-use crate::partition_id::PartitionId;
+use crate::partition_id::{PartitionId, PartitionRange};
 
-/// Sets kept. The older one is for when the newest is damaged.
-const SETS_KEPT: usize = 2;
 const PARTIAL: &str = "partial";
 /// What comes from another member, and a number.
 const FETCHED: &str = "fetched-";
@@ -37,6 +38,8 @@ pub(crate) struct Folder {
     number: AtomicU64,
     /// Held by whoever asks others for sets, so that no set comes twice.
     asking: Mutex<()>,
+    /// Held by whoever names or removes what has a name.
+    naming: parking_lot::Mutex<()>,
 }
 
 /// Takes the versions of a partition, in the order of (revision, sub).
@@ -58,7 +61,8 @@ impl Folder {
 
     /// The folder as those look at it who only read.
     pub(crate) fn at(path: &Path, cluster: u64) -> Folder {
-        Folder { path: path.to_owned(), cluster, number: AtomicU64::default(), asking: Mutex::default() }
+        let (number, asking, naming) = Default::default();
+        Folder { path: path.to_owned(), cluster, number, asking, naming }
     }
 
     /// The positions of the sets, newest first.
@@ -81,31 +85,13 @@ impl Folder {
     }
 
     fn names(&self) -> Result<Vec<String>, Error> {
-        let entries = fs::read_dir(&self.path).map_err(|error| io_error(&self.path, &error))?;
-        let name = |entry: io::Result<fs::DirEntry>| match entry {
-            Ok(entry) => Ok(entry.file_name().to_string_lossy().into_owned()),
-            Err(error) => Err(io_error(&self.path, &error)),
-        };
-        entries.map(name).collect()
+        names(&self.path)
     }
 
     /// Opens a set. Its versions are checked as they are read.
     pub(crate) fn set(&self, lsn: Lsn) -> Result<Set, Error> {
         let directory = self.set_path(lsn);
-        let mut files = Vec::new();
-        for id in (0..).map(PartitionId) {
-            let path = directory.join(file_name(id));
-            match File::open(&path) {
-                Ok(file) => {
-                    let header =
-                        Reader::open(file, id).map_err(|error| named(&path, error))?.header().clone();
-                    files.push((path, header));
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                Err(error) => return Err(io_error(&path, &error)),
-            }
-        }
-        let set = Set::new(files, self.cluster).map_err(|error| named(&directory, error))?;
+        let set = self.set_in(&directory)?;
         if set.lsn() != lsn {
             let found = set.lsn();
             return Err(Error::Corrupt(format!("{}: it holds position {found}", directory.display())));
@@ -113,12 +99,36 @@ impl Folder {
         Ok(set)
     }
 
-    /// Reads a whole set and finds nothing wrong. Answers what its partitions hold.
+    fn set_in(&self, directory: &Path) -> Result<Set, Error> {
+        let mut ids: Vec<_> = names(directory)?.iter().filter_map(|name| id(name)).collect();
+        ids.sort_unstable();
+        let open = |id: PartitionId| {
+            let path = directory.join(file_name(id));
+            let file = File::open(&path).map_err(|error| io_error(&path, &error))?;
+            let header = Reader::open(file, id).map_err(|error| named(&path, error))?.header().clone();
+            Ok(Held { path, header })
+        };
+        let files = ids.into_iter().map(open).collect::<Result<_, Error>>()?;
+        Set::new(files, self.cluster).map_err(|error| named(directory, error))
+    }
+
+    /// The files of all sets that can be used, the newest first.
+    pub(crate) fn held(&self) -> Result<Vec<Held>, Error> {
+        let mut held = Vec::new();
+        for lsn in self.sets()? {
+            match self.set(lsn) {
+                Ok(set) => held.extend(set.files),
+                // It may also have been removed just now.
+                Err(error) => tracing::debug!(position = lsn.0, %error, "a snapshot is not counted"),
+            }
+        }
+        Ok(held)
+    }
+
+    /// Reads a whole set and finds nothing wrong. Answers what its files hold.
+    #[cfg(test)]
     pub(crate) fn verify(&self, lsn: Lsn) -> Result<Vec<(Header, Summary)>, Error> {
-        self.set(lsn)?;
-        let directory = self.set_path(lsn);
-        let paths = (0..).map(|id| (PartitionId(id), directory.join(file_name(PartitionId(id)))));
-        paths.take_while(|(_, path)| path.exists()).map(|(id, path)| verify(&path, id)).collect()
+        self.set(lsn)?.files.iter().map(Held::verify).collect()
     }
 
     /// Writes a set: for each header, whatever `fill` puts into the sink. Answers what the partitions hold once
@@ -149,28 +159,79 @@ impl Folder {
 
     /// Takes its name from a damaged set, so that it does not count as one of those that are kept.
     pub(crate) fn set_aside(&self, lsn: Lsn) -> Result<(), Error> {
+        let _alone = self.naming.lock();
         let (path, damaged) = (self.set_path(lsn), self.path.join(DAMAGED));
+        if !path.exists() {
+            // Somebody else who came across it was faster.
+            return Ok(());
+        }
         self.remove(&damaged)?;
         fs::rename(&path, &damaged).map_err(|error| io_error(&path, &error))?;
         sync_directory(&self.path)
     }
 
-    /// Removes all but the newest sets. Answers the position of the oldest that is left, if those are all there
-    /// shall be: the journal is needed from there on.
-    pub(crate) fn keep_newest(&self) -> Result<Option<Lsn>, Error> {
-        let sets = self.sets()?;
-        for lsn in sets.iter().skip(SETS_KEPT) {
-            self.remove(&self.set_path(*lsn))?;
+    /// Removes what is not needed so that of each key of `ranges` the newest two snapshots are there.
+    pub(crate) fn forget(&self, ranges: &[PartitionRange]) -> Result<(), Error> {
+        let _alone = self.naming.lock();
+        let (mut held, mut over) = (Vec::new(), Vec::new());
+        for lsn in self.sets()? {
+            match self.set(lsn) {
+                Ok(set) => held.extend(set.files),
+                Err(Error::Corrupt(_)) => over.push(lsn),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(sets.get(SETS_KEPT - 1).copied())
+        let superfluous = Cover::of(held.iter().map(|held| &held.header)).superfluous(ranges);
+        let kept = (0..held.len()).filter(|at| !superfluous.contains(at)).map(|at| held[at].header.lsn);
+        let kept: BTreeSet<Lsn> = kept.collect();
+        // Those that are damaged, once all that is kept is newer.
+        over.retain(|lsn| Some(lsn) < kept.first());
+        for Held { path, header } in superfluous.into_iter().map(|at| &held[at]) {
+            match kept.contains(&header.lsn) {
+                true => fs::remove_file(path).map_err(|error| io_error(path, &error))?,
+                false => over.push(header.lsn),
+            }
+        }
+        over.into_iter().try_for_each(|lsn| self.remove(&self.set_path(lsn)))
+    }
+
+    /// How far all keys reach, also should the newest snapshot of some be damaged: the journal is needed from there on.
+    /// `None` while there is a key without two.
+    pub(crate) fn reach(&self) -> Result<Option<Lsn>, Error> {
+        Ok(Cover::of(self.held()?.iter().map(|held| &held.header)).reach())
     }
 
     pub(super) fn name(&self, partial: &Path, lsn: Lsn) -> Result<(), Error> {
+        let _alone = self.naming.lock();
         let path = self.set_path(lsn);
-        // Only a damaged set can be there: a good one is not written again.
-        self.remove(&path)?;
-        fs::rename(partial, &path).map_err(|error| io_error(&path, &error))?;
+        match path.exists().then(|| self.set(lsn)) {
+            Some(Ok(there)) => self.join(partial, &there)?,
+            None | Some(Err(Error::Corrupt(_))) => {
+                self.remove(&path)?;
+                fs::rename(partial, &path).map_err(|error| io_error(&path, &error))?;
+            }
+            Some(Err(error)) => return Err(error),
+        }
         sync_directory(&self.path)
+    }
+
+    /// Adds files to a set, each in the place of one with the same keys if there is one.
+    fn join(&self, partial: &Path, there: &Set) -> Result<(), Error> {
+        let path = self.set_path(there.lsn());
+        let mut free = there.files.iter().map(|held| held.header.range.id.0 + 1).max().unwrap_or_default();
+        let comes = self.set_in(partial)?;
+        if (comes.revision(), comes.compacted()) != (there.revision(), there.compacted()) {
+            let position = there.lsn();
+            return Err(Error::Corrupt(format!("two snapshots of position {position} do not fit together")));
+        }
+        for Held { path: from, header } in comes.files {
+            let same = there.files.iter().find(|held| held.header.range.same_keys(&header.range));
+            let to = same.map_or_else(|| path.join(file_name(PartitionId(free))), |held| held.path.clone());
+            free += u64::from(same.is_none());
+            fs::rename(&from, &to).map_err(|error| io_error(&to, &error))?;
+        }
+        sync_directory(&path)?;
+        self.remove(partial)
     }
 
     pub(super) fn remove(&self, path: &Path) -> Result<(), Error> {
@@ -187,6 +248,22 @@ impl Folder {
 
 pub(super) fn file_name(id: PartitionId) -> String {
     format!("{}.partition", id.0)
+}
+
+/// The number of a file with this name, if it has one that such files have.
+fn id(name: &str) -> Option<PartitionId> {
+    let id = PartitionId(name.strip_suffix(".partition")?.parse().ok()?);
+    // One below the greatest leaves a number for the next.
+    (file_name(id) == name && id.0 < u64::MAX).then_some(id)
+}
+
+fn names(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = fs::read_dir(path).map_err(|error| io_error(path, &error))?;
+    let name = |entry: io::Result<fs::DirEntry>| match entry {
+        Ok(entry) => Ok(entry.file_name().to_string_lossy().into_owned()),
+        Err(error) => Err(io_error(path, &error)),
+    };
+    entries.map(name).collect()
 }
 
 fn write(

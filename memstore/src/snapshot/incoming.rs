@@ -1,4 +1,4 @@
-//! A set that comes from another member.
+//! Pieces of one position that come from another member.
 //!
 //!     room? ─► write to fetched-N/ ─► sync files ─► read all of it, compare ─► sync it ─► rename ─► sync the folder
 //!
@@ -14,14 +14,15 @@ use bytes::Bytes;
 use journal::Lsn;
 
 use super::folder::{Folder, file_name, io_error, sync_directory, verify};
-use super::piece::Piece;
-use super::restore::Set;
+use super::piece::{End, Piece};
+use super::restore::{Held, Set};
 use crate::error::Error;
+use crate::partition_id::{PartitionId, PartitionRange};
 
 /// Left free on the disk: the journal and the next snapshot need room, too.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// A set on its way.
+/// Pieces on their way.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     folder: Arc<Folder>,
@@ -39,17 +40,24 @@ pub(crate) struct Incoming {
 pub(crate) struct Wanted {
     pub(crate) lsn: Lsn,
     pub(crate) start: Bytes,
+    pub(crate) end: End,
     pub(crate) offset: u64,
 }
 
 impl Folder {
-    /// Makes room for the pieces of one set.
+    /// Makes room for pieces of one position, none of which has keys of another.
     ///
     /// # Errors
-    /// `Corrupt` where they are no set, `Io` where there is no room.
-    pub(crate) fn receive(self: &Arc<Folder>, pieces: Vec<Piece>) -> Result<Incoming, Error> {
-        let headers = pieces.iter().map(|piece| (PathBuf::new(), piece.header.clone()));
-        Set::new(headers.collect(), self.cluster)?;
+    /// `Corrupt` where they do not fit together, `Io` where there is no room.
+    pub(crate) fn receive(self: &Arc<Folder>, mut pieces: Vec<Piece>) -> Result<Incoming, Error> {
+        pieces.sort_by(|one, other| one.header.range.start.cmp(&other.header.range.start));
+        // Here a piece goes by its place.
+        (0..).zip(&mut pieces).for_each(|(place, piece)| piece.header.range.id = PartitionId(place));
+        let held = |piece: &Piece| Held { path: PathBuf::new(), header: piece.header.clone() };
+        Set::new(pieces.iter().map(held).collect(), self.cluster)?;
+        if pieces.windows(2).any(|pair| pair[0].header.range.overlaps(&pair[1].header.range)) {
+            return Err(Error::Corrupt("some of its keys are to come twice".into()));
+        }
         let bytes = pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
         let path = self.place();
         self.check_room(bytes)?;
@@ -85,8 +93,8 @@ impl Incoming {
             }
             let (_, offset) = self.file.as_ref().expect("it was just opened");
             if *offset < piece.bytes {
-                let (lsn, start) = (piece.header.lsn, piece.header.range.start.clone());
-                return Ok(Some(Wanted { lsn, start, offset: *offset }));
+                let PartitionRange { start, end, .. } = piece.header.range.clone();
+                return Ok(Some(Wanted { lsn: piece.header.lsn, start, end, offset: *offset }));
             }
             (self.complete, self.file) = (self.complete + 1, None);
         }

@@ -1,4 +1,4 @@
-//! A set on its way to another member: opened, cut into chunks, and sent only as fast as it is taken.
+//! Pieces of a set on their way to another member: opened, cut into chunks, and sent only as fast as it is taken.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,30 +10,36 @@ use journal::Lsn;
 use proto::snapshots::{Chunk, Pieces, WriteRequest, write_request};
 use tokio::sync::mpsc;
 
-use super::restore::named;
+use super::piece::Piece;
+use super::restore::{Held, named};
 use super::{Folder, wire};
 use crate::error::Error;
+use crate::partition_id::PartitionRange;
 
 /// How much of a file goes into one message.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A set that is being read for somebody else.
+/// Pieces that are being read for somebody else.
 pub(super) struct Leaving {
     begin: WriteRequest,
     files: Vec<(PathBuf, File)>,
 }
 
 impl Leaving {
+    /// Of the set at this position the pieces with these keys.
+    ///
     /// # Errors
-    /// `Corrupt` and `Io`: there is no such set.
-    pub(super) fn open(folder: &Folder, lsn: Lsn) -> Result<Leaving, Error> {
-        let set = folder.set(lsn)?;
-        let open = |(path, _): &(PathBuf, _)| match File::open(path) {
+    /// `Corrupt` and `Io`: they are not there.
+    pub(super) fn open(folder: &Folder, lsn: Lsn, ranges: &[PartitionRange]) -> Result<Leaving, Error> {
+        let mut held = folder.set(lsn)?.files;
+        held.retain(|held| ranges.iter().any(|range| range.same_keys(&held.header.range)));
+        held.sort_by(|one, other| one.header.range.start.cmp(&other.header.range.start));
+        let open = |Held { path, .. }: &Held| match File::open(path) {
             Ok(file) => Ok((path.clone(), file)),
             Err(error) => Err(named(path, Error::io(&error))),
         };
-        let files = set.files.iter().map(open).collect::<Result<_, _>>()?;
-        let pieces = folder.pieces_of(lsn)?.into_iter().map(wire::write).collect();
+        let files = held.iter().map(open).collect::<Result<_, _>>()?;
+        let pieces = held.iter().map(|held| Piece::of(held).map(wire::write)).collect::<Result<_, _>>()?;
         let begin = write_request::Part::Begin(Pieces { cluster: folder.cluster, pieces });
         Ok(Leaving { begin: WriteRequest { part: Some(begin) }, files })
     }

@@ -1,6 +1,5 @@
 //! Another member, as one that has what this one lacks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::leaving::Leaving;
 use super::piece::Piece;
 use super::{Folder, wire};
 use crate::error::Error;
-use crate::partition_id::PartitionId;
+use crate::partition_id::{PartitionId, PartitionRange};
 
 /// How long a member may take to answer, or to send the next chunk.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -47,8 +46,7 @@ pub(crate) enum Refusal {
 /// What a member has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offer {
-    /// By position.
-    pub(crate) sets: BTreeMap<Lsn, Vec<Piece>>,
+    pub(crate) pieces: Vec<Piece>,
     /// The first position that its journal still has.
     pub(crate) journal_first: Lsn,
 }
@@ -77,17 +75,13 @@ impl Peer {
     pub(crate) async fn offer(&self) -> Result<Offer, Refusal> {
         let mut client = self.client.clone().max_decoding_message_size(LIST_BYTES_MAX);
         let answer = self.timely(client.list(ListRequest { cluster: self.cluster })).await?.into_inner();
-        let mut sets: BTreeMap<Lsn, Vec<Piece>> = BTreeMap::new();
-        for piece in &answer.pieces {
-            let set = sets.entry(Lsn(piece.lsn)).or_default();
-            // In its set a partition goes by its place.
-            let id = PartitionId(set.len() as u64);
-            set.push(wire::read(piece, self.cluster, id));
-        }
-        Ok(Offer { sets, journal_first: Lsn(answer.journal_first) })
+        // What it is numbered by there is of no meaning here.
+        let read = |piece| wire::read(piece, self.cluster, PartitionId(0));
+        let pieces = answer.pieces.iter().map(read).collect();
+        Ok(Offer { pieces, journal_first: Lsn(answer.journal_first) })
     }
 
-    /// Brings a set into the folder. Where a stream breaks, the next one begins where it ended.
+    /// Brings pieces of one position into the folder. Where a stream breaks, the next one begins where it ended.
     pub(crate) async fn fetch(&self, folder: &Arc<Folder>, pieces: Vec<Piece>) -> Result<(), Refusal> {
         let mut incoming = folder.receive(pieces).map_err(refused)?;
         let (mut tries, mut told) = (0, 0);
@@ -110,10 +104,16 @@ impl Peer {
         finished.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(refused)
     }
 
-    /// Leaves a set of the folder there. It is whole and durable there when this returns.
-    pub(crate) async fn write(&self, folder: &Arc<Folder>, lsn: Lsn) -> Result<(), Refusal> {
+    /// Leaves those pieces of a set of the folder there that have these keys. They are whole and durable there when this
+    /// returns.
+    pub(crate) async fn write(
+        &self,
+        folder: &Arc<Folder>,
+        lsn: Lsn,
+        ranges: Vec<PartitionRange>,
+    ) -> Result<(), Refusal> {
         let folder = folder.clone();
-        let leaving = tokio::task::spawn_blocking(move || Leaving::open(&folder, lsn)).await;
+        let leaving = tokio::task::spawn_blocking(move || Leaving::open(&folder, lsn, &ranges)).await;
         let leaving = leaving.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(Refusal::Here)?;
         let (out, parts) = mpsc::channel(CHUNKS_MAX);
         let mut client = self.client.clone();
@@ -133,8 +133,9 @@ impl Peer {
 
     /// Reads one stream to its end, or to the end of what was wanted.
     async fn read(&self, wanted: Wanted, incoming: &mut Incoming, told: &mut u64) -> Result<(), Refusal> {
-        let Wanted { lsn, start, offset } = wanted.clone();
-        let request = ReadRequest { cluster: self.cluster, lsn: lsn.0, start, offset };
+        let Wanted { lsn, start, end, offset } = wanted.clone();
+        let end = Some(end.unwrap_or_default());
+        let request = ReadRequest { cluster: self.cluster, lsn: lsn.0, start, offset, end };
         let mut client = self.client.clone();
         let mut stream = self.timely(client.read(request)).await?.into_inner();
         while let Some(chunk) = self.next(&mut stream).await? {

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use bytes::Bytes;
 use journal::Lsn;
 
 use super::format::{SUMMARY_BLOCK_BYTES, get_summary};
-use super::restore::named;
+use super::restore::{Held, named};
 use super::{Folder, Header, Summary};
 use crate::error::Error;
 
@@ -19,6 +20,9 @@ pub(crate) struct Piece {
     pub(crate) bytes: u64,
     pub(crate) summary: Summary,
 }
+
+/// Where a piece ends; `None` is the end of all keys.
+pub(crate) type End = Option<Bytes>;
 
 impl Folder {
     /// The pieces of all sets in the order of (position, first key). A set that cannot be used is left out.
@@ -37,28 +41,40 @@ impl Folder {
         Ok(pieces)
     }
 
-    /// The file of a piece; `None` where it is not there, or not any more.
+    /// The file of a piece, which ends at `end`, or wherever the first does that begins there; `None` where it is not
+    /// there, or not any more.
     ///
     /// # Errors
     /// `Io` from disk.
-    pub(crate) fn piece(&self, lsn: Lsn, start: &[u8]) -> Result<Option<File>, Error> {
+    pub(crate) fn piece(&self, lsn: Lsn, start: &[u8], end: Option<&End>) -> Result<Option<File>, Error> {
         if !self.sets()?.contains(&lsn) {
             return Ok(None);
         }
         let Ok(set) = self.set(lsn) else { return Ok(None) };
-        let found = set.files.iter().find(|(_, header)| header.range.start == start);
-        Ok(found.and_then(|(path, _)| File::open(path).ok()))
+        let is_it = |held: &&Held| {
+            let range = &held.header.range;
+            range.start == start && end.is_none_or(|end| range.end == *end)
+        };
+        Ok(set.files.iter().find(is_it).and_then(|held| File::open(&held.path).ok()))
     }
 
+    /// The pieces of a set, in the order of their keys.
+    ///
     /// # Errors
     /// `Corrupt` and `Io`: there is no such set.
-    pub(super) fn pieces_of(&self, lsn: Lsn) -> Result<Vec<Piece>, Error> {
-        let set = self.set(lsn)?;
-        let piece = |(path, header): &(PathBuf, Header)| {
-            let (bytes, summary) = ends(path).map_err(|error| named(path, error))?;
-            Ok(Piece { header: header.clone(), bytes, summary })
-        };
-        set.files.iter().map(piece).collect()
+    fn pieces_of(&self, lsn: Lsn) -> Result<Vec<Piece>, Error> {
+        let mut pieces = self.set(lsn)?.files.iter().map(Piece::of).collect::<Result<Vec<_>, _>>()?;
+        pieces.sort_by(|one, other| one.header.range.start.cmp(&other.header.range.start));
+        Ok(pieces)
+    }
+}
+
+impl Piece {
+    /// # Errors
+    /// `Corrupt` and `Io`: the file is not what it was.
+    pub(super) fn of(Held { path, header }: &Held) -> Result<Piece, Error> {
+        let (bytes, summary) = ends(path).map_err(|error| named(path, error))?;
+        Ok(Piece { header: header.clone(), bytes, summary })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Getting partitions back from a set, also where keys are split otherwise than when it was written.
+//! Getting partitions back from files, also where keys are split otherwise than when they were written.
 //!
 //!     written    [ ───── 0 ───── )[ ── 1 ── )[ ───── 2 ─────
 //!     wanted     [ ── 0 ── )[ ───────── 1 ────────── )[ 2 ──      1 is merged from all three, by (revision, sub)
@@ -8,25 +8,43 @@ use std::path::PathBuf;
 
 use journal::{Lsn, Revision};
 
-use super::Header;
+use super::cover::Cover;
+use super::folder::verify;
 use super::reader::Reader;
+use super::{Header, Summary};
 use crate::error::Error;
 use crate::key_value::Version;
 use crate::partition_id::PartitionRange;
 
-/// Every partition at one position of the journal.
+/// A file of a set, as far as it says what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) path: PathBuf,
+    pub(crate) header: Header,
+}
+
+impl Held {
+    /// Reads all of it and finds nothing wrong.
+    pub(crate) fn verify(&self) -> Result<(Header, Summary), Error> {
+        verify(&self.path, self.header.range.id)
+    }
+}
+
+/// What there is at one position of the journal, by the numbers of its files.
 pub(crate) struct Set {
-    pub(super) files: Vec<(PathBuf, Header)>,
+    pub(super) files: Vec<Held>,
 }
 
 impl Set {
     /// # Errors
-    /// `Corrupt` unless the files are of one position and hold all keys, each once. `Io` where they are another
-    /// cluster's: those are not damaged, they are in the wrong place.
-    pub(super) fn new(files: Vec<(PathBuf, Header)>, cluster: u64) -> Result<Set, Error> {
-        let mut end = Some(bytes::Bytes::new());
+    /// `Corrupt` unless the files are of one position. `Io` where they are another cluster's: those are not damaged,
+    /// they are in the wrong place.
+    pub(super) fn new(files: Vec<Held>, cluster: u64) -> Result<Set, Error> {
+        let Some(Held { header: first, .. }) = files.first() else {
+            return Err(Error::Corrupt("there is nothing in it".into()));
+        };
         let of = |header: &Header| (header.lsn, header.revision, header.compacted);
-        for (_, header) in &files {
+        for Held { header, .. } in &files {
             if header.cluster != cluster {
                 let other = header.cluster;
                 return Err(Error::Io(format!(
@@ -34,13 +52,9 @@ impl Set {
                      directory (--snapshot-dir)"
                 )));
             }
-            if of(header) != of(&files[0].1) || Some(&header.range.start) != end.as_ref() {
+            if of(header) != of(first) || !header.range.holds_any() {
                 return Err(Error::Corrupt("its partitions do not fit together".into()));
             }
-            end.clone_from(&header.range.end);
-        }
-        if end.is_some() {
-            return Err(Error::Corrupt("it does not hold all partitions".into()));
         }
         Ok(Set { files })
     }
@@ -57,62 +71,73 @@ impl Set {
         self.header().compacted
     }
 
-    /// The versions of the keys in `range`, in the order of (revision, sub).
+    /// Whether each key of `range` is in it.
+    pub(crate) fn holds(&self, range: &PartitionRange) -> bool {
+        Cover::of(self.files.iter().map(|held| &held.header)).holds(range)
+    }
+
+    /// The versions that it has of keys in `range`, in the order of (revision, sub).
     pub(crate) fn versions(&self, range: &PartitionRange) -> Result<Versions, Error> {
-        let shares = |other: &PartitionRange| {
-            let begins = |one: &PartitionRange, two: &PartitionRange| {
-                two.end.as_ref().is_none_or(|end| one.start < *end)
-            };
-            begins(range, other) && begins(other, range)
-        };
-        let files = self.files.iter().filter(|(_, header)| shares(&header.range));
-        let sources = files.map(|(path, header)| Source::open(path, header)).collect::<Result<_, _>>()?;
-        Ok(Versions { sources, range: range.clone() })
+        let parts = Cover::of(self.files.iter().map(|held| &held.header)).newest(range);
+        let parts = parts.into_iter().filter_map(|(part, at)| Some((part, &self.files[at?])));
+        Versions::of(parts)
     }
 
     fn header(&self) -> &Header {
-        &self.files.first().expect("some partition holds the least key").1
+        &self.files.first().expect("a set has a file").header
     }
 }
 
-/// The versions of a range of keys, out of as many snapshots as that takes.
+/// The versions of a range of keys, out of as many files of one position as that takes.
 pub(crate) struct Versions {
     sources: Vec<Source>,
-    range: PartitionRange,
 }
 
 struct Source {
     path: PathBuf,
     reader: Reader<File>,
+    /// The keys to take from it.
+    range: PartitionRange,
     head: Option<Version>,
 }
 
 impl Versions {
+    /// Of these keys out of these files.
+    pub(crate) fn of<'a>(
+        parts: impl IntoIterator<Item = (PartitionRange, &'a Held)>,
+    ) -> Result<Versions, Error> {
+        let sources =
+            parts.into_iter().map(|(range, held)| Source::open(range, held)).collect::<Result<_, _>>()?;
+        Ok(Versions { sources })
+    }
+
     /// The next version of a key in the range. What it yields counts only if it comes to its end.
     pub(crate) fn next(&mut self) -> Result<Option<Version>, Error> {
-        loop {
-            let ahead = |source: &&mut Source| source.head.as_ref().map(Version::position);
-            let first = self.sources.iter_mut().filter(|source| source.head.is_some()).min_by_key(ahead);
-            let Some(version) = first.map(Source::take).transpose()?.flatten() else { return Ok(None) };
-            if self.range.contains(&version.kv.key) {
-                return Ok(Some(version));
-            }
-        }
+        let ahead = |source: &&mut Source| source.head.as_ref().map(Version::position);
+        let first = self.sources.iter_mut().filter(|source| source.head.is_some()).min_by_key(ahead);
+        Ok(first.map(Source::take).transpose()?.flatten())
     }
 }
 
 impl Source {
-    fn open(path: &PathBuf, header: &Header) -> Result<Source, Error> {
+    fn open(range: PartitionRange, Held { path, header }: &Held) -> Result<Source, Error> {
         let name = |error| named(path, error);
         let file = File::open(path).map_err(|error| name(Error::io(&error)))?;
-        let mut reader = Reader::open(file, header.range.id).map_err(name)?;
-        let head = reader.next().map_err(name)?;
-        Ok(Source { path: path.clone(), reader, head })
+        let reader = Reader::open(file, header.range.id).map_err(name)?;
+        let mut source = Source { path: path.clone(), reader, range, head: None };
+        source.take()?;
+        Ok(source)
     }
 
+    /// Goes on to its next version, and answers the one before. It is read to its end also where nothing of it is
+    /// wanted: what it holds is to be compared with what it says.
     fn take(&mut self) -> Result<Option<Version>, Error> {
-        let next = self.reader.next().map_err(|error| named(&self.path, error))?;
-        Ok(std::mem::replace(&mut self.head, next))
+        loop {
+            let next = self.reader.next().map_err(|error| named(&self.path, error))?;
+            if next.as_ref().is_none_or(|version| self.range.contains(&version.kv.key)) {
+                return Ok(std::mem::replace(&mut self.head, next));
+            }
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status as Refusal, Streaming};
 use super::piece::Piece;
 use super::{Folder, wire};
 use crate::error::Error;
-use crate::partition_id::PartitionId;
+use crate::partition_id::{PartitionId, PartitionRange};
 
 /// How much of a file goes into one message.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -31,6 +31,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 const CHUNKS_MAX: usize = 2;
 /// Files that are read at once. Whoever asks for another one is sent away, and asks again or somebody else.
 const READS_MAX: usize = 4;
+/// Memstores that leave pieces, one after the other, of whom each has sent a few megabytes before it is its turn. One
+/// more is sent away, and comes again with its next snapshot.
+const WAITS_MAX: usize = 16;
 
 /// The service over one folder.
 pub struct SnapshotService {
@@ -46,6 +49,8 @@ pub struct SnapshotService {
 struct Kept {
     /// Held by whoever writes.
     writes: Arc<Mutex<()>>,
+    /// Held by whoever writes or waits for that.
+    waits: Arc<Semaphore>,
     /// Told how far the older of its sets reaches.
     reach: watch::Sender<Lsn>,
 }
@@ -81,8 +86,9 @@ impl SnapshotService {
         reach: watch::Sender<Lsn>,
     ) -> Result<SnapshotsServer<SnapshotService>, Error> {
         let folder = Folder::open(folder, status.borrow().cluster)?;
-        let kept = Kept { writes: Arc::default(), reach };
-        kept.tell(folder.keep_newest()?);
+        let kept = Kept { writes: Arc::default(), waits: Arc::new(Semaphore::new(WAITS_MAX)), reach };
+        folder.forget(&[PartitionRange::all()])?;
+        kept.tell(folder.reach()?);
         Ok(SnapshotService::over(folder, status, Some(kept)))
     }
 
@@ -108,9 +114,9 @@ impl SnapshotService {
 }
 
 impl Kept {
-    fn tell(&self, older: Option<Lsn>) {
-        if let Some(older) = older {
-            self.reach.send_if_modified(|reach| std::mem::replace(reach, older) != older);
+    fn tell(&self, kept: Option<Lsn>) {
+        if let Some(kept) = kept {
+            self.reach.send_if_modified(|reach| std::mem::replace(reach, kept) != kept);
         }
     }
 }
@@ -128,13 +134,14 @@ impl Snapshots for SnapshotService {
     }
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Refusal> {
-        let ReadRequest { cluster, lsn, start, offset } = request.into_inner();
+        let ReadRequest { cluster, lsn, start, offset, end } = request.into_inner();
         self.check(cluster)?;
         let busy = || Refusal::resource_exhausted("this member already hands out as much as it should");
         let permit = self.reads.clone().try_acquire_owned().map_err(|_| busy())?;
         let folder = self.folder.clone();
         let file = beside(move || {
-            let Some(mut file) = folder.piece(Lsn(lsn), &start)? else { return Ok(None) };
+            let end = end.map(|end| (!end.is_empty()).then_some(end));
+            let Some(mut file) = folder.piece(Lsn(lsn), &start, end.as_ref())? else { return Ok(None) };
             file.seek(SeekFrom::Start(offset)).map_err(|error| Error::io(&error))?;
             Ok(Some(file))
         });
@@ -159,13 +166,17 @@ impl Snapshots for SnapshotService {
             return Err(Refusal::invalid_argument("what is to come was not said"));
         };
         self.check(cluster)?;
-        let busy = |_| Refusal::resource_exhausted("another memstore leaves its snapshot here just now");
-        let _alone = kept.writes.try_lock().map_err(busy)?;
-        // In its set a partition goes by its place.
-        let pieces = pieces.iter().zip(0..).map(|(piece, id)| wire::read(piece, cluster, PartitionId(id)));
+        let busy = |_| Refusal::resource_exhausted("too many memstores leave their snapshots here just now");
+        let _waits = kept.waits.try_acquire().map_err(busy)?;
+        let _alone = kept.writes.lock().await;
+        let pieces = pieces.iter().map(|piece| wire::read(piece, cluster, PartitionId(0)));
         take_in(&self.folder, pieces.collect(), parts).await?;
         let folder = self.folder.clone();
-        kept.tell(beside(move || folder.keep_newest()).await?);
+        let reach = beside(move || {
+            folder.forget(&[PartitionRange::all()])?;
+            folder.reach()
+        });
+        kept.tell(reach.await?);
         Ok(Response::new(WriteAnswer {}))
     }
 }

@@ -199,29 +199,82 @@ fn a_crash_before_the_rename_loses_nothing() {
     assert_eq!(folder.sets(), Ok(vec![Lsn(12), Lsn(9)]));
 }
 
+/// Forgets what is not needed of all keys. Answers how far they reach.
+fn forget(folder: &Folder) -> Option<Lsn> {
+    folder.forget(&split(&[])).expect("the disk is fine");
+    folder.reach().expect("the disk is fine")
+}
+
 #[test]
 fn the_newest_two_are_kept_and_the_journal_is_needed_from_the_older() {
     let directory = tempfile::tempdir().expect("the disk is fine");
     let folder = open(directory.path());
     write(&folder, 9, &split(&[]), &[]);
-    assert_eq!(folder.keep_newest(), Ok(None), "the next one may be damaged");
+    assert_eq!(forget(&folder), None, "the next one may be damaged");
     write(&folder, 12, &split(&[]), &[]);
-    assert_eq!(folder.keep_newest(), Ok(Some(Lsn(9))));
+    assert_eq!(forget(&folder), Some(Lsn(9)));
     write(&folder, 15, &split(&[]), &[]);
-    assert_eq!(folder.keep_newest(), Ok(Some(Lsn(12))));
+    assert_eq!(forget(&folder), Some(Lsn(12)));
     assert_eq!(folder.sets(), Ok(vec![Lsn(15), Lsn(12)]));
     folder.set_aside(Lsn(15)).expect("the disk is fine");
-    assert_eq!(folder.keep_newest(), Ok(None), "a damaged one does not count");
+    assert_eq!(forget(&folder), None, "a damaged one does not count");
+    fs::write(file(directory.path(), 12, 0), b"nothing").expect("the disk is fine");
+    (16..18).for_each(|lsn| write(&folder, lsn, &split(&[]), &[]));
+    assert_eq!(forget(&folder), Some(Lsn(16)));
+    assert_eq!(folder.sets(), Ok(vec![Lsn(17), Lsn(16)]), "what is damaged goes once there are two others");
 }
 
 #[test]
-fn a_set_that_is_not_whole_is_refused() {
+fn the_newest_two_of_each_range_are_kept() {
     let directory = tempfile::tempdir().expect("the disk is fine");
     let folder = open(directory.path());
+    let (all, halves) = (split(&["c", "m"]), split(&["m"]));
+    write(&folder, 9, &all, &[]);
+    write(&folder, 10, &halves[..1], &[]);
+    write(&folder, 11, &halves[1..], &[]);
+    assert_eq!(forget(&folder), Some(Lsn(9)));
+    write(&folder, 12, &halves[..1], &[]);
+    assert_eq!(forget(&folder), Some(Lsn(9)), "the second half has only this besides");
+    assert!(!file(directory.path(), 9, 0).exists() && !file(directory.path(), 9, 1).exists());
+    folder.verify(Lsn(9)).expect("what is left of it is whole");
+    write(&folder, 14, &halves[1..], &[]);
+    assert_eq!(forget(&folder), Some(Lsn(10)));
+    assert_eq!(folder.sets(), Ok(vec![Lsn(14), Lsn(12), Lsn(11), Lsn(10)]));
+    folder.forget(&halves[1..]).expect("the disk is fine");
+    assert_eq!(folder.sets(), Ok(vec![Lsn(14), Lsn(11)]), "the rest is nobody's");
+}
+
+/// Several memstores stop at the same position.
+#[test]
+fn what_comes_to_a_position_joins_what_is_there() {
+    let directory = tempfile::tempdir().expect("the disk is fine");
+    let folder = open(directory.path());
+    let version = |key: &'static str| Version { sub: 0, kv: KeyValue::deleted(key.into(), Revision(3)) };
+    let (all, halves) = (split(&[]), split(&["m"]));
+    let [a, z] = [version("a"), Version { sub: 1, ..version("z") }];
+    write(&folder, 9, &halves[1..], std::slice::from_ref(&z));
+    assert_eq!(folder.set(Lsn(9)).map(|set| set.holds(&all[0])), Ok(false));
+    write(&folder, 9, &halves[..1], &[]);
+    assert_eq!(read(&folder, 9, &all[0]), Ok(vec![z.clone()]));
+    write(&folder, 9, &halves[..1], std::slice::from_ref(&a));
+    assert_eq!(folder.verify(Lsn(9)).map(|files| files.len()), Ok(2), "it took the place of the one like it");
+    assert_eq!(read(&folder, 9, &all[0]), Ok(vec![a.clone(), z.clone()]));
+    write(&folder, 9, &all, &[a.clone(), z.clone()]);
+    assert_eq!(read(&folder, 9, &all[0]), Ok(vec![a, z]), "and nothing is there twice");
+    assert!(!directory.path().join("partial").exists());
+}
+
+#[test]
+fn a_set_that_lacks_a_file_has_the_others() {
+    let directory = tempfile::tempdir().expect("the disk is fine");
+    let folder = open(directory.path());
+    let ranges = split(&["h", "m"]);
     for (lsn, lost) in [(9, 0), (12, 1), (15, 2)] {
-        write(&folder, lsn, &split(&["h", "m"]), &[]);
+        write(&folder, lsn, &ranges, &[]);
         fs::remove_file(file(directory.path(), lsn, lost)).expect("it was written");
-        assert!(matches!(folder.set(Lsn(lsn)).map(|_| ()), Err(Error::Corrupt(_))), "without {lost}");
+        let set = folder.set(Lsn(lsn)).expect("the others are there");
+        let holds = (0..).zip(&ranges).all(|(place, range)| set.holds(range) == (place != lost));
+        assert!(holds && !set.holds(&split(&[])[0]), "without {lost}");
     }
 }
 

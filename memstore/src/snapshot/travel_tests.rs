@@ -64,7 +64,7 @@ pub(crate) enum Fault {
     BreaksOnce,
     BreaksAlways,
     OffersOtherHash,
-    OffersHalf,
+    OffersTwice,
     OffersTooMuch,
 }
 
@@ -86,7 +86,7 @@ impl Member {
         let mut pieces = self.folder.pieces().expect("the disk is fine");
         match self.fault {
             Fault::OffersOtherHash => pieces.iter_mut().for_each(|piece| piece.summary.set_hash += 1),
-            Fault::OffersHalf => pieces.truncate(1),
+            Fault::OffersTwice => pieces.extend_from_within(..),
             Fault::OffersTooMuch => pieces[0].bytes = u64::MAX / 2,
             _ => {}
         }
@@ -128,10 +128,15 @@ impl Snapshots for Member {
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Refused> {
         use std::io::{Read, Seek, SeekFrom};
-        let ReadRequest { lsn, start, offset, .. } = request.into_inner();
+        let ReadRequest { lsn, start, offset, end, .. } = request.into_inner();
+        let end = end.map(|end| (!end.is_empty()).then_some(end));
         let mut offsets = self.offsets.lock().expect("nobody panics");
         offsets.push(offset);
-        let mut file = self.folder.piece(Lsn(lsn), &start).expect("the disk is fine").expect("it is there");
+        let mut file = self
+            .folder
+            .piece(Lsn(lsn), &start, end.as_ref())
+            .expect("the disk is fine")
+            .expect("it is there");
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(offset))
             .and_then(|_| file.read_to_end(&mut bytes))
@@ -177,8 +182,9 @@ pub(crate) fn is_clean(directory: &Path) -> bool {
 
 async fn fetch(url: &str, folder: &Arc<Folder>) -> Result<(), Refusal> {
     let offer = peer(url).offer().await?;
-    let (_, pieces) = offer.sets.into_iter().next_back().expect("there is one");
-    peer(url).fetch(folder, pieces).await
+    let newest = offer.pieces.iter().map(|piece| piece.header.lsn).max();
+    let pieces = offer.pieces.into_iter().filter(|piece| Some(piece.header.lsn) == newest);
+    peer(url).fetch(folder, pieces.collect()).await
 }
 
 #[tokio::test]
@@ -188,7 +194,7 @@ async fn a_set_comes_as_it_is() {
     let url = served(there.path(), CLUSTER, 41);
     let offer = peer(&url).offer().await.expect("it answers");
     assert_eq!(offer.journal_first, Lsn(41));
-    assert!(offer.sets.keys().copied().eq([Lsn(40), Lsn(50)]));
+    assert!(offer.pieces.iter().map(|piece| piece.header.lsn.0).eq([40, 40, 50, 50]));
     let folder = target(here.path());
     fetch(&url, &folder).await.expect("nothing is damaged");
     assert_eq!(folder.sets(), Ok(vec![Lsn(50)]));
@@ -204,7 +210,7 @@ async fn what_is_damaged_on_the_way_is_refused_and_leaves_nothing() {
     let folder = target(here.path());
     let bits = (0..40).map(|part| Fault::FlipsBit(part * 61_803));
     let others =
-        [Fault::FlipsBit(0), Fault::EndsEarly, Fault::GoesOn, Fault::OffersOtherHash, Fault::OffersHalf];
+        [Fault::FlipsBit(0), Fault::EndsEarly, Fault::GoesOn, Fault::OffersOtherHash, Fault::OffersTwice];
     for fault in bits.chain(others) {
         let url = serve(SnapshotsServer::new(Member::new(there.path(), CLUSTER, fault)));
         let refused = fetch(&url, &folder).await;

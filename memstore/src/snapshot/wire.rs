@@ -22,7 +22,7 @@ pub(super) fn write(piece: Piece) -> wire::Piece {
     }
 }
 
-/// The piece with this place in its set. Keys are copied, so that they do not keep the message.
+/// The piece by this number. Keys are copied, so that they do not keep the message.
 pub(super) fn read(piece: &wire::Piece, cluster: u64, id: PartitionId) -> Piece {
     let copy = |key: &Bytes| Bytes::copy_from_slice(key);
     let range = PartitionRange { id, start: copy(&piece.start), end: piece.end.as_ref().map(copy) };

@@ -171,9 +171,15 @@ impl World {
         while served != wanted {
             served = self.memstore.other_partitions(&served).await;
         }
-        if self.node.replicas().are_all() {
+        if self.serves_all() {
             self.check_hash().await;
         }
+    }
+
+    fn serves_all(&self) -> bool {
+        let ranges: Vec<_> =
+            self.node.replicas().iter().map(|replica| replica.partition.range().clone()).collect();
+        PartitionRange::all().without(&ranges).is_empty()
     }
 
     async fn check_hash(&self) {
@@ -195,7 +201,7 @@ impl World {
             assert_eq!((answer.kvs, answer.count, answer.more), self.model.range(&query, at));
         }
         'changed: loop {
-            if !self.node.replicas().are_all() {
+            if !self.serves_all() {
                 return;
             }
             let mut kvs = Vec::new();
@@ -208,7 +214,7 @@ impl World {
                     answer => kvs.extend(answer.expect("it can be read").kvs),
                 }
             }
-            if self.node.replicas().are_all() {
+            if self.serves_all() {
                 let expected = self.model.range(&Query::latest(keys.clone()), at).0;
                 assert_eq!(kvs, expected, "{keys:?} at {at}");
                 return;

@@ -152,7 +152,7 @@ async fn who_has_lost_everything_takes_no_damaged_snapshot() -> Result<()> {
 }
 
 /// Three journals, each a process of its own.
-fn journals() -> Result<Vec<Server>> {
+fn journals(store: Option<&str>) -> Result<Vec<Server>> {
     let mut journals = (0..3).map(|_| Server::prepare(MAINSTEM)).collect::<Result<Vec<_>>>()?;
     let places = journals.iter().zip(0..).map(|(one, at)| format!("j{at}={}", one.peer_url()));
     let initial = places.collect::<Vec<_>>().join(",");
@@ -167,20 +167,29 @@ fn journals() -> Result<Vec<Server>> {
         ];
         journal.arguments(&flags);
         journal.arguments(&FLAGS);
+        journal.arguments(store.as_slice());
         journal.spawn()?;
     }
     Ok(journals)
 }
 
-#[tokio::test]
-async fn a_memstore_that_has_lost_everything_gets_it_from_the_journals_nodes() -> Result<()> {
-    let mut journals = journals()?;
+/// Serves clients from a state of its own, which follows these journals.
+fn front(journals: &[Server], store: Option<&str>) -> Result<Server> {
     let urls: Vec<String> = journals.iter().map(Server::peer_url).collect();
     let mut front = Server::prepare(MAINSTEM)?;
     let endpoints = format!("--journal-endpoints={}", urls.join(","));
     front.arguments(&["--role=memstore,frontend", "--name=front", endpoints.as_str()]);
     front.arguments(&FLAGS);
+    front.arguments(store.as_slice());
     front.restart()?;
+    Ok(front)
+}
+
+#[tokio::test]
+async fn a_memstore_that_has_lost_everything_gets_it_from_the_journals_nodes() -> Result<()> {
+    let mut journals = journals(None)?;
+    let urls: Vec<String> = journals.iter().map(Server::peer_url).collect();
+    let mut front = front(&journals, None)?;
     write(&front, &journals.iter().collect::<Vec<_>>()).await?;
     let expected = keys(&front).await?;
     assert_eq!(expected.len(), KEYS);
@@ -206,6 +215,33 @@ async fn a_memstore_that_has_lost_everything_gets_it_from_the_journals_nodes() -
     let mut clients = Clients::new(&front.endpoint())?;
     clients.kv.put(PutRequest { key: "new".into(), ..PutRequest::default() }).await?;
     assert_eq!(keys(&front).await?.len(), before + 1);
+    Ok(())
+}
+
+/// The journal's nodes keep no snapshot then, and are trimmed all the same.
+#[tokio::test]
+async fn a_memstore_that_has_lost_everything_gets_it_from_the_store() -> Result<()> {
+    let objects = tempfile::tempdir()?;
+    let place = format!("file://{}", objects.path().display());
+    let store = format!("--snapshot-store={place}");
+    let mut journals = journals(Some(&store))?;
+    let mut front = front(&journals, Some(&store))?;
+    write(&front, &journals.iter().collect::<Vec<_>>()).await?;
+    let expected = keys(&front).await?;
+    front.kill()?;
+    fs::remove_dir_all(front.data().join("data"))?;
+    // What a node has trimmed it may still have in memory.
+    for journal in &mut journals {
+        journal.kill()?;
+        journal.spawn()?;
+    }
+    front.restart()?;
+    assert_eq!(keys(&front).await?, expected, "{}", front.log());
+    let log = front.log();
+    assert!(log.lines().any(|line| line.contains(TAKEN) && line.contains(&place)), "{log}");
+    for journal in &journals {
+        assert_eq!(files(journal)?, Vec::<PathBuf>::new());
+    }
     Ok(())
 }
 

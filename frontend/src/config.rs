@@ -110,6 +110,8 @@ pub struct Config {
     pub storage: Storage,
     /// Where snapshots go. `None`: beside the journal.
     pub snapshot_dir: Option<PathBuf>,
+    /// Where else they are left, and looked for: a URL. `None`: with members alone.
+    pub snapshot_store: Option<String>,
     /// How much is written until the next snapshot, if that is more than the last one held.
     pub snapshot_after_bytes: u64,
     /// How much of the journal is kept although snapshots made it unnecessary.

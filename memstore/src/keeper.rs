@@ -21,7 +21,7 @@ use crate::holding::Holding;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::replica::Replica;
 use crate::replicas::{Replicas, Served};
-use crate::snapshot::{Cover, Folder, Header, JournalNodes, Sink, Summary};
+use crate::snapshot::{Cover, Depot, Folder, Header, Sink, Summary};
 use crate::work::{Held, SnapshotDue, Work};
 
 /// Versions looked at in one step of a compaction: a write waits for at most one step.
@@ -37,7 +37,7 @@ pub(crate) struct Snapshots {
     pub(crate) folder: Arc<Folder>,
     pub(crate) feed: Feed,
     /// Who must hold what is marked. `None`: this process alone.
-    pub(crate) nodes: Option<JournalNodes>,
+    pub(crate) depot: Option<Depot>,
     /// How far the older ones reach, where all keys have some.
     pub(crate) reach: watch::Sender<Lsn>,
     pub(crate) cluster: u64,
@@ -171,8 +171,8 @@ impl Keeper {
             return;
         }
         let headers: Vec<_> = older.iter().map(|(header, _)| header.clone()).collect();
-        if let Some(nodes) = &snapshots.nodes
-            && let Err(error) = nodes.hold(&snapshots.folder, &headers).await
+        if let Some(depot) = &snapshots.depot
+            && let Err(error) = depot.hold(&snapshots.folder, &headers).await
         {
             warn!(%error, "a snapshot is not safe yet, the journal is not trimmed");
             return;
@@ -190,7 +190,7 @@ impl Keeper {
     /// far all keys reach.
     fn older(&mut self) -> Result<(Written, Option<Lsn>), Error> {
         let snapshots = self.snapshots.as_ref().expect("it was just looked at");
-        let kept = match snapshots.nodes {
+        let kept = match snapshots.depot {
             Some(_) => self.holding.held(),
             // Nobody else has what was held before.
             None => vec![PartitionRange::all()],

@@ -57,7 +57,7 @@ pub use partition_id::{PartitionId, PartitionRange};
 pub use query::{Answer, At, Bounds, Projection, Query};
 pub use remote::{Health, Remote};
 pub use service::MemstoreService;
-pub use snapshot::SnapshotService;
+pub use snapshot::{SnapshotService, SnapshotStore};
 pub use stats::{PartitionStats, Stats};
 pub use wanted::Wanted;
 pub use watch::{Update, WatchLimits, WatchSpec, WatchStream, WatcherKey};

@@ -40,7 +40,7 @@ use crate::replicas::Replicas;
 #[cfg(test)]
 use crate::replicas::Served;
 use crate::service::MemstoreService;
-use crate::snapshot::Folder;
+use crate::snapshot::{Folder, SnapshotStore};
 use crate::wanted::Wanted;
 use crate::watch::WatchLimits;
 use crate::wire::reports::Identity;
@@ -59,6 +59,9 @@ pub struct Config {
     /// Whether the journal's nodes keep the snapshots as well, because the folder may go with this process: a
     /// majority of them before the journal is told. They are reached as `helpers` are.
     pub nodes_keep: bool,
+    /// Where snapshots are left before the journal is told, instead of with its nodes, and looked for like those of
+    /// members. Takes `helpers`.
+    pub snapshot_store: Option<SnapshotStore>,
     /// Told how far the older of the snapshots reaches that are kept: up to there this memstore needs no journal.
     pub snapshots_reach: watch::Sender<Lsn>,
     pub watch: WatchLimits,
@@ -97,7 +100,11 @@ impl Node {
     ) -> Result<Node, Error> {
         let status = journal.status();
         let cluster = status.borrow().cluster;
-        let others = |dialer| Helpers::new(journal.status(), dialer, config.nodes_keep, clock.clone());
+        let store = config.snapshot_store.clone().map(|store| store.of(cluster, clock.clone()));
+        let others = |dialer| {
+            let helpers = Helpers::new(journal.status(), dialer, config.nodes_keep, clock.clone());
+            helpers.with_store(store)
+        };
         let helpers = config.helpers.clone().map(others);
         let feed = Feed::Journal { journal, clock, process: config.process, seq: Arc::default() };
         Node::follow(config, feed, helpers, cluster, cancel)

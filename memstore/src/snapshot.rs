@@ -16,6 +16,7 @@
 //! was whole once. Reading checks everything again; a damaged set is passed over for what is before it.
 
 mod cover;
+mod depot;
 mod folder;
 mod format;
 mod incoming;
@@ -23,11 +24,15 @@ mod journal_nodes;
 #[cfg(test)]
 pub(crate) mod keeping_tests;
 mod leaving;
+mod lender;
 mod peer;
 mod piece;
 mod reader;
 mod restore;
 mod service;
+mod store;
+#[cfg(test)]
+pub(crate) mod store_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -40,12 +45,16 @@ use journal::{Lsn, Revision};
 use crate::partition_id::PartitionRange;
 
 pub(crate) use cover::Cover;
+pub(crate) use depot::Depot;
 pub(crate) use folder::{Folder, Sink};
 pub(crate) use journal_nodes::JournalNodes;
+pub(crate) use lender::Lender;
 pub(crate) use peer::{Offer, Peer, Refusal};
 pub(crate) use piece::{End, Piece};
 pub(crate) use restore::{Held, Versions};
 pub use service::SnapshotService;
+pub use store::SnapshotStore;
+pub(crate) use store::Store;
 
 /// What a snapshot of a partition is of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -100,6 +100,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     ours("frontend-threads", Count, "0", "Threads that serve clients; 0 is one per core."),
     ours("snapshot-dir", Text, "", "Where snapshots go; by default into the data directory."),
     ours(
+        "snapshot-store",
+        Text,
+        "",
+        "Where snapshots are left for all: s3://bucket/prefix or file:///folder.",
+    ),
+    ours(
         "snapshot-after-bytes",
         Count,
         "67108864",

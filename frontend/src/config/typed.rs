@@ -36,6 +36,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         name: settings.text("name").to_owned(),
         storage,
         snapshot_dir: Some(settings.text("snapshot-dir")).filter(|text| !text.is_empty()).map(PathBuf::from),
+        snapshot_store: Some(settings.text("snapshot-store").to_owned()).filter(|text| !text.is_empty()),
         snapshot_after_bytes: settings.count("snapshot-after-bytes"),
         retention_bytes: settings.count("journal-retention-bytes"),
         split_keys: split_keys(settings.text("split-keys")),

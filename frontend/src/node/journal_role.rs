@@ -117,8 +117,9 @@ fn journal_config(
         join,
         dialer,
         learners_max: config.learners_max,
-        // Where nobody tells how far the snapshots here reach, nothing is trimmed: whoever joins needs all of it.
-        own_snapshots: Some(reach.subscribe()),
+        // Where nobody tells how far the snapshots here reach, nothing is trimmed: whoever joins needs all of it. Those
+        // in a store are everybody's, and what is marked is there.
+        own_snapshots: (config.roles.memstore || config.snapshot_store.is_none()).then(|| reach.subscribe()),
         retention_bytes: config.retention_bytes,
         heartbeat: config.heartbeat,
         election_timeout: config.election_timeout,

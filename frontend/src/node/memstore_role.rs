@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use journal::Lsn;
-use memstore::{SnapshotDue, Wanted};
+use memstore::{SnapshotDue, SnapshotStore, Wanted};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -45,13 +45,14 @@ impl MemstoreRole {
         closing: &CancellationToken,
     ) -> Result<MemstoreRole, StartError> {
         let (handle, process) = (journal.handle(), rand::random());
+        let asks = journal.reaches_others || config.snapshot_store.is_some();
         let start = |holder: Holder| {
             let wanted = holder.follow(&handle, closing.child_token());
             let told = memstore::Config {
                 wanted: Wanted::Told(wanted.clone()),
-                helpers: journal.reaches_others.then(|| security.dialer.clone()),
+                helpers: asks.then(|| security.dialer.clone()),
                 process,
-                ..memstore_config(config, reach)
+                ..memstore_config(config, reach)?
             };
             let node = memstore::Node::start(told, handle.clone(), clock(), closing.child_token())?;
             let here = ReplicasHere::new(node.handle(), wanted);
@@ -119,15 +120,20 @@ pub(super) fn snapshot_dir(config: &Config) -> Option<PathBuf> {
     }
 }
 
-fn memstore_config(config: &Config, snapshots_reach: watch::Sender<Lsn>) -> memstore::Config {
-    memstore::Config {
+fn memstore_config(
+    config: &Config,
+    snapshots_reach: watch::Sender<Lsn>,
+) -> Result<memstore::Config, memstore::Error> {
+    let snapshot_store = config.snapshot_store.as_deref().map(SnapshotStore::open).transpose()?;
+    Ok(memstore::Config {
         snapshot_due: SnapshotDue { bytes: config.snapshot_after_bytes, ..SnapshotDue::default() },
         slow_apply: Some(config.warn_apply),
         snapshot_dir: snapshot_dir(config),
         snapshots_reach,
         // They outlive this process.
         nodes_keep: !config.roles.journal,
+        snapshot_store,
         name: config.name.clone(),
         ..memstore::Config::default()
-    }
+    })
 }

@@ -21,7 +21,9 @@ use tracing::{info, warn};
 use self::plan::{Offered, Try, plan};
 use crate::error::Error;
 use crate::partition_id::PartitionRange;
-use crate::snapshot::{End, Folder, Header, Held, JournalNodes, Offer, Peer, Piece, Refusal};
+use crate::snapshot::{
+    Depot, End, Folder, Header, Held, JournalNodes, Lender, Offer, Peer, Piece, Refusal, Store,
+};
 
 /// How long until members that did not answer are asked again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(crate) struct Helpers {
     clock: Arc<dyn Clock>,
     /// Whether they are journal nodes that keep snapshots of this memstore.
     keep: bool,
+    /// Where else snapshots are.
+    store: Option<Store>,
     /// What was to be closed last.
     last: Option<Gap>,
 }
@@ -63,9 +67,9 @@ pub(crate) struct Gap {
 /// A piece of a member that was tried in vain: where, of which position, and its keys.
 type Refused = (String, Lsn, Bytes, End);
 
-/// A member that was asked.
+/// A member or store that was asked.
 struct Asked {
-    peer: Peer,
+    lender: Lender,
     leads: bool,
     offer: Offer,
 }
@@ -77,13 +81,19 @@ impl Helpers {
         keep: bool,
         clock: Arc<dyn Clock>,
     ) -> Helpers {
-        Helpers { status, dialer, clock, keep, last: None }
+        Helpers { status, dialer, clock, keep, store: None, last: None }
+    }
+
+    /// The same, with a place where snapshots are left and looked for.
+    pub(crate) fn with_store(self, store: Option<Store>) -> Helpers {
+        Helpers { store, ..self }
     }
 
     /// Who must hold what is marked. `None`: this process alone.
-    pub(crate) fn journal_nodes(&self) -> Option<JournalNodes> {
+    pub(crate) fn depot(&self) -> Option<Depot> {
         let nodes = || JournalNodes::new(self.status.clone(), self.dialer.clone(), self.clock.clone());
-        self.keep.then(nodes)
+        let store = self.store.clone().map(Depot::Store);
+        store.or_else(|| self.keep.then(nodes).map(Depot::Nodes))
     }
 
     /// Asks until somebody has helped.
@@ -118,14 +128,14 @@ impl Helpers {
                 let own: Vec<_> = own()?.into_iter().map(|held| held.header).collect();
                 match plan(&gap, &own, &offers(&asked, folder.is_some(), &failed)) {
                     None => break,
-                    Some(Try::Bridge(member)) => return self.bridge(&gap, &asked[member].peer),
+                    Some(Try::Bridge(member)) => return self.bridge(&gap, asked[member].lender.url()),
                     Some(Try::Pieces(pieces)) => {
                         let folder = folder.expect("without a folder no pieces are looked for");
                         let mut came = false;
                         for ((member, lsn), pieces) in by_position(pieces) {
-                            let peer = &asked[member].peer;
-                            let names = pieces.iter().map(|piece| refusal(peer, piece)).collect::<Vec<_>>();
-                            match fetch(peer, lsn, pieces, folder).await {
+                            let lender = &asked[member].lender;
+                            let names = pieces.iter().map(|piece| refusal(lender, piece)).collect::<Vec<_>>();
+                            match fetch(lender, lsn, pieces, folder).await {
                                 Ok(()) => came = true,
                                 Err(Refusal::Here(error)) => return Err(error),
                                 Err(Refusal::Silent(_)) => {
@@ -173,7 +183,8 @@ impl Helpers {
                 };
                 match (peer, offer) {
                     (Ok(peer), Ok(offer)) => {
-                        asked.push(Asked { peer, leads: leader == Some(id), offer });
+                        let lender = Lender::Member(peer);
+                        asked.push(Asked { lender, leads: leader == Some(id), offer });
                         answered = true;
                     }
                     (_, Err(Refusal::Useless(reason))) => {
@@ -194,19 +205,35 @@ impl Helpers {
             }
             silent |= !answered;
         }
+        if let Some(store) = &self.store {
+            match store.pieces().await {
+                Ok(pieces) => {
+                    // It has no journal.
+                    let offer = Offer { pieces, journal_first: Lsn(u64::MAX) };
+                    asked.push(Asked { lender: Lender::Store(store.clone()), leads: false, offer });
+                }
+                Err(Refusal::Here(error)) => warn!(%error, "the store of snapshots cannot be asked"),
+                Err(Refusal::Silent(reason) | Refusal::Useless(reason)) => {
+                    if round.is_multiple_of(PAUSES_TOLD) {
+                        warn!(url = store.url(), reason, "the store of snapshots does not answer");
+                    }
+                    silent = true;
+                }
+            }
+        }
         (asked, silent)
     }
 
-    fn bridge(&self, gap: &Gap, peer: &Peer) -> Result<Way, Error> {
+    fn bridge(&self, gap: &Gap, url: &str) -> Result<Way, Error> {
         let (from, first) = (gap.applied.next(), gap.first);
         info!(
-            url = peer.url,
+            url,
             from = from.0,
             upto = first.0,
             "reading another member's journal up to where this one's begins"
         );
         let remote = Remote {
-            endpoints: vec![peer.url.clone()],
+            endpoints: vec![url.to_owned()],
             cluster: Some(self.status.borrow().cluster),
             id: 0,
             dialer: self.dialer.clone(),
@@ -216,11 +243,11 @@ impl Helpers {
     }
 }
 
-async fn fetch(peer: &Peer, lsn: Lsn, pieces: Vec<Piece>, folder: &Arc<Folder>) -> Result<(), Refusal> {
+async fn fetch(lender: &Lender, lsn: Lsn, pieces: Vec<Piece>, folder: &Arc<Folder>) -> Result<(), Refusal> {
     let bytes = pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
-    info!(url = peer.url, position = lsn.0, bytes, "getting a snapshot from another member");
-    let fetched = peer.fetch(folder, pieces).await;
-    let url = &peer.url;
+    let url = lender.url();
+    info!(url, position = lsn.0, bytes, "getting a snapshot from another member");
+    let fetched = lender.fetch(folder, pieces).await;
     match &fetched {
         Ok(()) => info!(url, position = lsn.0, bytes, "a snapshot has come from another member"),
         Err(Refusal::Here(_)) => {}
@@ -247,15 +274,15 @@ fn by_position(pieces: Vec<(usize, Piece)>) -> BTreeMap<(usize, Lsn), Vec<Piece>
 
 /// What they offer but what has failed, and without pieces where they have no place here.
 fn offers<'a>(asked: &'a [Asked], pieces: bool, failed: &BTreeSet<Refused>) -> Vec<Offered<'a>> {
-    let offered = |Asked { peer, leads, offer }: &'a Asked| {
-        let left = |piece: &&Piece| pieces && !failed.contains(&refusal(peer, piece));
+    let offered = |Asked { lender, leads, offer }: &'a Asked| {
+        let left = |piece: &&Piece| pieces && !failed.contains(&refusal(lender, piece));
         let pieces = offer.pieces.iter().filter(left).collect();
         Offered { leads: *leads, pieces, journal_first: offer.journal_first }
     };
     asked.iter().map(offered).collect()
 }
 
-fn refusal(peer: &Peer, piece: &Piece) -> Refused {
+fn refusal(lender: &Lender, piece: &Piece) -> Refused {
     let Header { lsn, range, .. } = &piece.header;
-    (peer.url.clone(), *lsn, range.start.clone(), range.end.clone())
+    (lender.url().to_owned(), *lsn, range.start.clone(), range.end.clone())
 }

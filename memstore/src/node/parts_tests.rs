@@ -21,8 +21,9 @@ use crate::feed::Feed;
 use crate::feed::fed::FedJournal;
 use crate::key_value::Version;
 use crate::partition_id::{PartitionId, PartitionRange};
-use crate::snapshot::Folder;
 use crate::snapshot::keeping_tests::{keeps_and_tells, voters_at};
+use crate::snapshot::store_tests::places;
+use crate::snapshot::{Folder, SnapshotStore};
 use crate::wanted::Wanted;
 use crate::watch::WatchSpec;
 
@@ -51,6 +52,8 @@ struct World {
     nodes: [TempDir; 2],
     reach: [watch::Sender<Lsn>; 2],
     urls: [String; 3],
+    /// Where snapshots are left instead.
+    store: Option<SnapshotStore>,
 }
 
 impl World {
@@ -58,12 +61,14 @@ impl World {
         let nodes = [folder(), folder()];
         let reach = [(); 2].map(|()| watch::Sender::default());
         let [one, two] = [0, 1].map(|at| keeps_and_tells(nodes[at].path(), CLUSTER, reach[at].clone()));
-        World { journal: FedJournal::new(), nodes, reach, urls: [one, two, NOBODY.to_owned()] }
+        World { journal: FedJournal::new(), nodes, reach, urls: [one, two, NOBODY.to_owned()], store: None }
     }
 
     fn start_on(&self, journal: &Arc<FedJournal>, directory: &Path, wanted: &[PartitionRange]) -> Node {
         let status = voters_at(CLUSTER, &self.urls.each_ref().map(String::as_str));
-        let helpers = Helpers::new(status, Dialer::plain(), true, Arc::new(SystemClock::default()));
+        let clock = Arc::new(SystemClock::default());
+        let store = self.store.clone().map(|store| store.of(CLUSTER, clock.clone()));
+        let helpers = Helpers::new(status, Dialer::plain(), true, clock).with_store(store);
         let wanted = Wanted::Told(watch::channel(wanted.into()).1);
         let config = Config { wanted, ..config(Some(directory), &[], NEVER) };
         let feed = Feed::Fed(journal.clone());
@@ -85,7 +90,7 @@ impl World {
 
     /// As far as the marks and what a node keeps itself allow.
     fn trim(&self) {
-        let reach = self.reach[0].borrow().next();
+        let reach = self.store.as_ref().map_or(self.reach[0].borrow().next(), |_| Lsn(u64::MAX));
         let marked = trim_point(&self.journal).map_or(Lsn(1), Lsn::next);
         self.journal.trim(marked.min(reach).max(self.journal.first()));
     }
@@ -155,6 +160,30 @@ async fn the_journal_is_trimmed_and_the_disks_are_bounded_where_each_holds_a_par
         let mut wanted = ranges(wanted);
         wanted.sort_by(|one, other| one.start.cmp(&other.start));
         assert_eq!(world.holds(folder().path(), &wanted).await, world.expected(&wanted).await);
+    }
+}
+
+/// No node has any, and one of them does not even answer.
+#[tokio::test]
+async fn what_lies_in_a_store_is_all_that_it_takes() {
+    let objects = [folder(), folder()];
+    for store in places(objects.each_ref().map(TempDir::path)).await {
+        let (world, own) = (World { store: Some(store.clone()), ..World::new() }, [folder(), folder()]);
+        let halves = ["-m", "m-"].map(ranges);
+        for value in 0..8 {
+            world.put(value);
+            let half = usize::from(value % 2 == 1);
+            world.holds(own[half].path(), &halves[half]).await;
+            world.trim();
+        }
+        assert!(Lsn(world.journal.last().0 / 2) < world.journal.first());
+        let pieces = store.of(CLUSTER, Arc::new(SystemClock::default())).pieces().await;
+        assert_eq!(pieces.map(|pieces| pieces.len()), Ok(4), "two of each half");
+        assert!([0, 1].iter().all(|node| world.kept(*node).held() == Ok(vec![])));
+        for wanted in ["dn", "--"] {
+            let wanted = ranges(wanted);
+            assert_eq!(world.holds(folder().path(), &wanted).await, world.expected(&wanted).await);
+        }
     }
 }
 

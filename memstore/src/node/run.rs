@@ -206,9 +206,9 @@ impl Run {
     fn snapshots(&self) -> Option<Snapshots> {
         let folder = self.folder.clone()?;
         let (feed, reach) = (self.feed.clone(), self.reach.clone());
-        let nodes = self.helpers.as_ref().and_then(Helpers::journal_nodes);
+        let depot = self.helpers.as_ref().and_then(Helpers::depot);
         let (cluster, due) = (self.cluster, self.due);
-        Some(Snapshots { folder, feed, nodes, reach, cluster, due })
+        Some(Snapshots { folder, feed, depot, reach, cluster, due })
     }
 }
 

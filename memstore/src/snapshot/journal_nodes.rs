@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::cover::Cover;
-use super::peer::{Offer, Peer, Refusal};
+use super::peer::{Peer, Refusal};
+use super::piece::Piece;
 use super::{Folder, Header};
 use crate::error::Error;
 use crate::partition_id::PartitionRange;
@@ -77,7 +78,7 @@ impl JournalNodes {
     ) -> Result<(), Refusal> {
         let peer = Peer::at(url, &self.dialer, cluster, self.clock.clone())?;
         let offer = peer.offer().await?;
-        for (lsn, ranges) in lacking(pieces, &offer) {
+        for (lsn, ranges) in lacking(pieces, &offer.pieces) {
             peer.write(folder, lsn, ranges).await?;
             info!(url, position = lsn.0, "a journal node holds the snapshot");
         }
@@ -86,10 +87,10 @@ impl JournalNodes {
 }
 
 /// Of these pieces those whose keys are not all there at their position or later, by position.
-fn lacking(pieces: &[Header], offer: &Offer) -> BTreeMap<Lsn, Vec<PartitionRange>> {
+pub(super) fn lacking(pieces: &[Header], there: &[Piece]) -> BTreeMap<Lsn, Vec<PartitionRange>> {
     let mut lacking: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for Header { lsn, range, .. } in pieces {
-        let as_new = offer.pieces.iter().map(|piece| &piece.header).filter(|header| *lsn <= header.lsn);
+        let as_new = there.iter().map(|piece| &piece.header).filter(|header| *lsn <= header.lsn);
         if !Cover::of(as_new).holds(range) {
             lacking.entry(*lsn).or_default().push(range.clone());
         }

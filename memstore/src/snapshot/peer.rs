@@ -83,9 +83,9 @@ impl Peer {
 
     /// Brings pieces of one position into the folder. Where a stream breaks, the next one begins where it ended.
     pub(crate) async fn fetch(&self, folder: &Arc<Folder>, pieces: Vec<Piece>) -> Result<(), Refusal> {
-        let mut incoming = folder.receive(pieces).map_err(refused)?;
+        let mut incoming = folder.receive(pieces).map_err(Refusal::from)?;
         let (mut tries, mut told) = (0, 0);
-        while let Some(wanted) = incoming.wanted().map_err(refused)? {
+        while let Some(wanted) = incoming.wanted().map_err(Refusal::from)? {
             let before = incoming.progress().0;
             let read = self.read(wanted, &mut incoming, &mut told).await;
             tries = if before < incoming.progress().0 { 0 } else { tries + 1 };
@@ -101,7 +101,7 @@ impl Peer {
             }
         }
         let finished = tokio::task::spawn_blocking(|| incoming.finish()).await;
-        finished.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(refused)
+        finished.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(Refusal::from)
     }
 
     /// Leaves those pieces of a set of the folder there that have these keys. They are whole and durable there when this
@@ -139,7 +139,7 @@ impl Peer {
         let mut client = self.client.clone();
         let mut stream = self.timely(client.read(request)).await?.into_inner();
         while let Some(chunk) = self.next(&mut stream).await? {
-            incoming.take(&chunk.data).map_err(refused)?;
+            incoming.take(&chunk.data).map_err(Refusal::from)?;
             let (here, all) = incoming.progress();
             let percent = here.saturating_mul(100) / all.max(1);
             if *told + TOLD_PERCENT <= percent {
@@ -179,9 +179,11 @@ fn refusal(status: tonic::Status) -> Refusal {
 }
 
 /// What is wrong with what came, or with the disk that it came to.
-fn refused(error: Error) -> Refusal {
-    match error {
-        Error::Corrupt(reason) => Refusal::Useless(reason),
-        error => Refusal::Here(error),
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        match error {
+            Error::Corrupt(reason) => Refusal::Useless(reason),
+            error => Refusal::Here(error),
+        }
     }
 }

@@ -196,6 +196,7 @@ impl Answer for MemberListResponse {
         blank(&mut self.header);
         for member in &mut self.members {
             member.id = member.id.min(1);
+            member.name.clear();
             // Ports are each store's own, and so is what peers are told.
             for url in &mut member.client_ur_ls {
                 let port = url.rfind(':').map_or(url.len(), |colon| colon + 1);
@@ -203,6 +204,8 @@ impl Answer for MemberListResponse {
             }
             member.peer_ur_ls.iter_mut().for_each(String::clear);
         }
+        // How many there are is each store's own, too.
+        self.members.dedup();
         Outcome::Told(format!("{self:?}"))
     }
 }

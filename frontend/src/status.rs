@@ -39,7 +39,7 @@ pub struct Document {
     pub revision: u64,
     pub compacted_revision: u64,
     pub members: Vec<Member>,
-    /// Of the process that tells this.
+    /// Of the process that tells this, or of the memstores that it asks.
     pub partitions: Vec<Partition>,
     /// Those of processes of their own.
     pub memstores: Vec<Memstore>,
@@ -116,6 +116,13 @@ pub struct Memstore {
     pub name: String,
     pub url: String,
     pub zone: String,
+    /// Whether it reports to the process that tells this. `None`: that one asks no memstores.
+    pub answers: Option<bool>,
+    /// The last position that everything it serves has applied, and how far that is behind the journal.
+    pub applied: u64,
+    pub lag: u64,
+    /// The partitions that it serves.
+    pub serves: Vec<u64>,
 }
 
 /// What was raised, and by which member.

@@ -153,6 +153,7 @@ impl Serving<'_> {
             is_journal: self.config.roles.journal,
             journal: self.journal.handle(),
             memstore: self.memstore.map(|here| here.memstore.clone()),
+            routes: self.store.map(|store| store.routes().clone()),
             dialer: self.journal.reaches_others.then(|| self.security.dialer.clone()),
         })
     }

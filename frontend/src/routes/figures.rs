@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use journal::{Lsn, Revision};
-use memstore::{Applied, Error, Hash, Memstore, Stats, hash_over};
+use memstore::{Applied, Error, Hash, Memstore, PartitionRange, PartitionStats, Stats, hash_over};
 
 use super::Routes;
 use super::asking::{RETRY_PAUSE, another_knows};
@@ -31,6 +31,16 @@ impl Routes {
         }
         let stats = |choice: &Choice| choice.held.memstore.partition_stats(choice.range.id).ok();
         Stats::sum(self.look().cover().iter().filter_map(stats).collect())
+    }
+
+    /// The partitions, each by one memstore that serves it: what it holds there, and how far it is.
+    pub(crate) fn covered(&self) -> Vec<(PartitionRange, PartitionStats, Lsn)> {
+        let figures = |Choice { held, range, .. }: Choice| {
+            let stats = held.memstore.partition_stats(range.id).ok()?;
+            let applied = held.memstore.applied(range.id).ok()?;
+            Some((range, stats, applied.lsn))
+        };
+        self.look().cover().into_iter().filter_map(figures).collect()
     }
 
     /// What all partitions hold, as `stats` has it. Cheap enough to ask at each write.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use journal::{Dialer, Journal, Status};
-use memstore::Memstore as Replicas;
+use journal::{Dialer, Journal, Lsn, Status};
+use memstore::{Health, Memstore as Replicas, PartitionRange, PartitionStats};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::{Alarm, Document, FORMAT, Member, Memstore, Partition, Role};
+use crate::routes::Routes;
 
 /// How long another member may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -22,6 +23,8 @@ pub(crate) struct Process {
     pub(crate) is_journal: bool,
     pub(crate) journal: Journal,
     pub(crate) memstore: Option<Replicas>,
+    /// The way to the memstores elsewhere, where clients are answered from those.
+    pub(crate) routes: Option<Routes>,
     /// Without one there are no others.
     pub(crate) dialer: Option<Dialer>,
 }
@@ -82,34 +85,69 @@ impl Collector {
         if let Some(itself) = document.members.iter_mut().find(|member| member.id == document.told_by) {
             itself.version = Some(crate::version::OWN.to_owned());
         }
-        let Some(memstore) = &self.process.memstore else { return document };
-        let stats = memstore.stats();
-        if let Some(itself) = document.members.iter_mut().find(|member| member.id == document.told_by) {
-            itself.database_bytes = Some(stats.total.bytes_total);
-            itself.database_bytes_in_use = Some(stats.total.bytes_in_use);
+        match (&self.process.memstore, &self.process.routes) {
+            (Some(memstore), _) => with_memstore(document, own, memstore),
+            (None, Some(routes)) => with_memstores(document, own, routes),
+            (None, None) => document,
         }
-        let replicas: BTreeMap<u64, &[u64]> =
-            own.routes.partitions().iter().map(|route| (route.partition, &route.replicas[..])).collect();
-        let name = |id: &u64| {
-            let memstore = own.routes.memstores().iter().find(|memstore| memstore.id == *id);
-            memstore.map_or_else(|| hex(*id), |memstore| memstore.name.clone())
+    }
+}
+
+/// What the memstore in this process holds.
+fn with_memstore(mut document: Document, own: &Status, memstore: &Replicas) -> Document {
+    let stats = memstore.stats();
+    if let Some(itself) = document.members.iter_mut().find(|member| member.id == document.told_by) {
+        itself.database_bytes = Some(stats.total.bytes_total);
+        itself.database_bytes_in_use = Some(stats.total.bytes_in_use);
+    }
+    let partitions = memstore.partitions();
+    document.partitions = partitions
+        .iter()
+        .zip(&stats.partitions)
+        .map(|(range, stats)| partition(own, range, stats, applied(memstore, range)))
+        .collect();
+    document
+}
+
+/// What memstores elsewhere report.
+fn with_memstores(mut document: Document, own: &Status, routes: &Routes) -> Document {
+    for (told, info) in document.memstores.iter_mut().zip(own.routes.memstores()) {
+        let registered = routes.registered(info.id);
+        let serves = registered.as_ref().map(Replicas::serves);
+        let Some((memstore, serves)) =
+            registered.zip(serves).filter(|(_, serves)| serves.health != Health::Down)
+        else {
+            told.answers = Some(false);
+            continue;
         };
-        let partitions = memstore.partitions();
-        document.partitions = partitions
-            .iter()
-            .zip(&stats.partitions)
-            .map(|(range, stats)| Partition {
-                id: range.id.0,
-                start: range.start.escape_ascii().to_string(),
-                end: range.end.as_ref().map(|end| end.escape_ascii().to_string()),
-                keys: stats.keys,
-                bytes: stats.bytes_total,
-                applied: memstore.applied(range.id).map_or(0, |applied| applied.lsn.0),
-                watchers: stats.watchers,
-                replicas: replicas.get(&range.id.0).into_iter().copied().flatten().map(name).collect(),
-            })
-            .collect();
-        document
+        told.answers = Some(true);
+        told.serves = serves.partitions.iter().map(|range| range.id.0).collect();
+        let slowest = serves.partitions.iter().map(|range| applied(&memstore, range)).min();
+        told.applied = slowest.unwrap_or_else(|| memstore.reached().lsn).0;
+        told.lag = if slowest.is_some() { own.applied.0.saturating_sub(told.applied) } else { 0 };
+    }
+    let covered = routes.covered();
+    document.partitions =
+        covered.iter().map(|(range, stats, applied)| partition(own, range, stats, *applied)).collect();
+    document
+}
+
+fn applied(memstore: &Replicas, range: &PartitionRange) -> Lsn {
+    memstore.applied(range.id).map(|applied| applied.lsn).unwrap_or_default()
+}
+
+fn partition(own: &Status, range: &PartitionRange, stats: &PartitionStats, applied: Lsn) -> Partition {
+    let name = |id: &u64| own.routes.memstore(*id).map_or_else(|| hex(*id), |info| info.name.clone());
+    let replicas = own.routes.partition(range.id.0).map_or(&[][..], |route| &route.replicas);
+    Partition {
+        id: range.id.0,
+        start: range.start.escape_ascii().to_string(),
+        end: range.end.as_ref().map(|end| end.escape_ascii().to_string()),
+        keys: stats.keys,
+        bytes: stats.bytes_total,
+        applied: applied.0,
+        watchers: stats.watchers,
+        replicas: replicas.iter().map(name).collect(),
     }
 }
 
@@ -153,6 +191,7 @@ fn document(own: &Status, told: &BTreeMap<u64, Status>) -> Document {
         name: one.name.clone(),
         url: one.url.clone(),
         zone: one.zone.clone(),
+        ..Memstore::default()
     };
     Document {
         format: FORMAT,

@@ -61,6 +61,14 @@ impl Document {
                 member.lag
             )
         });
+        let gone = self.memstores.iter().filter(|memstore| memstore.answers == Some(false));
+        let gone = gone.map(|memstore| {
+            format!(
+                "memstore {} does not answer at {}: start it, or look at the network between; if it is gone for good, \
+                 `mainstem partition forget {}`",
+                memstore.name, memstore.url, memstore.name
+            )
+        });
         let alarms = self.alarms.iter().map(|alarm| match alarm.alarm.as_str() {
             "NOSPACE" => {
                 "alarm NOSPACE: the store takes nothing that makes it grow; delete keys and compact, or \
@@ -74,7 +82,7 @@ impl Document {
         });
         let even = (voters > 1 && voters.is_multiple_of(2))
             .then(|| format!("{voters} voters bear no more than {} do: add one, or remove one", voters - 1));
-        silent.chain(stray).chain(behind).chain(alarms).chain(even).collect()
+        silent.chain(stray).chain(behind).chain(gone).chain(alarms).chain(even).collect()
     }
 }
 

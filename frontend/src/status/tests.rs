@@ -49,6 +49,23 @@ fn health_has_the_number_that_may_fail() {
 }
 
 #[test]
+fn a_memstore_that_is_gone_is_told_with_what_to_do() {
+    let memstore = |name: &str, answers| Memstore {
+        name: name.to_owned(),
+        url: format!("http://{name}:2390"),
+        answers,
+        ..Memstore::default()
+    };
+    let memstores = vec![memstore("m1", Some(true)), memstore("m2", Some(false)), memstore("m3", None)];
+    check(
+        Document { memstores, ..cluster(3) },
+        expect![[r#"
+            degraded: 3 of 3 voters, 1 may fail
+            memstore m2 does not answer at http://m2:2390: start it, or look at the network between; if it is gone for good, `mainstem partition forget m2`"#]],
+    );
+}
+
+#[test]
 fn a_voter_that_follows_another_leader_does_not_count() {
     let mut document = cluster(3);
     document.members[2].leader = Some("9".to_owned());

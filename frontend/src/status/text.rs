@@ -80,9 +80,22 @@ fn partitions(document: &Document) -> Vec<Vec<String>> {
 
 fn memstores(document: &Document) -> Vec<Vec<String>> {
     let rows = document.memstores.iter().map(|memstore| {
-        vec![memstore.name.clone(), memstore.id.clone(), memstore.zone.clone(), memstore.url.clone()]
+        let (applied, lag, serves) = match memstore.answers {
+            Some(true) => (memstore.applied.to_string(), memstore.lag.to_string(), serves(&memstore.serves)),
+            Some(false) => ("no answer".to_owned(), "?".to_owned(), "?".to_owned()),
+            None => ("?".to_owned(), "?".to_owned(), "?".to_owned()),
+        };
+        let (name, id) = (memstore.name.clone(), memstore.id.clone());
+        vec![name, id, memstore.zone.clone(), applied, lag, serves, memstore.url.clone()]
     });
-    with_head(&["MEMSTORE", "ID", "ZONE", "URL"], rows)
+    with_head(&["MEMSTORE", "ID", "ZONE", "APPLIED", "LAG", "PARTITIONS", "URL"], rows)
+}
+
+fn serves(partitions: &[u64]) -> String {
+    match partitions {
+        [] => "none".to_owned(),
+        all => all.iter().map(u64::to_string).collect::<Vec<_>>().join(" "),
+    }
 }
 
 fn with_head(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Vec<Vec<String>> {

@@ -4,6 +4,7 @@
 //!     sight  ──┼─► plan ─► one step, or none       remove   one more than wanted holds it, and enough others serve
 //!     wishes ──┘                                   add      it could be in more zones, or in an emptier memstore
 //!                                                  split    it is too large or too busy
+//!                                                  forget   it is gone, and holds nothing
 //!
 //! A partition moves by two steps: what is added for a better place makes one too many, and what is removed then is the
 //! worse place. So every state on the way is a good one, whoever made it and whoever goes on.
@@ -73,9 +74,24 @@ const PARTITIONS_MAX: usize = 1_024;
 /// One change of the routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    Add { partition: u64, memstore: u64, why: Why },
-    Remove { partition: u64, memstore: u64, why: Why },
-    Split { partition: u64, why: Why },
+    Add {
+        partition: u64,
+        memstore: u64,
+        why: Why,
+    },
+    Remove {
+        partition: u64,
+        memstore: u64,
+        why: Why,
+    },
+    Split {
+        partition: u64,
+        why: Why,
+    },
+    /// The memstore is not in the routes any more, until it registers again.
+    Forget {
+        memstore: u64,
+    },
 }
 
 /// What a step is for.
@@ -126,6 +142,7 @@ impl Step {
                     .ok_or_else(|| RouteRefusal(format!("partition {partition} has no such key")))?;
                 routes.split(at)
             }
+            Step::Forget { memstore } => routes.unregister(memstore),
         }
     }
 }
@@ -133,7 +150,14 @@ impl Step {
 /// What to do next. `None`: it is as it should be, or as well as it can be for now.
 pub(crate) fn plan(routes: &Routes, sight: &Sight, wishes: &Wishes) -> Option<Step> {
     let planning = Planning::new(routes, sight, wishes);
-    let steps = [Planning::lacking, Planning::excess, Planning::zones, Planning::split, Planning::unequal];
+    let steps = [
+        Planning::lacking,
+        Planning::excess,
+        Planning::zones,
+        Planning::split,
+        Planning::unequal,
+        Planning::forget,
+    ];
     steps.iter().find_map(|step| step(&planning))
 }
 
@@ -221,6 +245,14 @@ impl<'a> Planning<'a> {
             };
             (!load.is_whole && partitions.len() < PARTITIONS_MAX).then_some(Step::Split { partition, why })
         })
+    }
+
+    /// Where each start has a name of its own, those that are gone would fill the routes.
+    fn forget(&self) -> Option<Step> {
+        let gone = self.routes.memstores().iter().filter(|info| self.presence(info.id) == &Presence::Gone);
+        let holds_nothing = |id: &u64| self.weights.get(id).is_none_or(|(_, count)| *count == 0);
+        let memstore = gone.map(|info| info.id).find(holds_nothing)?;
+        Some(Step::Forget { memstore })
     }
 
     /// The emptiest memstore that is up and does not hold it, where there is one in a zone of its own.

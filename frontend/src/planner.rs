@@ -98,7 +98,9 @@ impl Planner {
                     None => Ok(()),
                 }
             }
-            Some(step @ (Step::Add { .. } | Step::Remove { .. })) => self.take(step, &sight, None).await,
+            Some(step @ (Step::Add { .. } | Step::Remove { .. } | Step::Forget { .. })) => {
+                self.take(step, &sight, None).await
+            }
             None => Ok(()),
         }
     }
@@ -136,22 +138,22 @@ impl Planner {
 
     /// Takes the step where it is still the next one, and with it those that are as urgent. A split is made `at` a key.
     async fn take(&mut self, step: Step, sight: &Sight, at: Option<&Bytes>) -> Result<(), Error> {
-        let taken = Mutex::new(Vec::new());
+        let (taken, before) = (Mutex::new(Vec::new()), self.changer.known());
         let changed = self.changer.change(|routes| {
             let (steps, next) = due(routes, sight, &self.wishes, (step, at));
             let is_changed = !steps.is_empty();
             *taken.lock() = steps;
             Ok(is_changed.then(|| next.following(routes)))
         });
-        let routes = match changed.await {
-            Ok(routes) => routes,
+        match changed.await {
+            Ok(_) => {}
             Err(NotChanged::Failed(error)) => return Err(error),
             Err(NotChanged::Refused(refusal)) => {
                 tracing::warn!(%refusal, "the partitions stay where they are; it is tried again");
                 return Ok(());
             }
         };
-        taken.into_inner().iter().for_each(|step| tell(step, &routes));
+        taken.into_inner().iter().for_each(|step| tell(step, &before));
         Ok(())
     }
 }
@@ -188,5 +190,8 @@ fn tell(step: &Step, routes: &Routes) {
             tracing::info!(partition, memstore = name(memstore), %why, "a memstore shall not hold a partition any more");
         }
         Step::Split { partition, why } => tracing::info!(partition, %why, "a partition becomes two"),
+        Step::Forget { memstore } => {
+            tracing::info!(memstore = name(memstore), "a memstore is gone, holds nothing, and is forgotten");
+        }
     }
 }

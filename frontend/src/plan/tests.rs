@@ -70,7 +70,7 @@ impl Cluster {
         let before = self.routes.clone();
         let cut = match step {
             Step::Split { partition, .. } => before.partition(partition).map(middle),
-            Step::Add { .. } | Step::Remove { .. } => None,
+            Step::Add { .. } | Step::Remove { .. } | Step::Forget { .. } => None,
         };
         self.routes = step.done(&before, cut.as_ref()).expect("a planned step can be done");
         if let (Step::Split { partition, .. }, Some(key)) = (step, cut) {
@@ -144,6 +144,7 @@ fn check(mut cluster: Cluster, replicas: usize, expected: Expect) {
             Step::Add { partition, memstore, why } => format!("add {partition} m{memstore}: {why}\n"),
             Step::Remove { partition, memstore, why } => format!("remove {partition} m{memstore}: {why}\n"),
             Step::Split { partition, why } => format!("split {partition}: {why}\n"),
+            Step::Forget { memstore } => format!("forget m{memstore}\n"),
         };
         assert!(steps.len() < 10_000, "it does not end:\n{steps}");
         cluster.take(step);
@@ -175,6 +176,7 @@ fn a_memstore_that_is_gone_is_replaced_and_then_forgotten() {
         expect![[r#"
             add 1 m3: too few memstores hold it
             remove 1 m2: this one has been away for too long
+            forget m2
         "#]],
     );
     check(cluster.is(2, Presence::Away), 2, expect![""]);

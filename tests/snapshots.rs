@@ -193,6 +193,7 @@ async fn a_memstore_that_has_lost_everything_gets_it_from_the_journals_nodes() -
     write(&front, &journals.iter().collect::<Vec<_>>()).await?;
     let expected = keys(&front).await?;
     assert_eq!(expected.len(), KEYS);
+    let mut taken = Vec::new();
     // Also where one of the nodes is not there.
     for dead in [None, Some(1)] {
         if let Some(dead) = dead {
@@ -207,9 +208,10 @@ async fn a_memstore_that_has_lost_everything_gets_it_from_the_journals_nodes() -
         }
         front.restart()?;
         assert_eq!(keys(&front).await?, expected, "{}", front.log());
+        let before = taken.len();
+        taken = named(&front, TAKEN);
+        assert!(before < taken.len(), "{}", front.log());
     }
-    let taken = named(&front, TAKEN);
-    assert_eq!(taken.len(), 2, "{}", front.log());
     assert!(taken.iter().all(|url| urls.contains(url)), "{taken:?}");
     let before = expected.len();
     let mut clients = Clients::new(&front.endpoint())?;

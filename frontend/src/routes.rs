@@ -17,10 +17,12 @@ mod watches;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use journal::{KeyRange, LeaseId, Lsn, Revision};
 use memstore::{Answer, Applied, At, Error, Memstore, PartitionId, PartitionRange, Projection, Query};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::holders::{Held, List, Look};
@@ -54,6 +56,8 @@ pub struct Routes {
     list: Arc<watch::Sender<List>>,
     /// Where this process stands. Empty: nobody knows.
     zone: Arc<str>,
+    /// What all partitions hold, and when that was summed up.
+    in_use: Arc<Mutex<Option<(Instant, u64)>>>,
 }
 
 impl From<Memstore> for Routes {
@@ -69,7 +73,11 @@ impl Routes {
     /// Without memstores: until there are some, requests wait.
     #[must_use]
     pub fn new(zone: &str) -> Routes {
-        Routes { list: Arc::new(watch::Sender::new(Arc::from([]))), zone: zone.into() }
+        Routes {
+            list: Arc::new(watch::Sender::new(Arc::from([]))),
+            zone: zone.into(),
+            in_use: Arc::default(),
+        }
     }
 
     /// From now on these are asked, by what they say that they serve. What is under way at others goes on.

@@ -1,6 +1,7 @@
 //! What the memstores hold, all together: each key counts once, however many replicas it has.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use journal::{Lsn, Revision};
 use memstore::{Applied, Error, Hash, Memstore, PartitionRange, PartitionStats, Stats, hash_over};
@@ -8,6 +9,9 @@ use memstore::{Applied, Error, Hash, Memstore, PartitionRange, PartitionStats, S
 use super::Routes;
 use super::asking::{RETRY_PAUSE, another_knows};
 use super::holders::{Choice, Look};
+
+/// Memstores elsewhere tell of sizes twice a second, so that these need not be summed up more often than this.
+const SUM_EVERY: Duration = Duration::from_millis(100);
 
 impl Routes {
     /// The one in this process, where there is no other.
@@ -48,8 +52,16 @@ impl Routes {
         if let Some(memstore) = self.only_one() {
             return memstore.bytes_in_use();
         }
+        let (mut known, now) = (self.in_use.lock(), Instant::now());
+        if let Some((at, bytes)) = *known
+            && now.duration_since(at) < SUM_EVERY
+        {
+            return bytes;
+        }
         let bytes = |choice: &Choice| choice.held.memstore.partition_bytes_in_use(choice.range.id).ok();
-        self.look().cover().iter().filter_map(bytes).sum()
+        let bytes = self.look().cover().iter().filter_map(bytes).sum();
+        *known = Some((now, bytes));
+        bytes
     }
 
     /// etcd's HashKV of everything, up to `upto`, once `lsn` is applied.

@@ -11,8 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
 use harness::kept::{MAINSTEM, get, get_at, has_kept, put, put_at, with_a_key};
+use harness::ports::free_port;
 use harness::program::{Serving, arguments};
-use harness::server::{Kind, Server, free_port};
+use harness::server::{Kind, Server};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{

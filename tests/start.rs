@@ -6,8 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use harness::kept::{has_kept, put, with_a_key};
+use harness::ports::free_port;
 use harness::program::{Refusal, arguments, refused, refused_on_a_full_disk};
-use harness::server::{Server, free_port};
+use harness::server::Server;
 
 /// The sentence has all of these, and the program ended as one that was refused.
 fn says(refusal: &Refusal, parts: &[&str]) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
 use harness::failover::under_load;
+use harness::ports::free_port;
 use harness::program::refused;
-use harness::server::free_port;
 use harness::tiers::{Shape, Tier, Tiers};
 use proto::etcdserverpb::{
     PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,

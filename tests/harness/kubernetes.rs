@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::server::free_port;
+use crate::ports::free_port;
 use crate::tools;
 
 /// How long an API server may take until it is ready.

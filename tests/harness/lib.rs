@@ -9,6 +9,7 @@ pub mod failover;
 pub mod kept;
 pub mod kubernetes;
 pub mod model;
+pub mod ports;
 pub mod program;
 pub mod server;
 pub mod tiers;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::ports::free_port;
 use crate::tiers::Tiers;
 use crate::tools;
 
@@ -339,15 +340,6 @@ impl Drop for Server {
             let _ = child.wait();
         }
     }
-}
-
-/// A port of the loopback that nothing listens on just now.
-///
-/// # Errors
-/// When the system gives none.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// Whether `/health` says so: it answers only when linearizable reads work.

@@ -1,9 +1,12 @@
 //! A whole node, from start to shutdown.
 
 mod partitions;
+#[expect(unreachable_pub, reason = "the suites use it too, from outside")]
+#[path = "../../../tests/harness/ports.rs"]
+mod ports;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use super::*;
 use crate::config::Address;
@@ -17,9 +20,8 @@ fn listening() -> Config {
 }
 
 fn free_address() -> (SocketAddr, String) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let port = port.expect("a free port");
-    (port, format!("http://{port}"))
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free_port().expect("a free port")));
+    (address, format!("http://{address}"))
 }
 
 /// A journal of its own, and where it is.

@@ -21,6 +21,7 @@ mod peers;
 mod publisher;
 mod registration;
 mod replicas_here;
+mod routes_told;
 mod rpc_server;
 mod security;
 mod services;
@@ -196,8 +197,8 @@ fn memstores_elsewhere(
     closing: &CancellationToken,
 ) -> Routes {
     let routes = Routes::new(&config.zone);
-    let memstores = Memstores::new(&journal.handle(), journal.cluster, security.dialer.clone());
-    memstores.follow(&routes, closing.child_token());
+    let memstores = Memstores::new(journal.cluster, security.dialer.clone());
+    memstores.follow(&journal.handle(), &routes, closing.child_token());
     routes
 }
 

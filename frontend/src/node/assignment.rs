@@ -8,6 +8,8 @@ use memstore::{PartitionId, PartitionRange};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::routes_told;
+
 /// Partitions of a memstore before anybody has routed have numbers that no journaled one ever has.
 const UNROUTED: u64 = 1 << 63;
 
@@ -35,29 +37,17 @@ impl Holder {
         journal: &Journal,
         closing: CancellationToken,
     ) -> watch::Receiver<Arc<[PartitionRange]>> {
-        let mut status = journal.status();
-        let known = status.borrow_and_update().routes.clone();
-        let mut version = known.version();
-        let (wanted, told) = watch::channel(self.wants(&known));
-        tokio::spawn(async move {
-            loop {
-                let later = status.wait_for(|status| version < status.routes.version());
-                let routes = tokio::select! {
-                    () = closing.cancelled() => return,
-                    later = later => match later {
-                        Ok(status) => status.routes.clone(),
-                        Err(_) => return,
-                    },
-                };
-                version = routes.version();
-                let wants = self.wants(&routes);
-                wanted.send_if_modified(|known| {
-                    let changed = *known != wants;
-                    *known = wants;
-                    changed
-                });
-            }
+        let (wanted, mut told) = watch::channel(Arc::default());
+        routes_told::follow(journal, closing, move |routes| {
+            let wants = self.wants(routes);
+            wanted.send_if_modified(|known| {
+                let changed = *known != wants;
+                *known = wants;
+                changed
+            });
         });
+        // What it begins with is no change.
+        told.mark_unchanged();
         told
     }
 }

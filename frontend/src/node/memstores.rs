@@ -1,17 +1,14 @@
 //! The memstores that a frontend without one of its own asks: all that are registered, as they come and go.
 
-use std::sync::Arc;
-
 use journal::{Dialer, Journal, MemstoreInfo};
 use memstore::{Memstore, Remote};
 use tokio_util::sync::CancellationToken;
 
-use super::clock;
+use super::{clock, routes_told};
 use crate::routes::{Holder, Routes};
 
 /// How they are reached.
 pub(super) struct Memstores {
-    journal: Journal,
     cluster: u64,
     dialer: Dialer,
     /// By their ids and where they are.
@@ -19,30 +16,15 @@ pub(super) struct Memstores {
 }
 
 impl Memstores {
-    pub(super) fn new(journal: &Journal, cluster: u64, dialer: Dialer) -> Memstores {
-        Memstores { journal: journal.clone(), cluster, dialer, known: Vec::new() }
+    pub(super) fn new(cluster: u64, dialer: Dialer) -> Memstores {
+        Memstores { cluster, dialer, known: Vec::new() }
     }
 
     /// Keeps `routes` up to date, until `closing` or the journal's end. They have what is known by now.
-    pub(super) fn follow(mut self, routes: &Routes, closing: CancellationToken) {
-        let mut status = self.journal.status();
-        let told = status.borrow_and_update().routes.clone();
-        let mut version = told.version();
-        routes.set_memstores(self.holders(told.memstores()));
+    pub(super) fn follow(mut self, journal: &Journal, routes: &Routes, closing: CancellationToken) {
         let routes = routes.clone();
-        tokio::spawn(async move {
-            loop {
-                let later = status.wait_for(|status| version < status.routes.version());
-                let told: Arc<journal::Routes> = tokio::select! {
-                    () = closing.cancelled() => return,
-                    later = later => match later {
-                        Ok(status) => status.routes.clone(),
-                        Err(_) => return,
-                    },
-                };
-                version = told.version();
-                routes.set_memstores(self.holders(told.memstores()));
-            }
+        routes_told::follow(journal, closing, move |told| {
+            routes.set_memstores(self.holders(told.memstores()));
         });
     }
 

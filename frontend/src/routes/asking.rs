@@ -15,7 +15,7 @@ use journal::Lsn;
 use memstore::{Error, Memstore, PartitionRange};
 
 use super::Routes;
-use super::holders::{Choice, Tried};
+use super::holders::{Choice, Tried, holding};
 
 /// How long an answer may take before another is asked, too.
 const HEDGE_AFTER: Duration = Duration::from_millis(100);
@@ -31,16 +31,16 @@ impl Routes {
         lsn: Lsn,
         ask: impl Fn(Memstore, PartitionRange) -> F,
     ) -> Result<(PartitionRange, T), Error> {
-        let mut tried = Tried::default();
-        // Most often there is one memstore, in this process, and it answers.
-        let first = self.look().choose(key, lsn, &tried).filter(|choice| choice.held.memstore.is_here());
-        if let Some(choice) = first {
-            tried.push(&choice);
-            if let Some(answer) = asked(choice, &ask).await {
-                return answer;
+        // Most often there is one memstore, in this process, and it answers. Nothing is to be chosen then.
+        if let Some(memstore) = self.only_one()
+            && let Some(range) = holding(&memstore.partitions(), key).cloned()
+        {
+            match ask(memstore.clone(), range.clone()).await {
+                Err(error) if another_knows(&memstore, &error) => {}
+                answer => return answer.map(|answer| (range, answer)),
             }
         }
-        Box::pin(self.ask_on(key, lsn, tried, &ask)).await
+        Box::pin(self.ask_on(key, lsn, Tried::default(), &ask)).await
     }
 
     async fn ask_on<T, F: Future<Output = Result<T, Error>>>(

@@ -213,7 +213,7 @@ fn pick(rated: &[Rated], lsn: Lsn, dice: u64) -> usize {
 }
 
 /// The partition that holds `key`. They are in the order of their keys.
-fn holding<'a>(partitions: &'a [PartitionRange], key: &Bytes) -> Option<&'a PartitionRange> {
+pub(super) fn holding<'a>(partitions: &'a [PartitionRange], key: &Bytes) -> Option<&'a PartitionRange> {
     let behind = partitions.partition_point(|range| range.start <= *key);
     partitions[..behind].last().filter(|range| range.contains(key))
 }

@@ -147,6 +147,8 @@ pub struct Config {
     pub split_after_bytes: u64,
     /// The same of those that are written to more often in a second.
     pub split_after_writes: u64,
+    /// How often each partition of memstores of their own is compared. `None`: never.
+    pub corrupt_check: Option<Duration>,
     /// Where the journal is, for a process that has none itself.
     pub journal_endpoints: Vec<String>,
     /// 0: one per core.

@@ -5,8 +5,11 @@
 //! Every frontend without a memstore of its own does this, since only those see the memstores. Each changes the routes by
 //! comparing and plans anew on what it finds, so that of two that want the same one does it. What is not urgent waits a
 //! little, in which whoever moves a partition ends what he has begun.
+//!
+//! Beside that it has memstores compared that hold the same partition.
 
 mod absences;
+mod comparisons;
 mod cuts;
 mod patience;
 mod rates;
@@ -20,6 +23,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::absences::Absences;
+use self::comparisons::Comparisons;
 use self::cuts::Cuts;
 use self::patience::Patience;
 use self::rates::Rates;
@@ -37,6 +41,8 @@ const NEWS_PAUSE_MAX: Duration = Duration::from_millis(200);
 pub(crate) struct Planner {
     store: Store,
     wishes: Wishes,
+    /// How often partitions are compared. `None`: never.
+    compares_every: Option<Duration>,
     changer: RouteChanger,
     absences: Absences,
     rates: Rates,
@@ -46,12 +52,13 @@ pub(crate) struct Planner {
 
 impl Planner {
     /// Over a store that asks registered memstores.
-    pub(crate) fn new(store: Store, wishes: Wishes) -> Planner {
+    pub(crate) fn new(store: Store, wishes: Wishes, compares_every: Option<Duration>) -> Planner {
         let changer = RouteChanger::new(store.journal().clone());
         let (absences, rates) = (Absences::default(), Rates::default());
         Planner {
             store,
             wishes,
+            compares_every,
             changer,
             absences,
             rates,
@@ -62,9 +69,17 @@ impl Planner {
 
     /// Until `closing`, or the journal's end.
     pub(crate) async fn run(mut self, closing: CancellationToken) {
+        let comparisons = self.compares_every.map(|every| Comparisons::new(self.store.clone(), every));
+        let compares = async {
+            match comparisons {
+                Some(comparisons) => comparisons.run().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = closing.cancelled() => {}
             () = self.go_on() => {}
+            () = compares => {}
         }
     }
 

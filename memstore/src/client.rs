@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use journal::{LeaseId, Lsn, Revision};
 
+use crate::doubt::{Doubt, HashedAt, ReplicaHash};
 use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked};
@@ -239,6 +240,30 @@ impl Memstore {
         match &self.body {
             Body::Here(here) => here.middle(partition, of).await,
             Body::There(there) => Box::pin(there.middle(partition, of)).await,
+        }
+    }
+
+    /// What the replica of a partition here holds, as one number that all its replicas have in common. `None`: the memstore
+    /// is too old to say.
+    ///
+    /// # Errors
+    /// `Compacted` where it is compacted further than asked, `FutureRevision`, `WrongPartition` and `Closed`.
+    pub async fn set_hash(&self, partition: PartitionId, at: HashedAt) -> Result<Option<ReplicaHash>, Error> {
+        match &self.body {
+            Body::Here(here) => Box::pin(here.set_hash(partition, at)).await.map(Some),
+            Body::There(there) => Box::pin(there.set_hash(partition, at)).await,
+        }
+    }
+
+    /// Tells it to throw a replica away that does not hold what others do. It serves the partition no longer, until it
+    /// has built it again. To be told only where others serve the partition.
+    ///
+    /// # Errors
+    /// `WrongPartition` where that replica is not there any more; `Closed`.
+    pub async fn throw_away(&self, partition: PartitionId, doubt: Doubt) -> Result<(), Error> {
+        match &self.body {
+            Body::Here(here) => Box::pin(here.throw_away(partition, doubt)).await,
+            Body::There(there) => Box::pin(there.throw_away(partition, doubt)).await,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Whether a replica holds what those hold that it takes the places of.
 //!
 //! Both have applied the same records up to some position, one from the beginning and one from a copy of the other.
-//! If their sets of versions there differ, one of them is wrong: memory has decayed, or we have made a mistake.
+//! If their sets of versions there differ, one of them is wrong: memory has decayed, or we have made a mistake. Replicas of
+//! different memstores are compared by the number for each, which is made the same way.
 
 use journal::Revision;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,18 @@ pub(crate) fn same(partition: &Partition, others: &[Source], given_up: &Cancella
     let has = |key: &[u8]| others.iter().any(|other| other.range.contains(key));
     add(&mut found, partition, at, has, given_up)?;
     Some(found == expected)
+}
+
+/// What the partition holds up to a revision, as a compaction leaves it, which it has not gone beyond. Nothing may be freed
+/// meanwhile. `None` where that was given up.
+pub(crate) fn set_hash(
+    partition: &Partition,
+    at: (Revision, Revision),
+    given_up: &CancellationToken,
+) -> Option<SetHash> {
+    let mut hash = SetHash::default();
+    add(&mut hash, partition, at, |_| true, given_up)?;
+    Some(hash)
 }
 
 fn add(

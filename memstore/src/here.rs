@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::{LeaseId, Lsn, Revision};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::aside;
+use crate::comparing::set_hash;
+use crate::doubt::{Doubt, HashedAt, ReplicaHash, ReplicaName, Throw};
 use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked, Hashing};
@@ -30,16 +34,18 @@ struct Shared {
     replicas: Arc<Replicas>,
     metrics: Arc<ApplyMetrics>,
     closed: CancellationToken,
+    throws: mpsc::Sender<Throw>,
 }
 
 impl Here {
-    /// Watches end after `closed`.
+    /// Watches end after `closed`. Replicas that are to be thrown away go to `throws`.
     pub(crate) fn new(
         replicas: Arc<Replicas>,
         metrics: Arc<ApplyMetrics>,
         closed: CancellationToken,
+        throws: mpsc::Sender<Throw>,
     ) -> Here {
-        Here { shared: Arc::new(Shared { replicas, metrics, closed }) }
+        Here { shared: Arc::new(Shared { replicas, metrics, closed, throws }) }
     }
 
     /// What is served now, in the order of the keys. It may be something else a moment later: a partition that
@@ -151,6 +157,37 @@ impl Here {
                 Some(Found::Key(key)) => return Ok(Some(key)),
             }
         }
+    }
+
+    /// What a partition holds, as one number. Writers are not stopped; what is compacted stays in memory meanwhile.
+    ///
+    /// # Errors
+    /// `Compacted` where it is compacted further than asked, `FutureRevision`, `WrongPartition` and `Closed`.
+    pub(crate) async fn set_hash(&self, partition: PartitionId, at: HashedAt) -> Result<ReplicaHash, Error> {
+        let (replica, applied) = self.waited(partition, at.lsn).await?;
+        if applied.revision < at.revision {
+            return Err(Error::FutureRevision { current: applied.revision });
+        }
+        let _undisturbed = self.shared.replicas.upkeep().await;
+        let compacted = replica.partition.compacted();
+        if at.compacted < compacted {
+            return Err(Error::Compacted { compacted });
+        }
+        let (hashed, at) = (replica.partition.clone(), (at.revision, at.compacted));
+        let hash = aside(move |given_up| set_hash(&hashed, at, given_up)).await?.ok_or(Error::Closed)?;
+        let name = ReplicaName { process: 0, number: replica.number };
+        Ok(ReplicaHash { hash: hash.0, replica: name, thrown: self.shared.replicas.thrown(partition) })
+    }
+
+    /// Throws a replica away, which is built again.
+    ///
+    /// # Errors
+    /// `WrongPartition` where it is not there any more, or nobody would build it; `Closed`.
+    pub(crate) async fn throw_away(&self, partition: PartitionId, doubt: Doubt) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        let throw = Throw { partition, doubt, reply };
+        self.shared.throws.send(throw).await.map_err(|_| Error::WrongPartition)?;
+        done.await.map_err(|_| Error::Closed)?
     }
 
     /// A stream for one client, to watch with.

@@ -16,7 +16,7 @@ use tracing::info;
 
 use crate::building::{Building, Source};
 use crate::frontier::Applied;
-use crate::partition_id::PartitionRange;
+use crate::partition_id::{PartitionId, PartitionRange};
 use crate::replica::Replica;
 use crate::replicas::Replicas;
 use crate::wanted::{Exchange, exchange};
@@ -42,6 +42,9 @@ pub(crate) struct Followed {
     /// Those of them that are not shown before they were compared with what they take the places of.
     doubted: Vec<PartitionRange>,
     wanted: Vec<PartitionRange>,
+    /// Thrown away, and with them what was made of them: they are not built of snapshots of this memstore, if anybody else
+    /// has some.
+    distrusted: Vec<PartitionRange>,
     /// What is served may have to change.
     unsettled: bool,
 }
@@ -54,7 +57,14 @@ impl Holding {
         let same = followed.iter().all(|replica| Some(replica.frontier.applied()) == applied);
         assert!(same, "all partitions start at the same position");
         let wanted = replicas.ranges().to_vec();
-        let state = Followed { applied, replicas: followed, doubted: Vec::new(), wanted, unsettled: false };
+        let state = Followed {
+            applied,
+            replicas: followed,
+            doubted: Vec::new(),
+            wanted,
+            distrusted: Vec::new(),
+            unsettled: false,
+        };
         Holding {
             replicas,
             limits,
@@ -166,6 +176,29 @@ impl Holding {
         }
         followed.unsettled = true;
         self.settle(&mut followed);
+    }
+
+    /// Serves a partition no longer, because the replica of that number does not hold what it should. False where another
+    /// one has its place by now, or it is about to leave anyway.
+    pub(crate) fn throw_away(&self, id: PartitionId, number: u64) -> bool {
+        let mut followed = self.state.lock();
+        let Ok(replica) = self.replicas.get(id) else { return false };
+        let range = replica.partition.range().clone();
+        if replica.number != number || !followed.wanted.contains(&range) {
+            return false;
+        }
+        self.replicas.throw_away(id);
+        self.serve(&mut followed, &[], std::slice::from_ref(&range));
+        followed.distrusted.push(range);
+        true
+    }
+
+    /// Whether it was thrown away and not yet built again; asked once.
+    pub(crate) fn take_distrusted(&self, range: &PartitionRange) -> bool {
+        let mut followed = self.state.lock();
+        let before = followed.distrusted.len();
+        followed.distrusted.retain(|distrusted| distrusted != range);
+        followed.distrusted.len() < before
     }
 
     /// Goes on with what is served alone, which was brought to `applied`.

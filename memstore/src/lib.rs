@@ -1,10 +1,13 @@
 //! The state: partitions of the keyspace in memory, built from the journal.
 
+mod agreement;
+mod aside;
 mod building;
 mod client;
 mod compaction;
 mod comparing;
 mod counting;
+mod doubt;
 mod error;
 mod event;
 mod feed;
@@ -43,7 +46,9 @@ mod watch;
 mod wire;
 mod work;
 
+pub use agreement::{Agreement, compare};
 pub use client::{Memstore, Serves};
+pub use doubt::{Doubt, HashedAt, ReplicaHash, ReplicaName};
 pub use error::Error;
 pub use event::{Change, Event, EventKind};
 pub use frontier::Applied;

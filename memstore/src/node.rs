@@ -23,13 +23,14 @@ use std::time::Duration;
 
 use journal::{Clock, Dialer, Journal, Lsn};
 use proto::memstore::memstore_server::MemstoreServer;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::gap::Helpers;
 use self::restart::{Start, load};
 use self::run::Run;
 use crate::client::Memstore;
+use crate::doubt::Throw;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::here::Here;
@@ -45,6 +46,9 @@ use crate::wanted::Wanted;
 use crate::watch::WatchLimits;
 use crate::wire::reports::Identity;
 use crate::work::{Held, SnapshotDue, Work};
+
+/// Replicas that wait to be thrown away. When there are more, whoever tells of them waits.
+const THROWS_MAX: usize = 4;
 
 /// What a memstore is told at its start.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +86,7 @@ pub struct Node {
     cancel: CancellationToken,
     /// Cancelled once nothing is applied any more.
     closed: CancellationToken,
+    throws: mpsc::Sender<Throw>,
     outcome: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -140,10 +145,12 @@ impl Node {
         let metrics = Arc::new(ApplyMetrics { slow_after: config.slow_apply, ..ApplyMetrics::default() });
         let identity = Identity { cluster, process: config.process, name: config.name };
         let clock = feed.clock();
+        let (throws, thrown) = mpsc::channel(THROWS_MAX);
         let run = Run {
             holding,
             work,
             wanted,
+            thrown,
             metrics: metrics.clone(),
             feed,
             helpers,
@@ -155,7 +162,7 @@ impl Node {
             closed: closed.clone(),
         };
         let outcome = spawn(run)?;
-        Ok(Node { identity, clock, replicas, metrics, cancel, closed, outcome })
+        Ok(Node { identity, clock, replicas, metrics, cancel, closed, throws, outcome })
     }
 
     #[cfg(test)]
@@ -166,7 +173,8 @@ impl Node {
     /// The handle on it.
     #[must_use]
     pub fn handle(&self) -> Memstore {
-        Memstore::here(Here::new(self.replicas.clone(), self.metrics.clone(), self.closed.clone()))
+        let (replicas, metrics) = (self.replicas.clone(), self.metrics.clone());
+        Memstore::here(Here::new(replicas, metrics, self.closed.clone(), self.throws.clone()))
     }
 
     /// What it answers to other processes. Each stream of theirs is a client that watches, so the server should let

@@ -254,6 +254,13 @@ impl Partition {
 /// What tests ask that nobody else does.
 #[cfg(test)]
 impl Partition {
+    /// As if memory had decayed: holds what nobody wrote.
+    pub(crate) fn damage(&self, write: &journal::Write) {
+        let mut store = self.store.write();
+        let at = (store.revision, 1_000);
+        store.apply(at, write);
+    }
+
     /// The last revision applied.
     pub(crate) fn revision(&self) -> Revision {
         self.store().revision

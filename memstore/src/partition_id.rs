@@ -8,7 +8,7 @@ use journal::KeyRange;
 pub struct PartitionId(pub u64);
 
 /// A partition's keys: `start <= key < end`, or without end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartitionRange {
     pub id: PartitionId,
     pub start: Bytes,

@@ -23,12 +23,13 @@ use journal::{Clock, Dialer, LeaseId, Lsn, Revision};
 use proto::memstore as message;
 use proto::memstore::memstore_client::MemstoreClient;
 use tokio::sync::{mpsc, oneshot};
-use tonic::Code;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use self::line::{CALLS_MAX, Call, Line};
 use self::mirror::Mirror;
 use crate::client::Memstore;
+use crate::doubt::{Doubt, HashedAt, ReplicaHash};
 use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked};
@@ -37,6 +38,7 @@ use crate::middle::MiddleOf;
 use crate::partition_id::PartitionId;
 use crate::query::{Answer, At, Query};
 use crate::wire::answers::Said;
+use crate::wire::doubts;
 use crate::wire::questions::Asked;
 
 pub(crate) use self::follow::SIGN_OF_LIFE;
@@ -180,9 +182,37 @@ impl There {
             Err(status) => match status.code() {
                 // It is of a version before this question.
                 Code::Unimplemented => Ok(None),
-                Code::NotFound => Err(Error::WrongPartition),
-                _ => Err(Error::Unreachable),
+                _ => Err(refused(&status)),
             },
+        }
+    }
+
+    pub(crate) async fn set_hash(
+        &self,
+        partition: PartitionId,
+        at: HashedAt,
+    ) -> Result<Option<ReplicaHash>, Error> {
+        let mut client = MemstoreClient::new(self.watches.clone());
+        let answered = tokio::select! {
+            answered = client.set_hash(doubts::write_asked(self.cluster, partition, at)) => answered,
+            () = self.mirror.down() => return Err(Error::Unreachable),
+        };
+        match answered {
+            Ok(answered) => doubts::read_found(answered.into_inner()).map(Some),
+            // It is of a version before this question.
+            Err(status) if status.code() == Code::Unimplemented => Ok(None),
+            Err(status) => Err(refused(&status)),
+        }
+    }
+
+    pub(crate) async fn throw_away(&self, partition: PartitionId, doubt: Doubt) -> Result<(), Error> {
+        let mut client = MemstoreClient::new(self.watches.clone());
+        tokio::select! {
+            told = client.throw_away(doubts::write_doubt(self.cluster, partition, doubt)) => match told {
+                Ok(_) => Ok(()),
+                Err(status) => Err(refused(&status)),
+            },
+            () = self.mirror.down() => Err(Error::Unreachable),
         }
     }
 
@@ -206,5 +236,12 @@ impl There {
             "a memstore answers what it was not asked: do the versions fit?"
         );
         Error::Unreachable
+    }
+}
+
+fn refused(status: &Status) -> Error {
+    match status.code() {
+        Code::NotFound => Error::WrongPartition,
+        _ => Error::Unreachable,
     }
 }

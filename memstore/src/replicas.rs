@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -19,6 +20,8 @@ pub(crate) struct Replicas {
     served: watch::Sender<Arc<Served>>,
     /// Held by whoever frees or copies what is kept: one at a time.
     upkeep: tokio::sync::Mutex<()>,
+    /// How often each was thrown away.
+    thrown: Mutex<HashMap<PartitionId, u64>>,
 }
 
 /// What is served at a moment.
@@ -34,7 +37,7 @@ pub(crate) struct Served {
 impl Replicas {
     pub(crate) fn new(replicas: Vec<Arc<Replica>>) -> Replicas {
         let served = watch::Sender::new(Arc::new(Served::new(replicas)));
-        Replicas { served, upkeep: tokio::sync::Mutex::default() }
+        Replicas { served, upkeep: tokio::sync::Mutex::default(), thrown: Mutex::default() }
     }
 
     /// Serves these from now on.
@@ -45,6 +48,16 @@ impl Replicas {
     /// While it is held, nothing is freed that was kept when it was taken, and no replica becomes another.
     pub(crate) async fn upkeep(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.upkeep.lock().await
+    }
+
+    /// It is thrown away once more.
+    pub(crate) fn throw_away(&self, id: PartitionId) {
+        *self.thrown.lock().entry(id).or_default() += 1;
+    }
+
+    /// How often it was thrown away.
+    pub(crate) fn thrown(&self, id: PartitionId) -> u64 {
+        self.thrown.lock().get(&id).copied().unwrap_or_default()
     }
 
     pub(crate) fn served(&self) -> Arc<Served> {

@@ -4,6 +4,7 @@
 //!     Watch    a stream each for one client's watchers, which its reader's pace bounds
 //!     Follow   what is served at once when that changes, positions as they move, sizes twice a second
 //!     Middle   where a partition is best cut in two
+//!     SetHash, ThrowAway   what a replica holds, and that it is not what others do
 //!
 //! A memstore that another cluster's process calls refuses, and says whose it is.
 
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use journal::Clock;
 use proto::memstore::memstore_server::{Memstore as Rpc, MemstoreServer};
 use proto::memstore::{
-    Answers, FollowRequest, MiddleKey, MiddleRequest, Questions, Report, WatchChanges, WatchUpdates,
+    Answers, FollowRequest, MiddleKey, MiddleRequest, Nothing, Questions, Report, SetHash, SetHashRequest,
+    ThrowAwayRequest, WatchChanges, WatchUpdates,
 };
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -31,8 +33,8 @@ use crate::client::Memstore;
 use crate::error::Error;
 use crate::middle::MiddleOf;
 use crate::partition_id::PartitionId;
-use crate::wire::MESSAGE_BYTES_MAX;
 use crate::wire::reports::Identity;
+use crate::wire::{MESSAGE_BYTES_MAX, doubts};
 
 /// Messages that wait for a connection. When it is full, its stream stands still.
 const MESSAGES_MAX: usize = 4;
@@ -68,6 +70,13 @@ fn check(ours: u64, asked: u64) -> Result<(), Status> {
         "this memstore belongs to cluster {ours:x}, and you asked for {asked:x}: look at the addresses that its \
          journal knows of"
     )))
+}
+
+fn refusal(error: &Error) -> Status {
+    match error {
+        Error::WrongPartition => Status::not_found("this memstore does not serve the partition"),
+        error => Status::unavailable(error.to_string()),
+    }
 }
 
 #[tonic::async_trait]
@@ -112,10 +121,33 @@ impl Rpc for MemstoreService {
         let of = if of_writes { MiddleOf::Writes } else { MiddleOf::Bytes };
         match self.memstore.middle(PartitionId(partition), of).await {
             Ok(key) => Ok(Response::new(MiddleKey { key })),
-            Err(Error::WrongPartition) => {
-                Err(Status::not_found("this memstore does not serve the partition"))
-            }
-            Err(error) => Err(Status::unavailable(error.to_string())),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    async fn set_hash(&self, request: Request<SetHashRequest>) -> Result<Response<SetHash>, Status> {
+        let request = request.into_inner();
+        check(self.identity.cluster, request.cluster)?;
+        let (partition, at) = doubts::read_asked(request);
+        match self.memstore.set_hash(partition, at).await {
+            Ok(Some(hash)) => Ok(Response::new(doubts::write_hash(self.identity.process, hash))),
+            Ok(None) => Err(Status::unimplemented("nobody here knows of set hashes")),
+            Err(Error::Compacted { compacted }) => Ok(Response::new(doubts::write_compacted(compacted))),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    async fn throw_away(&self, request: Request<ThrowAwayRequest>) -> Result<Response<Nothing>, Status> {
+        let request = request.into_inner();
+        check(self.identity.cluster, request.cluster)?;
+        let (partition, doubt) = doubts::read_doubt(request)?;
+        // Of the start before nothing is left.
+        if doubt.replica.process != self.identity.process {
+            return Err(refusal(&Error::WrongPartition));
+        }
+        match self.memstore.throw_away(partition, doubt).await {
+            Ok(()) => Ok(Response::new(Nothing {})),
+            Err(error) => Err(refusal(&error)),
         }
     }
 }

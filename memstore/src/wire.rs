@@ -4,11 +4,13 @@
 //!     answers     what they say, in parts where it is long
 //!     watching    watchers, and what they are told
 //!     reports     what a memstore serves, and how far it is
+//!     doubts      what replicas hold, and that one is to be thrown away
 //!
 //! Nothing else in this crate names a message, but for the services that carry them. Bytes from outside never panic
 //! here: what cannot be read is `Malformed`, and whoever sent it is refused.
 
 pub(crate) mod answers;
+pub(crate) mod doubts;
 pub(crate) mod questions;
 pub(crate) mod reports;
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub(super) fn roles(settings: &mut Settings) -> Result<Roles, Refusal> {
     }
     let for_journals = ["initial-cluster", "listen-peer-urls", "initial-advertise-peer-urls"];
     let for_memstores = ["listen-memstore-urls", "advertise-memstore-urls"];
-    let for_askers = ["replicas", "split-after-bytes", "split-after-writes"];
+    let for_askers = ["replicas", "split-after-bytes", "split-after-writes", "corrupt-check-time"];
     let for_frontends = ["listen-client-urls", "listen-client-http-urls"];
     idle(settings, &for_journals, roles.journal, "journal");
     idle(settings, &for_memstores, roles.serves_frontends(), "memstore, without frontend");

@@ -204,6 +204,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         "Don't wait for the disk: a power failure loses acknowledged writes.",
     ),
     honoured(
+        "corrupt-check-time",
+        Duration,
+        "1h",
+        "How often what memstores of their own hold is compared; 0 is never.",
+    ),
+    honoured(
         "warning-apply-duration",
         Duration,
         "100ms",
@@ -302,7 +308,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("v2-deprecation", Text),
     idle("enable-v2", Bool),
     idle("feature-gates", Text),
-    idle("corrupt-check-time", Duration),
     idle("compact-hash-check-time", Duration),
     idle("initial-corrupt-check", Bool),
     idle("compact-hash-check-enabled", Bool),

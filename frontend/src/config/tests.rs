@@ -72,11 +72,11 @@ fn what_would_change_nothing_is_accepted() {
         [
             "--unsafe-no-fsync: writes are acknowledged before they are on disk, and a power failure or a crash of the \
              machine LOSES them, or the whole store; never use it for data that matters",
-            "--corrupt-check-time has no effect here",
             "--enable-v2 has no effect here",
             "--initial-corrupt-check has no effect here",
             "--logger has no effect here",
             "--snapshot-count has no effect here",
+            "--corrupt-check-time has no effect here: it is for processes with the role frontend, without memstore",
         ]
     );
     assert!(start.config.unsafe_no_sync && !config("").unsafe_no_sync);

@@ -58,6 +58,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         replicas: small(settings, "replicas", REPLICAS_MAX)?.max(1),
         split_after_bytes: settings.count("split-after-bytes"),
         split_after_writes: settings.count("split-after-writes"),
+        corrupt_check: Some(settings.duration("corrupt-check-time")).filter(|every| !every.is_zero()),
         journal_endpoints,
         frontend_threads: small(settings, "frontend-threads", 1024)?,
         share_port: settings.flag("socket-reuse-port"),

@@ -36,9 +36,9 @@ impl Background {
             tasks.spawn(auto_compaction::run(config.auto_compaction, store.clone(), closing.clone()));
         }
         if let Some(store) = store.filter(|_| config.roles.asks_memstores()) {
-            let Config { replicas, split_after_bytes, split_after_writes, .. } = *config;
+            let Config { replicas, split_after_bytes, split_after_writes, corrupt_check, .. } = *config;
             let wishes = Wishes { replicas, split_after_bytes, split_after_writes };
-            tasks.spawn(Planner::new(store.clone(), wishes).run(closing.clone()));
+            tasks.spawn(Planner::new(store.clone(), wishes, corrupt_check).run(closing.clone()));
         }
         if config.roles.journal {
             let (name, client_urls) = (config.name.clone(), config.advertise_client.clone());

@@ -11,16 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::gap::{Gap, Helpers, Way};
-use super::restart::newest;
+use super::restart::{distrust, newest};
 use super::run::Stopped;
+use crate::aside::aside;
 use crate::building::{Building, Source};
 use crate::comparing::same;
+use crate::doubt::{Doubt, Throw};
 use crate::error::Error;
 use crate::feed::{Entries, Feed};
 use crate::holding::Holding;
@@ -43,7 +45,12 @@ pub(super) struct Builder {
 
 impl Builder {
     /// Builds what is wanted, whenever that changes.
-    pub(super) async fn run(self, mut wanted: watch::Receiver<Arc<[PartitionRange]>>) {
+    /// Replicas that are `thrown` away are built again.
+    pub(super) async fn run(
+        self,
+        mut wanted: watch::Receiver<Arc<[PartitionRange]>>,
+        mut thrown: mpsc::Receiver<Throw>,
+    ) {
         let mut builds = JoinSet::new();
         let mut under_way: HashMap<PartitionRange, AbortHandle> = HashMap::new();
         loop {
@@ -55,11 +62,33 @@ impl Builder {
                 tokio::select! {
                     Ok(()) = wanted.changed() => break,
                     () = self.holding.lost() => break,
+                    Some(throw) = thrown.recv() => {
+                        self.throw_away(throw);
+                        break;
+                    }
                     Some(built) = builds.join_next() => ends(built),
                     else => return,
                 }
             }
         }
+    }
+
+    fn throw_away(&self, Throw { partition, doubt, reply }: Throw) {
+        let Doubt { replica, at, own, others } = doubt;
+        let is_thrown = self.holding.throw_away(partition, replica.number);
+        if is_thrown {
+            error!(
+                partition = partition.0,
+                position = at.lsn.0,
+                revision = at.revision.0,
+                set_hash = format!("{own:016x}"),
+                set_hash_of_others = format!("{others:016x}"),
+                "a replica does not hold what other memstores hold of its partition: it is thrown away and built again from \
+                 a snapshot and the journal; look for errors of this machine's memory"
+            );
+        }
+        // Whoever asked may have gone.
+        let _ = reply.send(if is_thrown { Ok(()) } else { Err(Error::WrongPartition) });
     }
 
     fn want(
@@ -152,8 +181,16 @@ impl Builder {
     async fn load(&self, range: &PartitionRange, trusts: bool) -> Result<Building, Error> {
         let _undisturbed = self.holding.replicas().upkeep().await;
         let sources = if trusts { self.holding.sources(range) } else { Vec::new() };
+        // What was written of it may be of when it was wrong already.
+        let distrusts = self.holding.take_distrusted(range) && self.helpers.is_some();
         let (range, folder) = (range.clone(), self.folder.clone());
-        aside(move |given_up| gather(range, sources, folder.as_deref(), given_up)).await?
+        let gathered = aside(move |given_up| {
+            if let Some(folder) = folder.as_deref().filter(|_| distrusts) {
+                distrust(folder, &range)?;
+            }
+            gather(range, sources, folder.as_deref(), given_up)
+        });
+        gathered.await?
     }
 
     /// Compares one that has joined with what is served of its keys. It is served if they are the same.
@@ -174,21 +211,6 @@ enum Built {
     Lost,
     /// It does not hold what it was copied from.
     Differs,
-}
-
-/// Works on another thread, which is told when nobody waits for it any more.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce(&CancellationToken) -> T + Send + 'static,
-) -> Result<T, Error> {
-    let given_up = CancellationToken::new();
-    let _gives_up = given_up.clone().drop_guard();
-    match tokio::task::spawn_blocking(move || work(&given_up)).await {
-        Ok(done) => Ok(done),
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(Error::Closed),
-        },
-    }
 }
 
 fn gather(

@@ -172,6 +172,16 @@ fn set_aside(folder: &Folder, damaged: &BTreeSet<Lsn>) -> Result<(), Error> {
     damaged.iter().try_for_each(|lsn| folder.set_aside(*lsn))
 }
 
+/// Does not use what is in the folder of these keys any more.
+///
+/// # Errors
+/// `Io` from disk.
+pub(crate) fn distrust(folder: &Folder, range: &PartitionRange) -> Result<(), Error> {
+    let held = folder.held()?;
+    let of_it = held.iter().map(|held| &held.header).filter(|header| range.overlaps(&header.range));
+    set_aside(folder, &of_it.map(|header| header.lsn).collect())
+}
+
 fn none_left(damaged: &BTreeSet<Lsn>) {
     if !damaged.is_empty() {
         error!(

@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use journal::Lsn;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -14,6 +14,7 @@ use super::gap::{Gap, Helpers, Way};
 use super::restart::newest;
 use super::rising::Rising;
 use crate::building::Building;
+use crate::doubt::Throw;
 use crate::error::Error;
 use crate::feed::{Entries, Feed};
 use crate::follower::Follower;
@@ -33,6 +34,8 @@ pub(crate) struct Run {
     pub(crate) holding: Arc<Holding>,
     pub(crate) work: Arc<Work>,
     pub(crate) wanted: Wanted,
+    /// Replicas to be thrown away.
+    pub(crate) thrown: mpsc::Receiver<Throw>,
     pub(crate) metrics: Arc<ApplyMetrics>,
     pub(crate) feed: Feed,
     pub(crate) helpers: Option<Helpers>,
@@ -69,11 +72,15 @@ impl Run {
         // Also when something panics: nobody shall wait for what will never come.
         let closing = Closing { replicas: self.holding.replicas().clone(), closed: self.closed.clone() };
         let mut builders = JoinSet::new();
+        let thrown = std::mem::replace(&mut self.thrown, mpsc::channel(1).1);
         if let Wanted::Told(wanted) = &self.wanted {
             let Run { holding, feed, helpers, folder, .. } = &self;
             let (holding, feed) = (holding.clone(), feed.clone());
             let builder = Builder { holding, feed, helpers: helpers.clone(), folder: folder.clone() };
-            builders.spawn(builder.run(wanted.clone()));
+            builders.spawn(builder.run(wanted.clone(), thrown));
+        } else {
+            // Nobody throws away what nobody builds.
+            drop(thrown);
         }
         let keeper = tokio::select! {
             keeper = self.stay() => keeper?,

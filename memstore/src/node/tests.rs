@@ -21,6 +21,7 @@ use crate::wanted::Wanted;
 use crate::watch::{Update, WatchSpec};
 use crate::work::SnapshotDue;
 
+mod decay;
 mod moves;
 
 pub(super) const CLUSTER: u64 = 5;

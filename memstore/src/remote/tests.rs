@@ -1,5 +1,6 @@
 //! A memstore behind a socket: it answers as it does here, and one that does not answer is found out.
 
+mod doubts;
 mod failing;
 mod older;
 mod same;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use journal::{KeyRange, SystemClock};
+use journal::{KeyRange, Revision, SystemClock};
 use proto::memstore::memstore_server::MemstoreServer;
 use tokio::net::TcpListener;
 use tonic::Status;
@@ -12,6 +12,7 @@ use tonic::codegen::{BoxFuture, Service, http};
 use tonic::transport::server::TcpIncoming;
 
 use super::world::{CLUSTER, World, connect, reached, up};
+use crate::doubt::HashedAt;
 use crate::middle::MiddleOf;
 use crate::query::Query;
 use crate::service::MemstoreService;
@@ -31,7 +32,8 @@ impl Service<http::Request<Body>> for Older {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path().ends_with("/Middle") {
+        let newer = ["/Middle", "/SetHash", "/ThrowAway"];
+        if newer.iter().any(|method| request.uri().path().ends_with(method)) {
             return Box::pin(async { Ok(Status::unimplemented("unknown method").into_http()) });
         }
         self.0.call(request)
@@ -39,7 +41,7 @@ impl Service<http::Request<Body>> for Older {
 }
 
 #[tokio::test]
-async fn one_that_does_not_know_of_middles_answers_all_else() {
+async fn one_that_does_not_know_of_what_is_new_answers_all_else() {
     let world = World::start(&[], WatchLimits::default()).await;
     let mut lsn = world.put("a", vec![b'v'; 100]);
     lsn = lsn.max(world.put("b", vec![b'v'; 100]));
@@ -62,6 +64,8 @@ async fn one_that_does_not_know_of_middles_answers_all_else() {
     let id = there.partitions()[0].id;
     assert_eq!(world.there.middle(id, MiddleOf::Bytes).await, Ok(Some("b".into())));
     assert_eq!(there.middle(id, MiddleOf::Bytes).await, Ok(None));
+    let (revision, compacted) = (world.journal.revision(), Revision::ZERO);
+    assert_eq!(there.set_hash(id, HashedAt { lsn, revision, compacted }).await, Ok(None));
     let found = there.range(id, Query::latest(KeyRange::all())).await.expect("it is asked as ever");
     assert_eq!(found.count, 2);
     served.abort();

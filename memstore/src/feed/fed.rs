@@ -1,6 +1,7 @@
 //! A journal for tests: entries in memory, appended and trimmed by hand.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use journal::{Batch, Entry, Error, Lsn, Origin, Record, Revision, SysOp, Write};
 use tokio::sync::watch;
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 /// The journal. It trims itself behind marks, as a real one does.
 pub(crate) struct FedJournal {
     state: watch::Sender<State>,
+    tails: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -23,7 +25,7 @@ impl FedJournal {
     pub(crate) fn new() -> Arc<FedJournal> {
         let (entries, marks) = (Vec::new(), Vec::new());
         let state = State { entries, first: Lsn(1), revision: Revision::EMPTY_STORE, marks, closed: false };
-        Arc::new(FedJournal { state: watch::Sender::new(state) })
+        Arc::new(FedJournal { state: watch::Sender::new(state), tails: AtomicUsize::new(0) })
     }
 
     /// One batch, of records that each write or do something else.
@@ -82,7 +84,13 @@ impl FedJournal {
     }
 
     pub(crate) fn tail(&self, next: Lsn) -> FedTail {
+        self.tails.fetch_add(1, SeqCst);
         FedTail { next, state: self.state.subscribe() }
+    }
+
+    /// How many there have been.
+    pub(crate) fn tails(&self) -> usize {
+        self.tails.load(SeqCst)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::work::SnapshotDue;
 
 mod decay;
 mod moves;
+mod together;
 
 pub(super) const CLUSTER: u64 = 5;
 pub(super) const NEVER: SnapshotDue = SnapshotDue { bytes: u64::MAX, records: u64::MAX };

@@ -10,6 +10,7 @@ mod counting;
 mod doubt;
 mod error;
 mod event;
+mod farewell;
 mod feed;
 mod follower;
 mod frontier;

@@ -32,6 +32,7 @@ use self::run::Run;
 use crate::client::Memstore;
 use crate::doubt::Throw;
 use crate::error::Error;
+use crate::farewell::Farewell;
 use crate::feed::Feed;
 use crate::here::Here;
 use crate::holding::Holding;
@@ -87,6 +88,7 @@ pub struct Node {
     /// Cancelled once nothing is applied any more.
     closed: CancellationToken,
     throws: mpsc::Sender<Throw>,
+    farewell: Farewell,
     outcome: oneshot::Receiver<Result<(), Error>>,
 }
 
@@ -162,7 +164,8 @@ impl Node {
             closed: closed.clone(),
         };
         let outcome = spawn(run)?;
-        Ok(Node { identity, clock, replicas, metrics, cancel, closed, throws, outcome })
+        let farewell = Farewell::default();
+        Ok(Node { identity, clock, replicas, metrics, cancel, closed, throws, farewell, outcome })
     }
 
     #[cfg(test)]
@@ -181,12 +184,27 @@ impl Node {
     /// a connection have as many streams as there can be clients.
     #[must_use]
     pub fn service(&self) -> MemstoreServer<MemstoreService> {
-        MemstoreService::of(self.handle(), self.identity.clone(), self.clock.clone())
+        let (identity, clock) = (self.identity.clone(), self.clock.clone());
+        MemstoreService::of(self.handle(), identity, clock, self.farewell.clone())
     }
 
     /// Resolves when it has stopped, for whichever reason.
     pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         self.closed.clone().cancelled_owned()
+    }
+
+    /// Tells other processes that it is about to go, and answers until others are asked instead, for three seconds at
+    /// most. Answers whether nobody asks it any more.
+    pub async fn leave(&self) -> bool {
+        tokio::select! {
+            is_idle = self.farewell.leave(&*self.clock) => is_idle,
+            () = self.closed.cancelled() => true,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn farewell(&self) -> Farewell {
+        self.farewell.clone()
     }
 
     /// Stops: watches end, waiting reads are refused, and a last snapshot makes the next start short. The

@@ -31,6 +31,7 @@ use self::reporting::Reporting;
 use self::watching::Watching;
 use crate::client::Memstore;
 use crate::error::Error;
+use crate::farewell::Farewell;
 use crate::middle::MiddleOf;
 use crate::partition_id::PartitionId;
 use crate::wire::reports::Identity;
@@ -48,6 +49,7 @@ pub struct MemstoreService {
     memstore: Memstore,
     identity: Identity,
     clock: Arc<dyn Clock>,
+    farewell: Farewell,
 }
 
 impl MemstoreService {
@@ -55,8 +57,9 @@ impl MemstoreService {
         memstore: Memstore,
         identity: Identity,
         clock: Arc<dyn Clock>,
+        farewell: Farewell,
     ) -> MemstoreServer<MemstoreService> {
-        MemstoreServer::new(MemstoreService { memstore, identity, clock })
+        MemstoreServer::new(MemstoreService { memstore, identity, clock, farewell })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
@@ -87,8 +90,8 @@ impl Rpc for MemstoreService {
 
     async fn ask(&self, request: Request<Streaming<Questions>>) -> Result<Response<Self::AskStream>, Status> {
         let (out, answers) = mpsc::channel(MESSAGES_MAX);
-        let conversation =
-            Conversation::new(self.memstore.clone(), self.identity.cluster, request.into_inner());
+        let (memstore, busy) = (self.memstore.clone(), self.farewell.busy());
+        let conversation = Conversation::new(memstore, self.identity.cluster, request.into_inner(), busy);
         tokio::spawn(conversation.run(out));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
@@ -99,7 +102,8 @@ impl Rpc for MemstoreService {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (out, updates) = mpsc::channel(UPDATES_MAX);
         let (stream, cluster) = (self.memstore.watch(), self.identity.cluster);
-        let watching = Watching::new(stream, cluster, request.into_inner(), self.clock.clone());
+        let (clock, farewell) = (self.clock.clone(), self.farewell.clone());
+        let watching = Watching::new(stream, cluster, request.into_inner(), clock, farewell);
         tokio::spawn(watching.run(out));
         Ok(Response::new(Box::pin(ReceiverStream::new(updates))))
     }
@@ -110,7 +114,8 @@ impl Rpc for MemstoreService {
             check(self.identity.cluster, cluster)?;
         }
         let (out, reports) = mpsc::channel(MESSAGES_MAX);
-        let reporting = Reporting::new(self.memstore.clone(), self.identity.clone(), self.clock.clone());
+        let (memstore, identity) = (self.memstore.clone(), self.identity.clone());
+        let reporting = Reporting::new(memstore, identity, self.clock.clone(), self.farewell.clone());
         tokio::spawn(reporting.run(out));
         Ok(Response::new(Box::pin(ReceiverStream::new(reports))))
     }

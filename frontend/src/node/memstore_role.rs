@@ -90,10 +90,16 @@ impl MemstoreRole {
         }
     }
 
-    /// Its last snapshot is marked in the journal, which has to be there until this returns.
+    /// Frontends elsewhere are told first, so that they ask others. Its last snapshot is marked in the journal, which has to be there until this returns.
     pub(super) async fn close(self) {
         let MemstoreRole { node, registered, .. } = self;
         if let Some(registered) = &registered {
+            // Before anything is taken from those who ask it.
+            if !node.leave().await {
+                tracing::info!(
+                    "the memstore stops although it is asked: others are asked then, if they have the keys"
+                );
+            }
             registered.closing.cancel();
         }
         match node.close().await {

@@ -2,7 +2,7 @@
 //!
 //!     list      who there is, as the journal tells it                changes as a whole
 //!     look      what each of them says that it serves, at a moment   the table says who should, this says who does
-//!     choose    answers ─► not far behind ─► near ─► the less busy of two
+//!     choose    answers, and stays ─► not far behind ─► near ─► the less busy of two
 //!
 //! A partition is looked for by the key that it holds and not by its name: memstores may cut the keys differently
 //! while partitions are split, merged and moved.
@@ -177,7 +177,7 @@ impl Look {
 impl Choice {
     fn rated(&self) -> Rated {
         Rated {
-            is_up: self.serves.health == Health::Up,
+            health: self.serves.health,
             applied: self.held.memstore.applied(self.range.id).map_or(Lsn::ZERO, |applied| applied.lsn),
             near: self.held.near,
             asked: self.held.asked.load(Relaxed),
@@ -193,7 +193,7 @@ fn answers(held: &Held, serves: &Serves) -> bool {
 /// What tells candidates apart.
 #[derive(Clone, Copy, Debug)]
 struct Rated {
-    is_up: bool,
+    health: Health,
     applied: Lsn,
     near: bool,
     asked: usize,
@@ -203,7 +203,7 @@ struct Rated {
 fn pick(rated: &[Rated], lsn: Lsn, dice: u64) -> usize {
     let furthest = rated.iter().map(|one| one.applied).max().unwrap_or_default();
     let near = Lsn(furthest.0.saturating_sub(LAG_MAX));
-    let class = |one: &Rated| (one.is_up, near <= one.applied, one.near, lsn <= one.applied);
+    let class = |one: &Rated| (one.health, near <= one.applied, one.near, lsn <= one.applied);
     let best = rated.iter().map(class).max();
     let best: Vec<usize> = (0..rated.len()).filter(|at| Some(class(&rated[*at])) == best).collect();
     let count = u64::try_from(best.len()).expect("a length fits 64 bits");
@@ -239,7 +239,8 @@ mod tests {
     use super::*;
 
     fn rated(is_up: bool, applied: u64, near: bool, asked: usize) -> Rated {
-        Rated { is_up, applied: Lsn(applied), near, asked }
+        let health = if is_up { Health::Up } else { Health::Quiet };
+        Rated { health, applied: Lsn(applied), near, asked }
     }
 
     /// Who is ever picked.
@@ -264,6 +265,14 @@ mod tests {
         assert_eq!(picked(&all, 0), [1]);
         assert_eq!(picked(&all[..1], 9_000), [0]);
         assert_eq!(picked(&[all[0], all[2]], 0), [0], "a quiet one may never answer");
+    }
+
+    #[test]
+    fn who_is_about_to_go_is_asked_before_those_who_may_be_gone() {
+        let leaving = Rated { health: Health::Leaving, ..rated(true, 9_000, true, 0) };
+        let all = [leaving, rated(true, 7_000, false, 9), rated(false, 9_000, true, 0)];
+        assert_eq!(picked(&all, 9_000), [1]);
+        assert_eq!(picked(&[all[0], all[2]], 0), [0]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Several memstores over sockets, of which some stop, are killed and come back while they are asked and watched.
 
+mod leaving;
 pub(crate) mod served;
 
 use std::sync::Arc;

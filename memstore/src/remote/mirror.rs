@@ -23,6 +23,8 @@ pub enum Health {
     Down,
     /// It should have said something by now: others are asked first.
     Quiet,
+    /// It answers, and has said that it is about to go: others are asked first.
+    Leaving,
     Up,
 }
 
@@ -157,12 +159,13 @@ impl Mirroring {
         self.seen.closed().await;
     }
 
-    /// Takes a report in. Afterwards the memstore is up.
+    /// Takes a report in. Afterwards the memstore is up, or leaving.
     pub(super) fn hear(&self, report: Report) {
-        let Report { identity, serving, positions, stats } = report;
+        let Report { identity, serving, positions, stats, leaving } = report;
+        let health = if leaving { Health::Leaving } else { Health::Up };
         self.seen.send_if_modified(|seen| {
-            let mut changed = seen.health != Health::Up;
-            seen.health = Health::Up;
+            let mut changed = seen.health != health;
+            seen.health = health;
             if *seen.identity != identity {
                 // Another start of it begins with nothing.
                 *seen = Seen {

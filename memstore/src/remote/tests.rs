@@ -2,6 +2,7 @@
 
 mod doubts;
 mod failing;
+mod leaving;
 mod older;
 mod same;
 mod world;

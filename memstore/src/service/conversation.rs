@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::client::Memstore;
+use crate::farewell::Busy;
 use crate::wire::answers::{Cut, PART_BYTES, Part, Said};
 use crate::wire::questions::{self, Asked};
 
@@ -34,12 +35,18 @@ pub(super) struct Conversation {
     /// Of those under way.
     handles: HashMap<u64, AbortHandle>,
     leaving: VecDeque<Cut>,
+    busy: Busy,
 }
 
 impl Conversation {
-    pub(super) fn new(memstore: Memstore, cluster: u64, questions: Streaming<Questions>) -> Conversation {
+    pub(super) fn new(
+        memstore: Memstore,
+        cluster: u64,
+        questions: Streaming<Questions>,
+        busy: Busy,
+    ) -> Conversation {
         let (under_way, handles, leaving) = (FuturesUnordered::new(), HashMap::new(), VecDeque::new());
-        Conversation { memstore, cluster, questions, under_way, handles, leaving }
+        Conversation { memstore, cluster, questions, under_way, handles, leaving, busy }
     }
 
     /// Until the caller has asked everything and heard everything, or is gone.
@@ -52,7 +59,9 @@ impl Conversation {
     async fn converse(&mut self, out: &mpsc::Sender<Result<Answers, Status>>) -> Result<(), Status> {
         let mut asking = true;
         while asking || !self.under_way.is_empty() || !self.leaving.is_empty() {
-            let has_room = self.under_way.len() + self.leaving.len() < UNDER_WAY_MAX;
+            let count = self.under_way.len() + self.leaving.len();
+            self.busy.is(count);
+            let has_room = count < UNDER_WAY_MAX;
             tokio::select! {
                 () = out.closed() => return Ok(()),
                 message = self.questions.message(), if asking && has_room => {

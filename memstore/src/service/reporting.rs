@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::client::Memstore;
+use crate::farewell::Farewell;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::remote::{Health, SIGN_OF_LIFE};
 use crate::stats::PartitionStats;
@@ -28,17 +29,25 @@ pub(super) struct Reporting {
     memstore: Memstore,
     identity: Identity,
     clock: Arc<dyn Clock>,
+    farewell: Farewell,
     /// What was told. Nothing at first.
     serving: Option<Arc<[PartitionRange]>>,
     positions: HashMap<PartitionId, Position>,
     stats: HashMap<PartitionId, PartitionStats>,
     stats_due: Duration,
+    leaving: bool,
 }
 
 impl Reporting {
-    pub(super) fn new(memstore: Memstore, identity: Identity, clock: Arc<dyn Clock>) -> Reporting {
+    pub(super) fn new(
+        memstore: Memstore,
+        identity: Identity,
+        clock: Arc<dyn Clock>,
+        farewell: Farewell,
+    ) -> Reporting {
         let (positions, stats, stats_due) = (HashMap::new(), HashMap::new(), Duration::ZERO);
-        Reporting { memstore, identity, clock, serving: None, positions, stats, stats_due }
+        let (serving, leaving) = (None, false);
+        Reporting { memstore, identity, clock, farewell, serving, positions, stats, stats_due, leaving }
     }
 
     /// Until nobody listens, or the memstore closes.
@@ -78,6 +87,7 @@ impl Reporting {
             () = applied => {}
             _ = self.memstore.other_partitions(&serving) => {}
             () = self.memstore.closing() => {}
+            () = self.farewell.begun(), if !self.leaving => {}
         }
     }
 
@@ -100,7 +110,9 @@ impl Reporting {
             }
         }
         let stats = self.stats(&serving);
-        Report { identity: self.identity.clone(), serving: news.then(|| serving.to_vec()), positions, stats }
+        self.leaving = self.farewell.is_leaving();
+        let (identity, serving) = (self.identity.clone(), news.then(|| serving.to_vec()));
+        Report { identity, serving, positions, stats, leaving: self.leaving }
     }
 
     fn position(&self, partition: PartitionId) -> Option<Position> {

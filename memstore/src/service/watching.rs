@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::error::Error;
+use crate::farewell::{Busy, Farewell};
 use crate::watch::{Update, WatchSpec, WatchStream, WatcherKey};
 use crate::wire::watching::{
     Wish, read_wish, write_closed, write_compacted, write_events, write_moved, write_told,
@@ -46,6 +47,8 @@ pub(super) struct Watching {
     quiet: Option<(Revision, u64)>,
     /// Refusals, which go before everything else.
     refused: Vec<WatchUpdate>,
+    farewell: Farewell,
+    busy: Busy,
 }
 
 struct Named {
@@ -59,9 +62,11 @@ impl Watching {
         cluster: u64,
         changes: Streaming<WatchChanges>,
         clock: Arc<dyn Clock>,
+        farewell: Farewell,
     ) -> Watching {
         let (keys, watchers, refused) = (HashMap::new(), HashMap::new(), Vec::new());
-        Watching { stream, cluster, changes, keys, watchers, last: 0, clock, quiet: None, refused }
+        let (last, quiet, busy) = (0, None, farewell.busy());
+        Watching { stream, cluster, changes, keys, watchers, last, clock, quiet, refused, farewell, busy }
     }
 
     /// Until the caller is gone, or the memstore closes.
@@ -73,7 +78,11 @@ impl Watching {
 
     async fn tell(&mut self, out: &Sender) -> Result<(), Status> {
         let mut quiet = self.clock.until(self.clock.now() + QUIET_EVERY);
+        let (farewell, clock) = (self.farewell.clone(), self.clock.clone());
+        let mut go = std::pin::pin!(farewell.watchers_go(&*clock));
+        let mut went = false;
         loop {
+            self.busy.is(self.keys.len());
             let room = tokio::select! {
                 message = self.changes.message() => {
                     if !self.change(message?)? {
@@ -107,6 +116,16 @@ impl Watching {
                     }
                     continue;
                 }
+                () = &mut go, if !went => {
+                    went = true;
+                    drop(room);
+                    for message in self.go() {
+                        if out.send(Ok(message)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    continue;
+                }
                 update = self.stream.next() => update,
             };
             drop(room);
@@ -132,6 +151,21 @@ impl Watching {
         let named = except.iter().filter_map(|key| Some(self.watchers.get(key)?.watcher));
         let quiet = Some(WatchQuiet { told: told.0, last: self.last, except: named.collect() });
         Some(WatchUpdates { updates: Vec::new(), quiet })
+    }
+
+    /// All that are here now are told that they have moved. Those that come back are served as ever.
+    fn go(&mut self) -> Vec<WatchUpdates> {
+        self.keys.clear();
+        let all: Vec<(WatcherKey, Named)> = self.watchers.drain().collect();
+        let moved = all.into_iter().map(|(key, Named { watcher, .. })| {
+            // Whatever was handed out is on its way already.
+            let moved = write_moved(watcher, self.stream.told(key));
+            self.stream.remove(key);
+            moved
+        });
+        let moved: Vec<WatchUpdate> = moved.collect();
+        let parts = moved.chunks(MESSAGE_BYTES / UPDATE_BYTES);
+        parts.map(|part| WatchUpdates { updates: part.to_vec(), quiet: None }).collect()
     }
 
     /// Answers whether more may come.

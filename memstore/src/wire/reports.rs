@@ -31,10 +31,13 @@ pub(crate) struct Report {
     pub(crate) serving: Option<Vec<PartitionRange>>,
     pub(crate) positions: Vec<(PartitionId, Position)>,
     pub(crate) stats: Vec<(PartitionId, PartitionStats)>,
+    /// It is about to go, and answers until then.
+    pub(crate) leaving: bool,
 }
 
 pub(crate) fn write(report: Report) -> message::Report {
-    let Report { identity: Identity { cluster, process, name }, serving, positions, stats } = report;
+    let Report { identity, serving, positions, stats, leaving } = report;
+    let Identity { cluster, process, name } = identity;
     let partition = |PartitionRange { id, start, end }| message::Partition { id: id.0, start, end };
     let serving =
         serving.map(|all| message::Serving { partitions: all.into_iter().map(partition).collect() });
@@ -46,11 +49,11 @@ pub(crate) fn write(report: Report) -> message::Report {
     };
     let positions = positions.into_iter().map(position).collect();
     let stats = stats.into_iter().map(write_stats).collect();
-    message::Report { cluster, process, name, serving, positions, stats }
+    message::Report { cluster, process, name, serving, positions, stats, leaving }
 }
 
 pub(crate) fn read(report: message::Report) -> Result<Report, Malformed> {
-    let message::Report { cluster, process, name, serving, positions, stats } = report;
+    let message::Report { cluster, process, name, serving, positions, stats, leaving } = report;
     let serving = serving.map(read_serving).transpose()?;
     let position = |position: message::Position| {
         let message::Position { partition, lsn, revision, bytes_in_use } = position;
@@ -59,7 +62,7 @@ pub(crate) fn read(report: message::Report) -> Result<Report, Malformed> {
     };
     let positions = positions.into_iter().map(position).collect();
     let stats = stats.into_iter().map(read_stats).collect();
-    Ok(Report { identity: Identity { cluster, process, name }, serving, positions, stats })
+    Ok(Report { identity: Identity { cluster, process, name }, serving, positions, stats, leaving })
 }
 
 /// In order and apart from each other, so that a key is looked for by halving.

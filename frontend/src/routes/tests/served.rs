@@ -84,6 +84,11 @@ impl Site {
         self.flows.send_replace(true);
     }
 
+    /// As SIGTERM does, as far as others see it before it closes.
+    pub(crate) async fn leave(&self) -> bool {
+        self.node.leave().await
+    }
+
     /// As SIGKILL does.
     pub(crate) fn kill(&self) {
         self.serving.cancel();

@@ -46,7 +46,12 @@ async fn one_that_does_not_know_of_what_is_new_answers_all_else() {
     let mut lsn = world.put("a", vec![b'v'; 100]);
     lsn = lsn.max(world.put("b", vec![b'v'; 100]));
     let identity = Identity { cluster: CLUSTER, process: 1, name: "m1".to_owned() };
-    let service = MemstoreService::of(world.node.handle(), identity, Arc::new(SystemClock::default()));
+    let service = MemstoreService::of(
+        world.node.handle(),
+        identity,
+        Arc::new(SystemClock::default()),
+        world.node.farewell(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     let (server, incoming) = (tonic::transport::Server::builder(), TcpIncoming::from(listener));

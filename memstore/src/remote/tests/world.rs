@@ -103,7 +103,7 @@ async fn serve(node: &Node, serving: CancellationToken) -> SocketAddr {
     let address = listener.local_addr().expect("it is bound");
     let identity = Identity { cluster: CLUSTER, process: 1, name: "m1".to_owned() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let service = MemstoreService::of(node.handle(), identity, clock);
+    let service = MemstoreService::of(node.handle(), identity, clock, node.farewell());
     let incoming = TcpIncoming::from(listener);
     let server = tonic::transport::Server::builder().max_concurrent_streams(Some(1 << 20));
     let stop = std::future::pending();

@@ -125,7 +125,8 @@ impl Planner {
         for info in routes.memstores() {
             let seen = self.store.routes().registered(info.id);
             let seen = seen.map(|memstore| (memstore.serves(), memstore));
-            let up = seen.filter(|(serves, _)| serves.health > Health::Down);
+            // One that leaves gets nothing more, and may be back in a moment.
+            let up = seen.filter(|(serves, _)| matches!(serves.health, Health::Up | Health::Quiet));
             let absence = self.absences.see(info.id, up.is_some(), now);
             let Some((serves, memstore)) = up else {
                 sight.memstores.insert(info.id, absence.unwrap_or(Presence::Away));

@@ -109,12 +109,15 @@ impl Keeper {
     /// Takes a snapshot of every partition at the position where they stand. Without one the journal merely
     /// grows, so a failure is logged and tried again when the next is due. Answers whether it was written.
     async fn snapshot(&mut self) -> bool {
-        if self.snapshots.is_none() || self.replicas.served().is_empty() {
+        if self.snapshots.is_none() {
             return false;
         }
         self.compact().await;
         // Nothing else runs between the last step and here: no compaction is half-done, and all stand together.
         let served = self.replicas.served();
+        if served.is_empty() {
+            return false;
+        }
         let headers = self.headers(&served);
         self.work.begin_anew(Held::by(&served));
         let lsn = headers.first().expect("there is at least one partition").lsn;

@@ -135,9 +135,18 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use journal::{MemstoreInfo, SystemClock};
     use memstore::PartitionId;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::operation::Put;
+    use crate::route_change::RouteChanger;
+    use crate::routes::Holder;
+    use crate::routes::tests::served::Served;
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -199,5 +208,53 @@ mod tests {
         }
         schedule.came_to(&held[0], &differs, 2, at(15));
         assert!(!next(&mut schedule, &held, 3_600) && next(&mut schedule, &held, 3_615));
+    }
+
+    /// A journal in which two memstores are registered, one that follows it, and a key with this value.
+    async fn written(value: &'static str) -> (journal::Node, Served, Store) {
+        let config = journal::Config::single(11, 12, journal::Storage::Memory);
+        let node =
+            journal::Node::start(config, Arc::new(SystemClock::default())).await.expect("it needs nothing");
+        let journal = node.handle();
+        drop(journal.status().wait_for(|status| status.leader.is_some()).await);
+        let mut changer = RouteChanger::new(journal.clone());
+        for (id, name) in [(1, "one"), (2, "two")] {
+            let url = format!("http://{name}");
+            let info = MemstoreInfo { id, name: name.to_owned(), url, zone: String::new(), process: id };
+            let registered = changer.change(|routes| {
+                let begun = if routes.version() == 0 { routes.begin(&[])? } else { routes.clone() };
+                let is_known = begun.memstore(id).is_some();
+                Ok((!is_known).then_some(begun.register(info.clone())?.following(routes)))
+            });
+            registered.await.expect("there is room");
+        }
+        let served = Served::start(&journal, &[&[]]).await;
+        let store =
+            Store::new(journal, served.routes.clone(), Duration::from_secs(60), CancellationToken::new());
+        store.put(Put::new(Bytes::from("key"), Bytes::from(value))).await.expect("there is room");
+        (node, served, store)
+    }
+
+    /// How often a partition is to be compared again soon, after the first comparison.
+    async fn compared(value: &'static str, other: &'static str) -> usize {
+        let (one, other) = (written(value).await, written(other).await);
+        // It follows a journal of its own, which differs in what is written.
+        let held = [&one, &other].map(|(_, served, _)| served.sites[0].there.clone());
+        let holder = |(id, memstore)| Holder { id, zone: String::new(), memstore };
+        one.1.routes.set_memstores((1..).zip(held).map(holder).collect());
+        let mut comparisons = Comparisons::new(one.2.clone(), Duration::ZERO);
+        comparisons.look().await.expect("it leads");
+        let again = comparisons.schedule.due.values().map(|due| due.again).sum();
+        for (journal, served, _) in [one, other] {
+            served.close().await;
+            journal.close().await;
+        }
+        again
+    }
+
+    #[tokio::test]
+    async fn what_memstores_hold_is_compared() {
+        assert_eq!(compared("same", "same").await, 0);
+        assert_eq!(compared("one", "other").await, 1);
     }
 }

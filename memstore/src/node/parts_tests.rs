@@ -1,6 +1,8 @@
 //! Memstores that each hold some of the keys: what they leave with the journal's nodes is all that is needed, and no more
 //! is kept than that takes.
 
+mod decay;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

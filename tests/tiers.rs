@@ -64,14 +64,10 @@ async fn used(tiers: &Tiers) -> Result<()> {
     tiers.etcdctl(1, &["lease", "revoke", &lease])?;
     ensure!(tiers.etcdctl(0, &["get", "leased"])?.is_empty(), "it went with its lease");
 
-    let status = json(&tiers.etcdctl(0, &["endpoint", "status", "-w", "json"])?)?;
-    let other = json(&tiers.etcdctl(1, &["endpoint", "status", "-w", "json"])?)?;
-    let header = |status: &serde_json::Value| status[0]["Status"]["header"].clone();
-    ensure!(header(&status)["cluster_id"] == header(&other)["cluster_id"], "one cluster: {status} {other}");
-    ensure!(
-        header(&status)["member_id"] != header(&other)["member_id"],
-        "ids of their own: {status} {other}"
-    );
+    let here = json(&tiers.etcdctl(0, &["get", "a", "-w", "json"])?)?["header"].clone();
+    let there = json(&tiers.etcdctl(1, &["get", "a", "-w", "json"])?)?["header"].clone();
+    ensure!(here["cluster_id"] == there["cluster_id"], "one cluster: {here} {there}");
+    ensure!(here["member_id"] != there["member_id"], "ids of their own: {here} {there}");
     let members = json(&tiers.etcdctl(0, &["member", "list", "-w", "json"])?)?;
     ensure!(
         members["members"].as_array().is_some_and(|all| all.len() == 3),

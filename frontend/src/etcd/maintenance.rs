@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::answer::{Answered, Position};
 use crate::error::Error;
-use crate::etcd::header::Identity;
+use crate::etcd::header::{Identity, Speaks};
 use crate::store::Store;
 use crate::version::Version;
 
@@ -27,6 +27,7 @@ const HASH_OF_NOTHING: u32 = 0x40a4_756d;
 pub(crate) struct MaintenanceService {
     store: Store,
     identity: Identity,
+    speaks: Speaks,
     version: Version,
     quota_bytes: u64,
 }
@@ -35,10 +36,11 @@ impl MaintenanceService {
     pub(crate) fn new(
         store: Store,
         identity: Identity,
+        speaks: Speaks,
         version: Version,
         quota_bytes: u64,
     ) -> MaintenanceService {
-        MaintenanceService { store, identity, version, quota_bytes }
+        MaintenanceService { store, identity, speaks, version, quota_bytes }
     }
 
     fn alarms(&self) -> Vec<wire::AlarmMember> {
@@ -155,7 +157,7 @@ impl Maintenance for MaintenanceService {
         }
         let size = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         Ok(Response::new(wire::StatusResponse {
-            header: Some(self.identity.header(at)),
+            header: Some(self.speaks.identity(self.identity, leader).header(at)),
             version: self.version.server().to_owned(),
             db_size: size(stats.bytes_total),
             leader: leader.unwrap_or(0),

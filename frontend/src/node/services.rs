@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::etcd::auth::AuthService;
 use crate::etcd::cluster::ClusterService;
 use crate::etcd::election::ElectionService;
-use crate::etcd::header::Identity;
+use crate::etcd::header::{Identity, Speaks};
 use crate::etcd::kv::KvService;
 use crate::etcd::lease::LeaseService;
 use crate::etcd::lock::LockService;
@@ -48,7 +48,9 @@ pub(super) fn maker(
         });
         let lease = LeaseService::new(store.clone(), identity, config.election_timeout);
         let quota = config.limits.quota_bytes.unwrap_or_default();
-        let maintenance = MaintenanceService::new(store.clone(), identity, config.version.clone(), quota);
+        let speaks = if config.roles.journal { Speaks::ForItself } else { Speaks::ForLeader };
+        let maintenance =
+            MaintenanceService::new(store.clone(), identity, speaks, config.version.clone(), quota);
         let auth = AuthService::new(store.clone(), identity);
         let turns = Turns::new(Client::new(store.clone(), &config), stops);
         let lock = LockService::new(turns.clone(), identity);

@@ -8,6 +8,9 @@ mod ports;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
+use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::{AlarmRequest, StatusRequest};
+
 use super::*;
 use crate::config::Address;
 
@@ -103,6 +106,15 @@ async fn tiers_in_processes_of_their_own_are_one_store() {
     let cluster = journal.summary().cluster;
     assert_eq!((one.summary().cluster, other.summary().cluster), (cluster, cluster));
     assert_ne!(one.summary().member, other.summary().member);
+
+    let url = format!("http://{}", one.summary().clients[0]);
+    let channel = journal::Dialer::plain().channel(&url).expect("it is a URL");
+    let mut maintenance = MaintenanceClient::new(channel);
+    let status = maintenance.status(StatusRequest {}).await.expect("it answers").into_inner();
+    let speaks_for = status.header.map(|header| header.member_id);
+    assert_eq!((speaks_for, status.leader), (Some(journal.summary().member), journal.summary().member));
+    let alarms = maintenance.alarm(AlarmRequest::default()).await.expect("it answers").into_inner();
+    assert_eq!(alarms.header.map(|header| header.member_id), Some(one.summary().member));
 
     let revision = one.client().put("z", "1").await.expect("the journal is there");
     let found = other.client().get("z").await.expect("it follows").expect("it was put");

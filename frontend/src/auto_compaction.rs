@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use journal::Revision;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::AutoCompaction;
@@ -27,6 +28,8 @@ pub(crate) async fn run(mode: AutoCompaction, store: Store, closing: Cancellatio
     let mut compactor = Compactor::new(mode);
     let Some(interval) = compactor.interval() else { return };
     let mut looks = tokio::time::interval(interval);
+    // Who stood still has not looked meanwhile: looks in a row would take what is new for what is old.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = closing.cancelled() => return,
@@ -34,8 +37,9 @@ pub(crate) async fn run(mode: AutoCompaction, store: Store, closing: Cancellatio
         }
         compactor.compacted(store.routes().stats().total.compacted);
         let Some(target) = compactor.look(store.seen().revision) else { continue };
-        // Members look alike and one is enough: as in etcd, the one that leads.
-        if !store.leads() {
+        // Members look alike and one is enough: as in etcd, the one that leads. Frontends that are no members have
+        // nobody to leave it to, and whoever is later than another finds it done.
+        if store.follows() {
             continue;
         }
         let revision = target.to_wire();

@@ -58,7 +58,7 @@ impl Store {
         let mut status = self.journal().status();
         let known = status.borrow().clone();
         // A member leaves it to the leader, as etcd's do. A frontend that is no member passes it on.
-        if !self.leads() && known.members.iter().any(|member| member.id == known.node) {
+        if self.follows() {
             return Err(Error::NotLeader);
         }
         if !known.members.iter().any(|member| member.id == to && !member.learner) {
@@ -79,10 +79,11 @@ impl Store {
         })
     }
 
-    /// Whether the journal of this process leads.
-    pub(crate) fn leads(&self) -> bool {
+    /// Whether the journal of this process leaves leading to another member's. Where none runs here there is no
+    /// member that this one could leave something to.
+    pub(crate) fn follows(&self) -> bool {
         let status = self.journal().status_now();
-        status.leader == Some(status.node)
+        status.leader != Some(status.node) && status.members.iter().any(|member| member.id == status.node)
     }
 
     /// Whether this member follows without a vote.

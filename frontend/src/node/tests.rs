@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use proto::etcdserverpb::{AlarmRequest, StatusRequest};
+use proto::etcdserverpb::{AlarmRequest, HashKvRequest, StatusRequest};
 
 use super::*;
-use crate::config::Address;
+use crate::config::{Address, AutoCompaction};
 
 fn listening() -> Config {
     let socket = "127.0.0.1:0".parse().expect("an address");
@@ -99,6 +99,7 @@ async fn tiers_in_processes_of_their_own_are_one_store() {
         name: name.to_owned(),
         journal_endpoints: vec![peer.clone()],
         split_keys: vec!["m".into()],
+        auto_compaction: AutoCompaction::Periodic(Duration::from_millis(100)),
         ..listening()
     };
     let one = Node::start(beside("one")).await.expect("it starts");
@@ -120,6 +121,12 @@ async fn tiers_in_processes_of_their_own_are_one_store() {
     let found = other.client().get("z").await.expect("it follows").expect("it was put");
     assert_eq!((&found.value[..], found.mod_revision), (&b"1"[..], revision));
     assert!(get(other.summary().clients[0], "/readyz").await.starts_with("HTTP/1.1 200 OK"));
+    // Though neither of them leads, somebody compacts.
+    let mut compacted = -1;
+    while compacted < revision.to_wire() {
+        let hash = maintenance.hash_kv(HashKvRequest::default()).await.expect("all is there").into_inner();
+        compacted = hash.compact_revision;
+    }
     one.shutdown().await;
     other.client().put("a", "2").await.expect("nobody misses the first");
     other.shutdown().await;

@@ -8,6 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
+use harness::cluster::Cluster;
 use harness::etcdctl::{Etcdctl, Outcome, not_as_marked};
 use harness::server::{Kind, Server};
 use proto::etcdserverpb::alarm_request::AlarmAction;
@@ -45,7 +46,7 @@ impl Store {
 
 async fn outcomes(kind: Kind, etcdctl: &str, store: Store, script: &str) -> Result<Vec<Outcome>> {
     let server = store.start(kind).await?;
-    Etcdctl::new(etcdctl, &server).await?.run(script)
+    Etcdctl::new(etcdctl, &server.endpoints()).await?.run(script)
 }
 
 async fn check(store: Store, script: &str) -> Result<()> {
@@ -61,14 +62,32 @@ async fn check_of(kinds: &[Kind], store: Store, script: &str) -> Result<()> {
         for kind in kinds.iter().copied() {
             let context = || format!("etcdctl {etcdctl}, {kind:?}");
             let ours = outcomes(kind, etcdctl, store, script).await.with_context(context)?;
-            ensure!(ours.len() == judge.len(), "a script is run to its end");
-            for (ours, etcds) in ours.iter().zip(&judge).filter(|(ours, etcds)| ours != etcds) {
-                differences += &format!("\n{}: {}\netcd: {etcds}\nours: {ours}\n", context(), etcds.command);
-            }
+            differences += &compared(&context(), &judge, &ours)?;
         }
     }
     ensure!(differences.is_empty(), "{differences}");
     Ok(())
+}
+
+fn compared(context: &str, judge: &[Outcome], ours: &[Outcome]) -> Result<String> {
+    ensure!(ours.len() == judge.len(), "a script is run to its end");
+    let different = ours.iter().zip(judge).filter(|(ours, etcds)| ours != etcds);
+    let tell = |(ours, etcds): (&Outcome, &Outcome)| {
+        format!("\n{context}: {}\netcd: {etcds}\nours: {ours}\n", etcds.command)
+    };
+    Ok(different.map(tell).collect())
+}
+
+/// Three members, of which the one that leads is asked; or three journals behind frontends, which speak of that one.
+async fn outcomes_of_three(kind: Kind, etcdctl: &str, script: &str) -> Result<Vec<Outcome>> {
+    if let Kind::Tiers { .. } = kind {
+        return outcomes(kind, etcdctl, Store::Empty, script).await;
+    }
+    // etcd takes no member before the others have known each other for a while.
+    let cluster = Cluster::start_with(kind, 3, &["--strict-reconfig-check=false"])?;
+    let mut endpoints = cluster.endpoints();
+    endpoints.rotate_left(cluster.leader().await?);
+    Etcdctl::new(etcdctl, &endpoints).await?.run(script)
 }
 
 #[tokio::test]
@@ -103,10 +122,31 @@ async fn compaction_ends_the_past() -> Result<()> {
 
 #[tokio::test]
 async fn endpoints_members_and_alarms() -> Result<()> {
-    // A list of three members is not that of one, whoever lists it.
+    // A list of three members is not that of one, whoever lists it: those have a script of their own.
     let mut kinds = kinds();
     kinds.retain(|kind| !matches!(kind, Kind::Tiers { .. }));
     check_of(&kinds, Store::Empty, include_str!("etcdctl/maintenance.script")).await
+}
+
+/// Over frontends as over members. `--cluster` asks the frontend that each journal names, which are as many answers.
+#[tokio::test]
+async fn members_of_several() -> Result<()> {
+    let script = include_str!("etcdctl/members.script");
+    let mut kinds = kinds();
+    kinds.retain(|kind| *kind != Kind::Mainstem { partitions: 5 });
+    let mut differences = String::new();
+    for etcdctl in ["3.6", "3.7"] {
+        let judge = outcomes_of_three(Kind::Etcd36, etcdctl, script).await.context("etcd")?;
+        let wrong = not_as_marked(&judge);
+        ensure!(wrong.is_empty(), "etcd, with etcdctl {etcdctl}, is not as the script says: {wrong}");
+        for kind in kinds.iter().copied() {
+            let context = format!("etcdctl {etcdctl}, {kind:?}");
+            let ours = outcomes_of_three(kind, etcdctl, script).await.with_context(|| context.clone())?;
+            differences += &compared(&context, &judge, &ours)?;
+        }
+    }
+    ensure!(differences.is_empty(), "{differences}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -128,7 +168,7 @@ async fn a_full_store_refuses_what_grows() -> Result<()> {
 async fn a_performance_check_comes_to_its_end() -> Result<()> {
     let kind = kinds()[0];
     let server = Server::start(kind)?;
-    let outcomes = Etcdctl::new("3.7", &server).await?.run("check perf --load=s")?;
+    let outcomes = Etcdctl::new("3.7", &server.endpoints()).await?.run("check perf --load=s")?;
     // Whether this machine passes is not the question.
     ensure!(outcomes[0].output.contains("Throughput"), "{}", outcomes[0]);
     Ok(())

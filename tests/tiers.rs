@@ -22,6 +22,9 @@ const SPLIT_KEY: &str = "failover/0001/000000500";
 /// Until a memstore that was killed is replaced: it counts as gone after a minute.
 const HELD_MAX: Duration = Duration::from_secs(120);
 
+/// Until a frontend has heard who leads, or that nobody does.
+const LED_MAX: Duration = Duration::from_secs(30);
+
 /// Stores would take the machine from each other.
 static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -73,7 +76,54 @@ async fn used(tiers: &Tiers) -> Result<()> {
         members["members"].as_array().is_some_and(|all| all.len() == 3),
         "the journal's members: {members}"
     );
+    led(tiers).await?;
     watched(tiers).await
+}
+
+/// Each frontend speaks of the journal that leads, in `Status`, and lets another one lead.
+async fn led(tiers: &Tiers) -> Result<()> {
+    let Tier::Journal(leader) = tiers.leader().await? else { unreachable!("only journals lead") };
+    let next = tiers.id_of((leader + 1) % 3).await?;
+    for (frontend, leads) in [(0, tiers.id_of(leader).await?), (1, next)] {
+        let deadline = Instant::now() + LED_MAX;
+        // The other frontend hears of it by itself.
+        while status(tiers, frontend)? != (leads, leads) {
+            ensure!(Instant::now() < deadline, "{leads:x} leads: {:x?}", status(tiers, frontend)?);
+        }
+        let told = tiers.etcdctl(frontend, &["endpoint", "status", "-w", "fields"])?;
+        ensure!(told.contains(&format!("\"MemberID\" : {leads}\n")), "{told}");
+        if frontend == 0 {
+            tiers.etcdctl(frontend, &["move-leader", &format!("{next:x}")])?;
+        }
+    }
+    Ok(())
+}
+
+/// Who is in the header of a status, and who leads.
+fn status(tiers: &Tiers, frontend: usize) -> Result<(u64, u64)> {
+    let told = json(&tiers.etcdctl(frontend, &["endpoint", "status", "-w", "json"])?)?;
+    let status = &told[0]["Status"];
+    let id = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
+    Ok((id(&status["header"]["member_id"]), id(&status["leader"])))
+}
+
+/// Nobody leads: the frontends still say who they are, and that.
+#[tokio::test]
+async fn without_a_leader_a_frontend_speaks_of_itself() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    let mut tiers = Tiers::start(apart(1))?;
+    let own = json(&tiers.etcdctl(0, &["get", "a", "-w", "json"])?)?["header"]["member_id"].clone();
+    let own = own.as_u64().context("an id")?;
+    for journal in 0..3 {
+        tiers.server_mut(Tier::Journal(journal)).kill()?;
+    }
+    let deadline = Instant::now() + LED_MAX;
+    while status(&tiers, 0)? != (own, 0) {
+        ensure!(Instant::now() < deadline, "{own:x} is alone: {:x?}", status(&tiers, 0)?);
+    }
+    let told = tiers.etcdctl(0, &["endpoint", "status", "-w", "json"])?;
+    ensure!(told.contains("etcdserver: no leader"), "{told}");
+    Ok(())
 }
 
 /// A watch over one frontend tells what was put over the other, from a revision on and as it comes.

@@ -65,11 +65,15 @@ impl Store {
             return Err(Error::BadTransferee);
         }
         let moved = async {
-            if to != known.node {
-                self.journal().move_leader(to).await?.map_err(|refusal| match refusal {
-                    MoveRefusal::NotAVoter => Error::BadTransferee,
-                    MoveRefusal::TookTooLong => Error::TransferTimedOut,
-                })?;
+            let mut interregnum = Interregnum::default();
+            while to != known.node && status.borrow().leader != Some(to) {
+                match self.journal().move_leader(to).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(MoveRefusal::NotAVoter)) => return Err(Error::BadTransferee),
+                    Ok(Err(MoveRefusal::TookTooLong)) => return Err(Error::TransferTimedOut),
+                    // Who was asked leads no more. It may have let another lead: elsewhere that is all one hears of it.
+                    Err(error) => interregnum.ride_out(self.journal(), error).await?,
+                }
             }
             status.wait_for(|status| status.leader == Some(to)).await.map(drop).map_err(|_| Error::Stopped)
         };

@@ -10,16 +10,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use proto::etcdserverpb::MemberListRequest;
+use proto::etcdserverpb::{Member, MemberListRequest, StatusRequest};
 
 use self::normal::Names;
 use self::script::{Last, Line, Step};
 use crate::clients::Clients;
-use crate::server::Server;
 use crate::tools;
 
 /// A command that takes longer will not end.
 const COMMAND_MAX: Duration = Duration::from_secs(120);
+
+/// The member that scripts add, and where it would be if it were started. It is told among the others, in the order of
+/// ids, which is chance's.
+const NEWCOMER: (&str, &str) = ("newcomer", "http://127.0.0.1:1");
 
 /// What one command did, without what may differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,26 +52,40 @@ pub struct Etcdctl {
 }
 
 impl Etcdctl {
-    /// `version` is 3.6 or 3.7.
+    /// `version` is 3.6 or 3.7. The first endpoint is asked. Of a cluster of several members scripts know who leads it
+    /// now ($leader), a member that does not ($other), and the other endpoints ($endpoints).
     ///
     /// # Errors
     /// When the program is missing or the store does not tell who it is.
-    pub async fn new(version: &str, server: &Server) -> Result<Etcdctl> {
-        let endpoint = format!("127.0.0.1:{}", server.port());
-        let mut cluster = Clients::new(&server.endpoint())?.cluster;
-        let members = cluster.member_list(MemberListRequest::default()).await?.into_inner();
-        let header = members.header.context("a list of members has a header")?;
+    pub async fn new(version: &str, endpoints: &[String]) -> Result<Etcdctl> {
+        let mut clients = Clients::new(&endpoints[0])?;
+        let (cluster, members) = published(&mut clients).await?;
+        let mut ids: Vec<u64> = members.iter().map(|member| member.id).collect();
+        // An endpoint may be none of its members.
+        for endpoint in endpoints {
+            let list = Clients::new(endpoint)?.cluster.member_list(MemberListRequest::default()).await?;
+            ids.push(list.into_inner().header.context("a list of members has a header")?.member_id);
+        }
+        let leader = clients.maintenance.status(StatusRequest::default()).await?.into_inner().leader;
         let mut names = Names::default();
-        names.text(&endpoint, "endpoint");
-        names.id(header.cluster_id, "cluster");
-        names.id(header.member_id, "member");
-        // Members that are asked through others, and one of which leads.
-        members.members.iter().for_each(|member| names.id(member.id, "member"));
-        for url in members.members.iter().flat_map(|member| &member.peer_ur_ls) {
-            names.text(url, "peer");
+        let urls = members.iter().flat_map(|member| &member.client_ur_ls).chain(endpoints);
+        urls.for_each(|url| names.text(host(url), "endpoint"));
+        names.id(cluster, "cluster");
+        ids.into_iter().for_each(|id| names.id(id, "member"));
+        members.iter().flat_map(|member| &member.peer_ur_ls).for_each(|url| names.text(url, "peer"));
+        let mut remembered = BTreeMap::new();
+        if members.len() > 1 {
+            members.iter().for_each(|member| names.member(&member.name));
+            names.newcomer(NEWCOMER);
+            let other = members.iter().find(|member| member.id != leader).context("not all of them lead")?;
+            let others: Vec<&str> = endpoints[1..].iter().map(|url| host(url)).collect();
+            remembered.insert("leader".to_owned(), format!("{leader:x}"));
+            remembered.insert("other".to_owned(), format!("{:x}", other.id));
+            remembered.insert("endpoints".to_owned(), others.join(","));
         }
         let program = tools::judge(&format!("etcdctl-{version}"))?;
-        Ok(Etcdctl { program, endpoint, names, remembered: BTreeMap::new(), background: BTreeMap::new() })
+        let endpoint = host(&endpoints[0]).to_owned();
+        Ok(Etcdctl { program, endpoint, names, remembered, background: BTreeMap::new() })
     }
 
     /// Runs a script to its end.
@@ -149,6 +166,27 @@ impl Etcdctl {
         };
         let complaint = normal::text(&ended.complaint, &self.names);
         Outcome { command: line.text.clone(), output, complaint, code: ended.code }
+    }
+}
+
+fn host(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap_or(url)
+}
+
+/// The cluster, and its members once all have said where clients reach them, which a member does
+/// after it has begun to serve.
+async fn published(clients: &mut Clients) -> Result<(u64, Vec<Member>)> {
+    let deadline = Instant::now() + COMMAND_MAX;
+    loop {
+        let request = MemberListRequest { linearizable: true };
+        let list = clients.cluster.member_list(request).await?.into_inner();
+        let header = list.header.context("a list of members has a header")?;
+        if list.members.iter().all(|member| !member.client_ur_ls.is_empty()) {
+            return Ok((header.cluster_id, list.members));
+        }
+        ensure!(Instant::now() < deadline, "some members do not publish themselves: {:?}", list.members);
+        // There is no event to wait for in other processes.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -59,6 +59,7 @@ pub struct Server {
     kind: Kind,
     program: PathBuf,
     arguments: Vec<OsString>,
+    variables: Vec<(&'static str, OsString)>,
     port: u16,
     peer_port: u16,
     /// Where clients and members speak TLS: a further port, for asking whether it is well.
@@ -107,6 +108,7 @@ impl Server {
             kind,
             program,
             arguments,
+            variables: Vec::new(),
             port,
             peer_port,
             health_port: None,
@@ -122,9 +124,17 @@ impl Server {
         Ok(server)
     }
 
-    /// Further arguments, from the next start on.
+    /// Further arguments, from the next start on. Of a store in tiers they are for all its frontends.
     pub fn arguments(&mut self, arguments: &[impl AsRef<str>]) {
         self.arguments.extend(arguments.iter().map(|argument| OsString::from(argument.as_ref())));
+        if let Some(behind) = &mut self.behind {
+            behind.frontends_mut().iter_mut().for_each(|frontend| frontend.arguments(arguments));
+        }
+    }
+
+    /// A variable of its environment, from the next start on.
+    pub fn variable(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.variables.push((name, value.into()));
     }
 
     /// Clients and members reach it by https:// alone. What it needs for that are arguments.
@@ -156,6 +166,13 @@ impl Server {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme(), self.port)
+    }
+
+    /// All places where clients reach the store: a store in tiers has another frontend.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<String> {
+        let others = self.behind.iter().flat_map(|behind| behind.endpoints());
+        std::iter::once(self.endpoint()).chain(others).collect()
     }
 
     #[must_use]
@@ -292,6 +309,7 @@ impl Server {
             command.args(["--split-keys", &split_keys]);
         }
         command.args(&self.arguments).env_remove("ETCDCTL_ENDPOINTS").stdin(Stdio::null());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().with_context(|| format!("start {}", self.program.display()))?);
         Ok(())
@@ -313,7 +331,8 @@ impl Server {
                 bail!("{:?} ended with {status} instead of serving:\n{}", self.kind, self.log_end());
             }
             if healthy(self.health_port.unwrap_or(self.port)) {
-                return Ok(());
+                let others = self.behind.iter_mut().flat_map(|behind| behind.frontends_mut());
+                return others.into_iter().try_for_each(Server::await_answer);
             }
             std::thread::sleep(Duration::from_millis(10));
         }

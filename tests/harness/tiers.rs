@@ -40,7 +40,16 @@ impl Tiers {
     /// # Errors
     /// When one cannot be started, or does not answer.
     pub fn start(shape: Shape) -> Result<Tiers> {
+        Tiers::start_each(shape, |_, _| Ok(()))
+    }
+
+    /// As `start`, and every process is told more before it begins.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_each(shape: Shape, tell: impl Fn(Tier, &mut Server) -> Result<()>) -> Result<Tiers> {
         let mut tiers = Tiers::prepare(shape)?;
+        tiers.all().into_iter().try_for_each(|tier| tell(tier, tiers.server_mut(tier)))?;
         for all in [&mut tiers.journals, &mut tiers.memstores, &mut tiers.frontends] {
             all.iter_mut().try_for_each(Server::spawn)?;
             all.iter_mut().try_for_each(Server::await_answer)?;
@@ -93,6 +102,10 @@ impl Tiers {
     /// When one has gone already.
     pub fn kill(&mut self) -> Result<()> {
         self.servers_mut().try_for_each(Server::kill)
+    }
+
+    pub(crate) fn frontends_mut(&mut self) -> &mut [Server] {
+        &mut self.frontends
     }
 
     fn servers_mut(&mut self) -> impl Iterator<Item = &mut Server> {
@@ -198,6 +211,17 @@ impl Tiers {
         let mut command = Command::new(tools::mainstem()?);
         command.arg("partition").args(arguments).arg("--endpoints").arg(self.frontends[frontend].endpoint());
         printed(&mut command, arguments)
+    }
+
+    /// The id of a journal.
+    ///
+    /// # Errors
+    /// When the frontends do not know it.
+    pub async fn id_of(&self, journal: usize) -> Result<u64> {
+        let mut cluster = Clients::new(&self.frontends[0].endpoint())?.cluster;
+        let members = cluster.member_list(MemberListRequest::default()).await?.into_inner().members;
+        let named = members.into_iter().find(|member| member.name == format!("j{journal}"));
+        Ok(named.context("it is a member")?.id)
     }
 
     /// Runs etcdctl at one frontend, and answers what it printed.

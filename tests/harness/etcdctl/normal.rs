@@ -21,6 +21,20 @@ impl Names {
     pub(super) fn text(&mut self, text: &str, name: &str) {
         self.0.push((text.to_owned(), format!("<{name}>")));
     }
+
+    /// A short name is replaced only where one stands: in a list, quoted, in a table, before its URL.
+    pub(super) fn member(&mut self, name: &str) {
+        let (listed, quoted) = (format!(", {name},"), format!("\"{name}\""));
+        let tables = [format!("| {name} |"), format!("│ {name} │")];
+        for told in tables.into_iter().chain([listed, quoted, format!("{name}=<peer>")]) {
+            self.text(&told, "name");
+        }
+    }
+
+    pub(super) fn newcomer(&mut self, (name, peer): (&str, &str)) {
+        self.text(peer, "peer");
+        self.member(name);
+    }
 }
 
 /// After these, what is made of letters and digits differs.
@@ -65,13 +79,13 @@ pub(super) fn text(output: &[u8], names: &Names) -> String {
 /// A table is as wide as what stands in it, so its blanks and lines say nothing.
 pub(super) fn table(output: &[u8], names: &Names) -> String {
     let mut squeezed = String::new();
-    for letter in text(output, names).chars() {
+    for letter in String::from_utf8_lossy(output).chars() {
         let filler = matches!(letter, ' ' | '-' | '─');
         if !(filler && squeezed.ends_with(letter)) {
             squeezed.push(letter);
         }
     }
-    squeezed
+    text(squeezed.as_bytes(), names)
 }
 
 /// A message of protobuf: every answer has its header first, which has the ids.

@@ -1,15 +1,13 @@
 //! The same requests to etcd 3.6, etcd 3.7 and Mainstem with 1 and with 5 partitions: equal answers, field by
 //! field but for ids and terms, equal errors with equal texts, equal events. Where the two etcds differ from each
 //! other, which is in few known places (`in_both_etcds`), Mainstem is as 3.6, the version it reports; what only 3.7
-//! can, ranges in pieces, is as in 3.7.
+//! can, ranges in pieces, is as in 3.7. In tiers the two frontends are asked in turn, and neither's revision goes back.
 //!
 //! `COMPAT_OPERATIONS` (20,000) and `COMPAT_SEED` (1) are read from the environment; `COMPAT_KINDS=etcd` leaves
 //! Mainstem out, which judges the judge.
 
 use anyhow::{Context, Result, ensure};
-use harness::compat::{
-    Generator, Outcome, Request, Subject, Watching, agree, corpus, large_values, subjects, told,
-};
+use harness::compat::{Generator, Outcome, Request, Subject, agree, corpus, large_values, subjects, told};
 use proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, RangeRequest, RequestOp,
     TxnRequest, request_op,
@@ -67,7 +65,7 @@ async fn compare_watchers(subjects: &[Subject], index: usize, log: &[Event]) -> 
 async fn watch(subjects: &mut [Subject], generator: &mut Generator) -> Result<()> {
     let create = generator.watch();
     for subject in subjects.iter_mut() {
-        subject.watchers.push(Watching::open(&subject.clients, create.clone()).await?);
+        subject.watch(create.clone()).await?;
     }
     let index = subjects[0].watchers.len() - 1;
     // A compaction while it catches up would end it in one store and not in the other.
@@ -210,7 +208,7 @@ async fn short_and_nameless_leases_are_granted_alike() -> Result<()> {
         agree(&subjects, &Request::Revoke(LeaseRevokeRequest { id: 5 })).await?;
     }
     for subject in &subjects {
-        let mut lease = subject.clients.lease.clone();
+        let mut lease = subject.clients().await?.lease.clone();
         let granted = lease.lease_grant(LeaseGrantRequest { ttl: 600, id: 0 }).await?.into_inner();
         ensure!(granted.id > 0 && granted.ttl == 600, "{:?} grants {granted:?}", subject.kind);
     }

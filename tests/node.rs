@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
-use harness::kept::{MAINSTEM, get, get_at, has_kept, put, put_at, with_a_key};
+use harness::kept::{MAINSTEM, TIERS, get, get_at, has_kept, put, put_at, with_a_key, with_a_key_in};
 use harness::ports::free_port;
 use harness::program::{Serving, arguments};
 use harness::server::{Kind, Server};
@@ -57,19 +57,30 @@ async fn a_disk_that_fills_up_ends_it_and_loses_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn killed_it_starts_again_with_everything() -> Result<()> {
-    let mut server = with_a_key().await?;
-    for round in 0..3 {
-        put(&server, "round", vec![round]).await?;
-        server.kill()?;
-        server.restart()?;
-        ensure!(get(&server, "round").await? == Some(vec![round]), "round {round} is lost");
+    for kind in [MAINSTEM, TIERS] {
+        let mut server = with_a_key_in(kind).await?;
+        for round in 0..3 {
+            put(&server, "round", vec![round]).await?;
+            server.kill()?;
+            server.restart()?;
+            ensure!(get(&server, "round").await? == Some(vec![round]), "{kind:?}: round {round} is lost");
+        }
+        has_kept(&server).await?;
     }
-    has_kept(&server).await
+    Ok(())
 }
 
 #[tokio::test]
 async fn asked_to_stop_it_tells_its_watchers_and_ends_with_zero() -> Result<()> {
-    let mut server = with_a_key().await?;
+    for kind in [MAINSTEM, TIERS] {
+        stops(with_a_key_in(kind).await?).await.with_context(|| format!("{kind:?}"))?;
+    }
+    Ok(())
+}
+
+/// Of a store in tiers, the frontend that is asked.
+async fn stops(server: Server) -> Result<()> {
+    let mut server = server;
     let create = WatchCreateRequest { key: "kept".into(), ..WatchCreateRequest::default() };
     let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
@@ -87,7 +98,7 @@ async fn asked_to_stop_it_tells_its_watchers_and_ends_with_zero() -> Result<()> 
 }
 
 /// Whatever comes is read or refused, and the next client is served. etcd's answers to these differ in their
-/// bytes, so only that is asked for.
+/// bytes, so only that is asked for. Behind a frontend of its own nobody gets them.
 #[tokio::test]
 async fn malformed_bytes_harm_nobody() -> Result<()> {
     let server = with_a_key().await?;
@@ -157,12 +168,14 @@ fn send(port: u16, bytes: &[u8]) -> Result<()> {
 #[tokio::test]
 async fn what_cannot_be_answered_is_refused_as_by_etcd() -> Result<()> {
     let mut told = Vec::new();
-    for kind in [Kind::Etcd36, MAINSTEM] {
+    for kind in [Kind::Etcd36, MAINSTEM, TIERS] {
         let server = Server::start(kind)?;
         told.push(refusals(&server).await?);
         put(&server, "after", b"it lives".to_vec()).await?;
     }
-    ensure!(told[0] == told[1], "etcd: {:#?}\nours: {:#?}", told[0], told[1]);
+    for ours in &told[1..] {
+        ensure!(told[0] == *ours, "etcd: {:#?}\nours: {ours:#?}", told[0]);
+    }
     Ok(())
 }
 
@@ -193,19 +206,26 @@ async fn refusals(server: &Server) -> Result<Vec<(Code, String)>> {
 
 #[tokio::test]
 async fn a_full_store_says_so_and_lives_on_when_there_is_room() -> Result<()> {
-    let server = Server::start_with(MAINSTEM, &["--quota-backend-bytes=4000000"])?;
-    put(&server, "kept", b"yes".to_vec()).await?;
-    let refusal = fill(&server).await?;
+    for kind in [MAINSTEM, TIERS] {
+        let server = Server::start_with(kind, &["--quota-backend-bytes=4000000"])?;
+        fills_up(&server).await.with_context(|| format!("{kind:?}"))?;
+    }
+    Ok(())
+}
+
+async fn fills_up(server: &Server) -> Result<()> {
+    put(server, "kept", b"yes".to_vec()).await?;
+    let refusal = fill(server).await?;
     ensure!(
         (refusal.code(), refusal.message())
             == (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         "{refusal:?}"
     );
-    ensure!(alarms(&server).await? == 1, "an alarm tells it");
-    let used = size(&server).await?;
+    ensure!(alarms(server).await? == 1, "an alarm tells it");
+    let used = size(server).await?;
     ensure!(used < 4_000_000, "{used} bytes are above the quota");
     // Reads, deletes and compactions are the way out.
-    has_kept(&server).await?;
+    has_kept(server).await?;
     let mut kv = Clients::new(&server.endpoint())?.kv;
     let everything = DeleteRangeRequest {
         key: "fill/".into(),
@@ -216,12 +236,12 @@ async fn a_full_store_says_so_and_lives_on_when_there_is_room() -> Result<()> {
     kv.compact(CompactionRequest { revision, physical: true }).await?;
     // It disarms itself, a little later: there is no event to wait for but the answer.
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while let Err(status) = put(&server, "again", b"yes".to_vec()).await {
+    while let Err(status) = put(server, "again", b"yes".to_vec()).await {
         ensure!(std::time::Instant::now() < deadline, "it stays full: {status:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    ensure!(alarms(&server).await? == 0, "no alarm is left");
-    has_kept(&server).await
+    ensure!(alarms(server).await? == 0, "no alarm is left");
+    has_kept(server).await
 }
 
 async fn fill(server: &Server) -> Result<Status> {
@@ -245,6 +265,7 @@ async fn alarms(server: &Server) -> Result<usize> {
 }
 
 /// Dashboards and alerts read etcd's names: each is told, with etcd's type, or `docs/metrics.md` says why not.
+/// In tiers each process tells of its own part, so that no one of them has all.
 #[tokio::test]
 async fn every_metric_of_etcd_is_told_or_its_absence_explained() -> Result<()> {
     let (etcd, ours) = (Server::start(Kind::Etcd36)?, Server::start(MAINSTEM)?);

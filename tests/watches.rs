@@ -1,5 +1,6 @@
 //! Watch streams of etcd 3.6, etcd 3.7 and Mainstem with 1 and with 5 partitions: the same lines, said between the
-//! same writes, are answered alike, word by word but for ids and terms.
+//! same writes, are answered alike, word by word but for ids and terms. In tiers the writes go to the frontends in
+//! turn, and the stream stays on one.
 //!
 //! `COMPAT_KINDS=etcd` leaves Mainstem out, which judges the judge.
 

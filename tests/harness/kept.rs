@@ -10,6 +10,9 @@ use crate::server::{Kind, Server};
 /// Ours, with one partition.
 pub const MAINSTEM: Kind = Kind::Mainstem { partitions: 1 };
 
+/// Ours as processes of their own.
+pub const TIERS: Kind = Kind::Tiers { partitions: 5 };
+
 /// # Errors
 /// The refusal.
 pub async fn put(server: &Server, key: &str, value: Vec<u8>) -> Result<(), Status> {
@@ -54,7 +57,15 @@ pub async fn has_kept(server: &Server) -> Result<()> {
 /// # Errors
 /// When it does not start.
 pub async fn with_a_key() -> Result<Server> {
-    let server = Server::start(MAINSTEM)?;
+    with_a_key_in(MAINSTEM).await
+}
+
+/// The same of another kind.
+///
+/// # Errors
+/// When it does not start.
+pub async fn with_a_key_in(kind: Kind) -> Result<Server> {
+    let server = Server::start(kind)?;
     put(&server, "kept", b"yes".to_vec()).await?;
     Ok(server)
 }

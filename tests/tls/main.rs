@@ -35,7 +35,7 @@ fn clients_come_in_by_their_certificates_as_with_etcd() -> Result<()> {
         ("elsewhere", false),
         ("nothing", false),
     ];
-    for kind in [Kind::Etcd36, MAINSTEM] {
+    for kind in [Kind::Etcd36, MAINSTEM, Kind::Tiers { partitions: 1 }] {
         let mut flags = files.mutual();
         flags.extend([crl.clone(), names.clone()]);
         let server = secure(kind, &flags)?;

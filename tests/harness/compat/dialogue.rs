@@ -47,7 +47,7 @@ pub enum Act {
 pub async fn converse(subjects: &[Subject], acts: &[Act]) -> Result<()> {
     let mut dialogues = Vec::new();
     for subject in subjects {
-        dialogues.push(Dialogue::open(&subject.clients));
+        dialogues.push(Dialogue::open(subject.clients().await?));
     }
     for (number, act) in acts.iter().enumerate() {
         let mut first: Option<Vec<WatchResponse>> = None;
@@ -60,6 +60,8 @@ pub async fn converse(subjects: &[Subject], acts: &[Act]) -> Result<()> {
         };
         for (subject, dialogue) in subjects.iter().zip(&mut dialogues) {
             let context = || format!("act {number}, {line:?}, {:?}", subject.kind);
+            // The stream stays on one endpoint, and requests are asked of all.
+            subject.clients().await?;
             let heard = dialogue.say(line).await.with_context(context)?;
             let expected = first.get_or_insert_with(|| heard.clone());
             ensure!(heard == *expected, "{}: {heard:#?}, not {expected:#?}", context());

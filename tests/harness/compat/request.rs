@@ -1,9 +1,10 @@
 //! One call, as it goes over the wire.
 
+use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DefragmentRequest, DeleteRangeRequest, HashKvRequest, HashRequest,
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest,
-    MemberListRequest, MoveLeaderRequest, PutRequest, RangeRequest, StatusRequest, TxnRequest,
+    MemberListRequest, MoveLeaderRequest, PutRequest, RangeRequest, RequestOp, StatusRequest, TxnRequest,
 };
 use tonic::Status;
 
@@ -41,6 +42,35 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether its answer is of no earlier moment than the question, at whichever endpoint. Headers of leases, alarms and
+    /// statuses tell how far the endpoint is.
+    pub(super) fn is_linearizable(&self) -> bool {
+        match self {
+            Request::Range(range) | Request::Stream(range) => !range.serializable,
+            Request::Txn(txn) => {
+                let serializable = |op: &RequestOp| matches!(&op.request, Some(Op::RequestRange(range)) if range.serializable);
+                !txn.success.iter().chain(&txn.failure).all(serializable)
+            }
+            Request::Put(_)
+            | Request::Delete(_)
+            | Request::Compact(_)
+            | Request::Grant(_)
+            | Request::Revoke(_)
+            | Request::HashKv(_)
+            | Request::HashOfCompacted(_)
+            | Request::Hash
+            | Request::Members => true,
+            Request::KeepAlive(_)
+            | Request::TimeToLive(_)
+            | Request::Leases(_)
+            | Request::Alarm(_)
+            | Request::Status
+            | Request::Defragment
+            | Request::MoveLeader(_)
+            | Request::Auth(_) => false,
+        }
+    }
+
     /// Asks, and blanks what may differ from store to store.
     pub async fn ask(&self, clients: &Clients) -> Outcome {
         self.call(clients.clone()).await.unwrap_or_else(|status| Outcome::refused(&status))

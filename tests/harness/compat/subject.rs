@@ -1,7 +1,9 @@
 //! The stores that are asked the same, and their agreement.
 
-use anyhow::{Result, ensure};
-use proto::etcdserverpb::WatchCreateRequest;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use proto::etcdserverpb::{RangeRequest, WatchCreateRequest};
 use tonic::Code;
 
 use super::outcome::{Outcome, in_both_etcds};
@@ -15,7 +17,8 @@ use crate::server::{Kind, Server};
 pub struct Subject {
     pub kind: Kind,
     _server: Server,
-    pub clients: Clients,
+    endpoints: Vec<Endpoint>,
+    turn: AtomicUsize,
     pub everything: Watching,
     pub watchers: Vec<Watching>,
 }
@@ -23,7 +26,8 @@ pub struct Subject {
 impl Subject {
     async fn start(kind: Kind, arguments: &[&str]) -> Result<Subject> {
         let server = Server::start_with(kind, arguments)?;
-        let clients = Clients::new(&server.endpoint())?;
+        let endpoints = server.endpoints();
+        let endpoints = endpoints.iter().map(|url| Endpoint::new(url)).collect::<Result<Vec<_>>>()?;
         let create = WatchCreateRequest {
             key: vec![0].into(),
             range_end: vec![0].into(),
@@ -31,12 +35,83 @@ impl Subject {
             prev_kv: true,
             ..WatchCreateRequest::default()
         };
-        let everything = Watching::open(&clients, create).await?;
-        Ok(Subject { kind, _server: server, clients, everything, watchers: Vec::new() })
+        let everything = Watching::open(&endpoints[0].clients, create).await?;
+        let (turn, watchers) = (AtomicUsize::new(0), Vec::new());
+        Ok(Subject { kind, _server: server, endpoints, turn, everything, watchers })
+    }
+
+    /// Clients of the first endpoint, which has caught up with what the others told.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn clients(&self) -> Result<&Clients> {
+        self.caught_up(&self.endpoints[0]).await?;
+        Ok(&self.endpoints[0].clients)
+    }
+
+    /// A further watcher, on the endpoint whose turn it is, and there it stays.
+    ///
+    /// # Errors
+    /// When that one does not answer.
+    pub async fn watch(&mut self, create: WatchCreateRequest) -> Result<()> {
+        let endpoint = self.next();
+        self.caught_up(endpoint).await?;
+        let watcher = Watching::open(&endpoint.clients, create).await?;
+        self.watchers.push(watcher);
+        Ok(())
+    }
+
+    /// Asks the endpoint whose turn it is.
+    async fn ask(&self, request: &Request) -> Result<Outcome> {
+        let endpoint = self.next();
+        if !request.is_linearizable() {
+            self.caught_up(endpoint).await?;
+        }
+        let outcome = request.ask(&endpoint.clients).await;
+        endpoint.told(outcome.revision())?;
+        Ok(settled(request, outcome))
+    }
+
+    fn next(&self) -> &Endpoint {
+        &self.endpoints[self.turn.fetch_add(1, Ordering::Relaxed) % self.endpoints.len()]
+    }
+
+    /// What was acknowledged over one endpoint another one may hear of later, as with etcd's members, and only a
+    /// linearizable request waits for it. A store with one endpoint has nothing to catch up with.
+    async fn caught_up(&self, endpoint: &Endpoint) -> Result<()> {
+        if self.endpoints.len() > 1 {
+            let request = RangeRequest { key: vec![0].into(), ..RangeRequest::default() };
+            let outcome = Request::Range(request).ask(&endpoint.clients).await;
+            endpoint.told(outcome.revision())?;
+        }
+        Ok(())
     }
 }
 
-/// etcd 3.6, etcd 3.7, and Mainstem with 1 and with 5 partitions, as one process and in tiers. `COMPAT_KINDS=etcd` leaves Mainstem out.
+/// One place where clients reach a store.
+struct Endpoint {
+    clients: Clients,
+    /// The highest revision that it has told.
+    revision: AtomicI64,
+}
+
+impl Endpoint {
+    fn new(url: &str) -> Result<Endpoint> {
+        Ok(Endpoint { clients: Clients::new(url)?, revision: AtomicI64::new(0) })
+    }
+
+    /// Its revision never goes back. Some answers have none, or 0.
+    fn told(&self, revision: Option<i64>) -> Result<()> {
+        if let Some(revision @ 1..) = revision {
+            let before = self.revision.fetch_max(revision, Ordering::Relaxed);
+            ensure!(before <= revision, "an endpoint tells revision {revision} after {before}");
+        }
+        Ok(())
+    }
+}
+
+/// etcd 3.6, etcd 3.7, and Mainstem with 1 and with 5 partitions, as one process and in tiers, whose two frontends are
+/// asked in turn. `COMPAT_KINDS=etcd` leaves Mainstem out.
 ///
 /// # Errors
 /// When one cannot be started.
@@ -60,7 +135,8 @@ pub async fn subjects(arguments: &[&str]) -> Result<Vec<Subject>> {
 pub async fn agree(subjects: &[Subject], request: &Request) -> Result<Outcome> {
     let mut outcomes = Vec::with_capacity(subjects.len());
     for subject in subjects {
-        outcomes.push(settled(request, request.ask(&subject.clients).await));
+        let outcome = subject.ask(request).await;
+        outcomes.push(outcome.with_context(|| format!("{request:#?}\n{:?}", subject.kind))?);
     }
     let streams = matches!(request, Request::Stream(_));
     let judge = subjects.iter().position(|subject| subject.kind == judging(request)).expect("it was started");

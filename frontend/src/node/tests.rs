@@ -122,11 +122,15 @@ async fn tiers_in_processes_of_their_own_are_one_store() {
     assert_eq!((&found.value[..], found.mod_revision), (&b"1"[..], revision));
     assert!(get(other.summary().clients[0], "/readyz").await.starts_with("HTTP/1.1 200 OK"));
     // Though neither of them leads, somebody compacts.
-    let mut compacted = -1;
-    while compacted < revision.to_wire() {
-        let hash = maintenance.hash_kv(HashKvRequest::default()).await.expect("all is there").into_inner();
-        compacted = hash.compact_revision;
-    }
+    let compacts = async {
+        let mut compacted = -1;
+        while compacted < revision.to_wire() {
+            let hash =
+                maintenance.hash_kv(HashKvRequest::default()).await.expect("all is there").into_inner();
+            compacted = hash.compact_revision;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), compacts).await.expect("it is not left to each other");
     one.shutdown().await;
     other.client().put("a", "2").await.expect("nobody misses the first");
     other.shutdown().await;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
 use harness::failover::under_load;
+use harness::held::{Held, all_serve};
 use harness::ports::free_port;
 use harness::program::refused;
 use harness::tiers::{Shape, Tier, Tiers};
@@ -18,9 +19,6 @@ const WRITES_PER_SECOND: u32 = 300;
 
 /// Among those that the load writes.
 const SPLIT_KEY: &str = "failover/0001/000000500";
-
-/// Until a memstore that was killed is replaced: it counts as gone after a minute.
-const HELD_MAX: Duration = Duration::from_secs(120);
 
 /// Until a frontend has heard who leads, or that nobody does.
 const LED_MAX: Duration = Duration::from_secs(30);
@@ -208,37 +206,6 @@ async fn partitions_are_cut_under_load() -> Result<()> {
     Ok(())
 }
 
-/// A partition as `partition list` has it: its number, and who holds it.
-type Held = (String, Vec<String>);
-
-/// Those that do not serve have a word of it behind their names.
-fn held(list: &str) -> Vec<Held> {
-    let held = |line: &str| {
-        let (before, replicas) = line.rsplit_once("   ")?;
-        let number = before.split_whitespace().nth(1)?.to_owned();
-        Some((number, replicas.split(", ").map(|name| name.trim().to_owned()).collect()))
-    };
-    list.lines().skip(1).filter_map(held).collect()
-}
-
-/// Waits until every partition is held so. The program tells no other process of it, so it is asked again and again.
-async fn until_held(tiers: &Tiers, is: impl Fn(&[String]) -> bool) -> Result<Vec<Held>> {
-    let deadline = Instant::now() + HELD_MAX;
-    loop {
-        let list = tiers.partition(0, &["list"])?;
-        let held = held(&list);
-        if !held.is_empty() && held.iter().all(|(_, replicas)| is(replicas)) {
-            return Ok(held);
-        }
-        ensure!(Instant::now() < deadline, "it stays so: {list}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-fn serve(replicas: &[String], names: &[&str]) -> bool {
-    replicas.len() == 2 && replicas.iter().all(|name| names.contains(&&name[..]))
-}
-
 /// Partitions go from memstore to memstore while clients write; then a memstore is gone for good, and is replaced
 /// though nobody asks for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,18 +214,13 @@ async fn partitions_move_under_load() -> Result<()> {
     let mut tiers = Tiers::start(Shape { journals: 3, memstores: 3, frontends: 2, partitions: 3 })?;
     let endpoints = tiers.endpoints();
     let all = ["m0", "m1", "m2"];
-    until_held(&tiers, |replicas| serve(replicas, &all)).await?;
+    all_serve(&tiers, &all).await?;
     let moved = under_load(&endpoints, 1, WRITES_PER_SECOND, async || {
         for round in 0..4 {
-            for (number, replicas) in held(&tiers.partition(round % 2, &["list"])?) {
-                let from = &replicas[round % 2][..];
-                let to = all.into_iter().find(|name| replicas.iter().all(|held| held != name));
-                tiers.partition(
-                    round % 2,
-                    &["move", &number, "--from", from, "--to", to.context("a third")?],
-                )?;
+            for partition in Held::of(&tiers, round % 2)? {
+                partition.relocate(&tiers, round % 2, &all)?;
             }
-            until_held(&tiers, |replicas| serve(replicas, &all)).await?;
+            all_serve(&tiers, &all).await?;
         }
         Ok(())
     });
@@ -267,8 +229,7 @@ async fn partitions_move_under_load() -> Result<()> {
 
     let replaced = under_load(&endpoints, 2, WRITES_PER_SECOND, async || {
         tiers.server_mut(Tier::Memstore(1)).kill()?;
-        until_held(&tiers, |replicas| serve(replicas, &["m0", "m2"])).await?;
-        Ok(())
+        all_serve(&tiers, &["m0", "m2"]).await
     });
     let gap = replaced.await;
     let gap = gap.with_context(|| tiers.logs())?;

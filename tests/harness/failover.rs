@@ -5,14 +5,16 @@
 //!     acks    ││││││        ││││││││││││││││││││││││││││││││││
 //!                   ◄ gap ─►                                        then every member is asked for everything
 //!
-//! Judged is what was acknowledged: nothing of it may be lost, and nothing may have happened twice. The longest gap
-//! between two acknowledgements, of whichever clients, is what is reported.
+//! Judged is what was acknowledged: nothing of it may be lost, and nothing may have happened twice. Who watches
+//! over a member is told all of it, once and in order. The longest gap between two acknowledgements, of whichever
+//! clients, is what is reported.
 
 mod client;
 mod judge;
 mod load;
 mod record;
 mod report;
+mod witness;
 
 use std::time::{Duration, Instant};
 
@@ -218,6 +220,8 @@ pub struct Seen {
     pub failed: usize,
     /// The longest time in which nothing was acknowledged.
     pub gap: Duration,
+    /// The time that one in a hundred acknowledged writes took, at least.
+    pub p99: Duration,
 }
 
 /// As `under_load`, and answers more of what was seen.
@@ -239,7 +243,7 @@ pub async fn observed(
     judge.judge(&record).await?;
     let acknowledged = record.acknowledged().count();
     let failed = record.written.len() - acknowledged;
-    Ok(Seen { acknowledged, failed, gap: record.longest_gap().0 })
+    Ok(Seen { acknowledged, failed, gap: record.longest_gap().0, p99: record.p99() })
 }
 
 /// One fault so many times on a cluster of its own.

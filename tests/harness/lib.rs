@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod compat;
 pub mod etcdctl;
 pub mod failover;
+pub mod held;
 pub mod kept;
 pub mod kubernetes;
 pub mod model;

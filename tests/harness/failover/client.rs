@@ -102,7 +102,7 @@ impl Client {
         if acknowledged.is_some() {
             record.newest = record.newest.max(Some(due));
         }
-        record.written.push(Written { number, acknowledged, attempts });
+        record.written.push(Written { number, due, acknowledged, attempts });
     }
 
     fn key(&self, number: u64) -> String {

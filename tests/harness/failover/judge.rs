@@ -1,4 +1,5 @@
-//! Whether the members have what was acknowledged, once, and nothing that nobody wrote.
+//! Whether the members have what was acknowledged, once, and nothing that nobody wrote, and whether those who watched
+//! were told so.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use proto::etcdserverpb::{DeleteRangeRequest, RangeRequest};
 
 use super::record::{Record, Way};
+use super::witness::Witness;
 use crate::clients::Clients;
 
 /// Keys asked for at once.
@@ -13,6 +15,8 @@ const PAGE: i64 = 10_000;
 
 pub(super) struct Judge {
     members: Vec<Clients>,
+    /// Over each member.
+    witnesses: Vec<Witness>,
     prefix: String,
     /// Where the revisions of this round begin.
     revision: i64,
@@ -21,8 +25,11 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) async fn begin(endpoints: &[String], round: u32) -> Result<Judge> {
         let members = endpoints.iter().map(|one| Clients::new(one)).collect::<Result<Vec<_>>>()?;
-        let mut judge = Judge { members, prefix: format!("failover/{round:04}/"), revision: 0 };
+        let (prefix, witnesses) = (format!("failover/{round:04}/"), Vec::new());
+        let mut judge = Judge { members, witnesses, prefix, revision: 0 };
         judge.revision = judge.versions(0).await?.1;
+        let begin = |member: &Clients| Witness::begin(member.clone(), &judge.prefix, judge.revision);
+        judge.witnesses = judge.members.iter().map(begin).collect();
         Ok(judge)
     }
 
@@ -44,6 +51,8 @@ impl Judge {
                 self.revision
             );
             self.hold(record, &versions).with_context(|| format!("as member {at} tells it"))?;
+            let told = self.witnesses[at].testify(revision).await;
+            told.with_context(|| format!("as member {at} tells those who watch"))?;
         }
         self.forget().await
     }

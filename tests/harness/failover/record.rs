@@ -27,6 +27,7 @@ impl Way {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) number: u64,
+    pub(super) due: Instant,
     /// `None`: no member acknowledged it before its deadline.
     pub(super) acknowledged: Option<Instant>,
     /// How often it may have happened.
@@ -50,6 +51,14 @@ impl Record {
 
     pub(super) fn acknowledged(&self) -> impl Iterator<Item = Instant> {
         self.written.iter().filter_map(|written| written.acknowledged)
+    }
+
+    /// The time that one in a hundred acknowledged writes took, at least.
+    pub(super) fn p99(&self) -> Duration {
+        let took = |written: &Written| Some(written.acknowledged?.duration_since(written.due));
+        let mut took: Vec<Duration> = self.written.iter().filter_map(took).collect();
+        took.sort_unstable();
+        took.get(took.len() * 99 / 100).copied().unwrap_or_default()
     }
 
     /// The longest time without an acknowledgement, and when it began.

@@ -167,7 +167,7 @@ impl Run {
         let kvs = self.look(&delete.keys, look).kvs;
         for kv in &kvs {
             self.overlay.delete(&kv.key);
-            self.writes.push(Write::Delete { key: kv.key.clone() });
+            self.writes.push(Write::delete(&kv.key));
         }
         let deleted = kvs.len() as u64;
         let prev_kvs = if delete.prev_kv { kvs } else { Vec::new() };

@@ -154,7 +154,7 @@ impl Change for Ending<'_> {
         let (keys, at) = self.store.lease_keys(lease).await?;
         let mut reads = vec![Read::Lease { lease, at }];
         reads.extend(keys.iter().map(|key| Read::Keys { keys: KeyRange::Single(key.clone()), at }));
-        let writes = keys.into_iter().map(|key| Write::Delete { key }).collect();
+        let writes = keys.iter().map(|key| Write::delete(key)).collect();
         let sysop = Some(SysOp::LeaseRevoke { lease, expired_in: self.expired_in });
         Ok(Drafted::Append { draft: Draft { reads, writes, sysop }, basis: () })
     }

@@ -36,6 +36,13 @@ pub enum Write {
 }
 
 impl Write {
+    /// A deletion that has bytes of its own. Where keys come from they may stand in one allocation with their values,
+    /// which whoever keeps the record would keep, too.
+    #[must_use]
+    pub fn delete(key: &[u8]) -> Write {
+        Write::Delete { key: Bytes::copy_from_slice(key) }
+    }
+
     #[must_use]
     pub fn key(&self) -> &Bytes {
         match self {

@@ -154,6 +154,8 @@ pub struct Config {
     /// 0: one per core.
     pub frontend_threads: usize,
     pub share_port: bool,
+    /// What this process may use. 0: as much as the system gives it.
+    pub memory_limit_bytes: u64,
     pub limits: Limits,
     pub keep_alive: KeepAlive,
     pub heartbeat: Duration,

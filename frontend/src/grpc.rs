@@ -3,6 +3,7 @@
 //! There is no router: a call's path is looked up once in the table of methods, which gives the place of its
 //! counters, and then its service is called. Each frontend thread has its own services.
 
+mod answer_room;
 pub(crate) mod body;
 mod call;
 mod frames;
@@ -25,6 +26,7 @@ use proto::etcdserverpb::kv_server::Kv;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+pub(crate) use self::answer_room::AnswerRoom;
 pub(crate) use self::body::Body;
 pub(crate) use self::call::Call;
 use self::call::Ends;
@@ -45,6 +47,7 @@ pub(crate) struct Context {
     pub(crate) method: MethodId,
     pub(crate) counters: Arc<RpcCounters>,
     pub(crate) message_bytes_max: usize,
+    pub(crate) answers: Arc<AnswerRoom>,
 }
 
 /// What a service answers with: a unary call in one piece, or a body that tonic streams.
@@ -115,7 +118,7 @@ where
         + 'static,
 {
     fn call(&self, context: Context, request: Request<Inbound>) -> BoxFuture<Answer> {
-        let Context { method, counters, message_bytes_max } = context;
+        let Context { method, counters, message_bytes_max, .. } = context;
         let request = request.map(|body| Received::new(body, method, counters, message_bytes_max));
         let answer = self.0.clone().call(request);
         Box::pin(async move {
@@ -132,6 +135,7 @@ pub(crate) struct Grpc {
     services: Services,
     counters: Arc<RpcCounters>,
     message_bytes_max: usize,
+    answers: Arc<AnswerRoom>,
     /// Unary calls that take longer are logged.
     slow: Duration,
     leadership: Leadership,
@@ -143,11 +147,12 @@ impl Grpc {
         services: Services,
         counters: Arc<RpcCounters>,
         message_bytes_max: usize,
+        answers: Arc<AnswerRoom>,
         slow: Duration,
         leadership: Leadership,
         stops: CancellationToken,
     ) -> Grpc {
-        Grpc { services, counters, message_bytes_max, slow, leadership, stops }
+        Grpc { services, counters, message_bytes_max, answers, slow, leadership, stops }
     }
 
     /// The largest request, in bytes.
@@ -174,8 +179,12 @@ impl Grpc {
         }
         // A stream's deadline is kept by its client, which resets it.
         let timeout = timeout(request.headers()).filter(|_| is_unary);
-        let context =
-            Context { method, counters: self.counters.clone(), message_bytes_max: self.message_bytes_max };
+        let context = Context {
+            method,
+            counters: self.counters.clone(),
+            message_bytes_max: self.message_bytes_max,
+            answers: self.answers.clone(),
+        };
         let ends = Ends { stops: self.stops.clone(), leadership };
         Call::new(service.call(context, request), guard, timeout, ends)
     }

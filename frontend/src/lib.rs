@@ -20,6 +20,7 @@ pub mod leases;
 mod listener;
 pub mod logging;
 mod members;
+mod memory_keeper;
 mod metrics;
 mod node;
 pub mod operation;

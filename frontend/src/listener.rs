@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::connection::Settings;
 use self::connection::{Accepted, Dispatch};
 pub(crate) use self::socket::{Reuse, Socket, bind};
-use crate::grpc::{Grpc, Leadership, Services};
+use crate::grpc::{AnswerRoom, Grpc, Leadership, Services};
 use crate::http::Http;
 use crate::metrics::rpc::RpcCounters;
 
@@ -63,6 +63,7 @@ pub(crate) struct Tools {
     pub(crate) services: Box<dyn FnOnce() -> Services + Send>,
     pub(crate) counters: Arc<RpcCounters>,
     pub(crate) message_bytes_max: usize,
+    pub(crate) answers: Arc<AnswerRoom>,
     pub(crate) leadership: Leadership,
     pub(crate) http: Arc<Http>,
 }
@@ -151,9 +152,10 @@ impl Thread {
 
     async fn serve(self) {
         let Thread { tools, mut arrives, connections, settings, stops } = self;
-        let Tools { services, counters, message_bytes_max, leadership, http } = tools;
+        let Tools { services, counters, message_bytes_max, answers, leadership, http } = tools;
         let slow = settings.slow_call;
-        let grpc = Grpc::new(services(), counters, message_bytes_max, slow, leadership, stops.clone());
+        let grpc =
+            Grpc::new(services(), counters, message_bytes_max, answers, slow, leadership, stops.clone());
         let (dispatch, builder) =
             (Dispatch::new(grpc, http, settings.gateway), connection::builder(&settings));
         let tasks = TaskTracker::new();

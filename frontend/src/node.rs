@@ -13,6 +13,7 @@ mod error;
 mod identity;
 mod journal_role;
 mod journal_thread;
+mod memory_limit;
 mod memstore_role;
 mod memstore_server;
 mod memstores;
@@ -32,12 +33,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use journal::{Clock, Journal, SystemClock};
+use memstore::Memory;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::background::Background;
 pub use self::error::StartError;
 use self::journal_role::{JournalRole, bind_for_processes};
+use self::memory_limit::memory_limit;
 use self::memstore_role::{MemstoreRole, snapshot_dir};
 use self::memstores::Memstores;
 use self::replicas_here::ReplicasHere;
@@ -46,7 +49,9 @@ use self::serving::{Serving, addresses, bind_all, secure};
 use crate::client::Client;
 use crate::config::{Config, Roles};
 use crate::error::Error;
+use crate::grpc::AnswerRoom;
 use crate::listener::Frontends;
+use crate::memory_keeper::MemoryKeeper;
 use crate::routes::Routes;
 use crate::store::Store;
 
@@ -104,9 +109,12 @@ impl Node {
         let handle = journal.handle();
         leads(&handle).await;
         let closing = CancellationToken::new();
+        let memory = Arc::new(Memory::new(memory_limit(config.memory_limit_bytes)));
         let memstore = match config.roles.memstore {
             true => {
-                let role = MemstoreRole::start(&config, &security, &journal, for_frontends, reach, &closing);
+                let listeners = for_frontends;
+                let role =
+                    MemstoreRole::start(&config, &security, &journal, listeners, &memory, reach, &closing);
                 Some(role.await?)
             }
             false => None,
@@ -124,13 +132,21 @@ impl Node {
         let JournalRole { cluster, member, is_new, .. } = journal;
         let summary = Summary { roles: config.roles, cluster, member, is_new, revision, clients };
         let stops = CancellationToken::new();
-        let background = Background::start(&config, &handle, store.as_ref(), member);
+        let answers = Arc::new(AnswerRoom::within(memory.clone()));
+        let keeper = MemoryKeeper {
+            memory,
+            answers: answers.clone(),
+            memstore: here.map(|here| here.memstore.clone()),
+            store: store.clone(),
+        };
+        let background = Background::start(&config, &handle, store.as_ref(), member, keeper);
         let serving = Serving {
             config: &config,
             security: &security,
             journal: &journal,
             memstore: here,
             store: store.as_ref(),
+            answers,
         };
         let frontends = serving.start(sockets, &stops).map_err(StartError::Threads)?;
         let client = store.map(|store| Client::new(store, &config));

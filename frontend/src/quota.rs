@@ -72,13 +72,17 @@ pub(crate) enum Refusal {
     Alarmed(Alarm),
     /// It would pass the quota, and no alarm says so yet.
     WouldPass { bytes: u64 },
+    /// A memstore has no memory for more. No alarm tells it: it ends by itself.
+    NoMemory,
 }
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         match refusal {
             Refusal::Alarmed(Alarm::Corrupt) => Error::CorruptCluster,
-            Refusal::Alarmed(Alarm::NoSpace) | Refusal::WouldPass { .. } => Error::NoSpace,
+            Refusal::Alarmed(Alarm::NoSpace) | Refusal::WouldPass { .. } | Refusal::NoMemory => {
+                Error::NoSpace
+            }
         }
     }
 }
@@ -88,6 +92,8 @@ impl From<Refusal> for Error {
 pub struct Quota {
     is_full: AtomicBool,
     is_corrupt: AtomicBool,
+    /// A memstore has no memory for more.
+    is_short_of_memory: AtomicBool,
     /// An operator raised the NOSPACE alarm, and only an operator ends it.
     by_operator: AtomicBool,
     bytes_max: AtomicU64,
@@ -103,6 +109,7 @@ impl Default for Quota {
         Quota {
             is_full: AtomicBool::new(false),
             is_corrupt: AtomicBool::new(false),
+            is_short_of_memory: AtomicBool::new(false),
             by_operator: AtomicBool::new(false),
             bytes_max: AtomicU64::new(u64::MAX),
             under_way: AtomicU64::new(0),
@@ -132,6 +139,11 @@ impl Quota {
         }
     }
 
+    /// Whether a memstore has no memory for more, from now on.
+    pub(crate) fn heed_memory(&self, is_short: bool) {
+        self.is_short_of_memory.store(is_short, Relaxed);
+    }
+
     /// Whether the NOSPACE alarm that is raised, or is about to be, is an operator's.
     pub(crate) fn belongs_to_operator(&self, does: bool) {
         self.by_operator.store(does, Relaxed);
@@ -146,6 +158,9 @@ impl Quota {
         let Effect::Grows { bytes } = effect else { return Ok(Admitted { quota: self, bytes: 0 }) };
         if self.is_full.load(Relaxed) {
             return Err(Refusal::Alarmed(Alarm::NoSpace));
+        }
+        if self.is_short_of_memory.load(Relaxed) {
+            return Err(Refusal::NoMemory);
         }
         let before = self.under_way.fetch_add(bytes, Relaxed);
         let admitted = Admitted { quota: self, bytes };

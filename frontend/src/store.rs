@@ -155,7 +155,7 @@ impl Store {
         let about = self.quota().admit(effect, || self.routes().bytes_in_use().saturating_add(LAG_BYTES));
         let refusal = match about {
             Ok(admitted) => return Ok(admitted),
-            Err(refusal @ Refusal::Alarmed(_)) => refusal,
+            Err(refusal @ (Refusal::Alarmed(_) | Refusal::NoMemory)) => refusal,
             Err(Refusal::WouldPass { .. }) => {
                 Box::pin(self.routes().reach_everywhere(self.shared.seen.lsn())).await?;
                 match self.quota().admit(effect, || self.routes().bytes_in_use()) {

@@ -70,6 +70,15 @@ impl Memstore {
         }
     }
 
+    /// Whether what makes it grow is to be refused. Of one in another process, what it said of it last.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        match &self.body {
+            Body::Here(here) => here.memory().is_short(),
+            Body::There(there) => there.mirror().is_short_of_memory(),
+        }
+    }
+
     /// What is served now, in the order of the keys. It may be something else a moment later: a partition that
     /// is gone by then answers `WrongPartition`.
     #[must_use]

@@ -60,6 +60,18 @@ impl Feed {
         }
     }
 
+    /// How far it is, as far as this process hears of it. `None`: nobody leads it, or nobody says so.
+    pub(crate) fn reached(&self) -> Option<Lsn> {
+        match self {
+            Feed::Journal { journal, .. } => {
+                let status = journal.status_now();
+                status.leader.map(|_| status.applied)
+            }
+            #[cfg(test)]
+            Feed::Fed(journal) => Some(journal.last()),
+        }
+    }
+
     /// What `there` has before `first`, and this one from there on.
     pub(crate) fn bridge(&self, there: Tail, first: Lsn) -> Entries {
         let (there, here) = (Entries::Journal(there), self.entries(first));

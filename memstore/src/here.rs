@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked, Hashing};
 use crate::key_value::KeyValue;
+use crate::memory::Memory;
 use crate::metrics::ApplyMetrics;
 use crate::middle::{Found, Middle, MiddleOf};
 use crate::partition_id::{PartitionId, PartitionRange};
@@ -33,6 +34,7 @@ pub(crate) struct Here {
 struct Shared {
     replicas: Arc<Replicas>,
     metrics: Arc<ApplyMetrics>,
+    memory: Arc<Memory>,
     closed: CancellationToken,
     throws: mpsc::Sender<Throw>,
 }
@@ -42,10 +44,16 @@ impl Here {
     pub(crate) fn new(
         replicas: Arc<Replicas>,
         metrics: Arc<ApplyMetrics>,
+        memory: Arc<Memory>,
         closed: CancellationToken,
         throws: mpsc::Sender<Throw>,
     ) -> Here {
-        Here { shared: Arc::new(Shared { replicas, metrics, closed, throws }) }
+        Here { shared: Arc::new(Shared { replicas, metrics, memory, closed, throws }) }
+    }
+
+    /// That of this process.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.shared.memory
     }
 
     /// What is served now, in the order of the keys. It may be something else a moment later: a partition that

@@ -23,6 +23,7 @@ mod holding;
 mod keeper;
 mod key_value;
 mod lease_index;
+mod memory;
 mod metrics;
 mod middle;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use frontier::Applied;
 pub use hash_over::hash_over;
 pub use hashing::Hash;
 pub use key_value::{KeyValue, Version};
+pub use memory::Memory;
 pub use metrics::ApplyMetrics;
 pub use middle::MiddleOf;
 pub use node::{Config, Node};

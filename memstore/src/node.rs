@@ -36,6 +36,7 @@ use crate::farewell::Farewell;
 use crate::feed::Feed;
 use crate::here::Here;
 use crate::holding::Holding;
+use crate::memory::Memory;
 use crate::metrics::ApplyMetrics;
 use crate::replica::Replica;
 use crate::replicas::Replicas;
@@ -70,6 +71,8 @@ pub struct Config {
     /// Told how far the older of the snapshots reaches that are kept: up to there this memstore needs no journal.
     pub snapshots_reach: watch::Sender<Lsn>,
     pub watch: WatchLimits,
+    /// That of the process, which somebody else looks at.
+    pub memory: Arc<Memory>,
     /// Applying an entry should not take longer: what does is logged. `None`: however long.
     pub slow_apply: Option<Duration>,
     /// Names this process to the journal. Random at each start.
@@ -81,7 +84,9 @@ pub struct Config {
 /// A running memstore.
 pub struct Node {
     identity: Identity,
+    feed: Feed,
     clock: Arc<dyn Clock>,
+    memory: Arc<Memory>,
     replicas: Arc<Replicas>,
     metrics: Arc<ApplyMetrics>,
     cancel: CancellationToken,
@@ -146,7 +151,7 @@ impl Node {
         let closed = CancellationToken::new();
         let metrics = Arc::new(ApplyMetrics { slow_after: config.slow_apply, ..ApplyMetrics::default() });
         let identity = Identity { cluster, process: config.process, name: config.name };
-        let clock = feed.clock();
+        let (clock, memory) = (feed.clock(), config.memory);
         let (throws, thrown) = mpsc::channel(THROWS_MAX);
         let run = Run {
             holding,
@@ -154,7 +159,7 @@ impl Node {
             wanted,
             thrown,
             metrics: metrics.clone(),
-            feed,
+            feed: feed.clone(),
             helpers,
             folder,
             cluster,
@@ -165,7 +170,19 @@ impl Node {
         };
         let outcome = spawn(run)?;
         let farewell = Farewell::default();
-        Ok(Node { identity, clock, replicas, metrics, cancel, closed, throws, farewell, outcome })
+        Ok(Node {
+            identity,
+            feed,
+            clock,
+            memory,
+            replicas,
+            metrics,
+            cancel,
+            closed,
+            throws,
+            farewell,
+            outcome,
+        })
     }
 
     #[cfg(test)]
@@ -176,16 +193,17 @@ impl Node {
     /// The handle on it.
     #[must_use]
     pub fn handle(&self) -> Memstore {
-        let (replicas, metrics) = (self.replicas.clone(), self.metrics.clone());
-        Memstore::here(Here::new(replicas, metrics, self.closed.clone(), self.throws.clone()))
+        let (replicas, metrics, memory) = (&self.replicas, &self.metrics, &self.memory);
+        let (closed, throws) = (self.closed.clone(), self.throws.clone());
+        Memstore::here(Here::new(replicas.clone(), metrics.clone(), memory.clone(), closed, throws))
     }
 
     /// What it answers to other processes. Each stream of theirs is a client that watches, so the server should let
     /// a connection have as many streams as there can be clients.
     #[must_use]
     pub fn service(&self) -> MemstoreServer<MemstoreService> {
-        let (identity, clock) = (self.identity.clone(), self.clock.clone());
-        MemstoreService::of(self.handle(), identity, clock, self.farewell.clone())
+        let (identity, feed, clock) = (self.identity.clone(), self.feed.clone(), self.clock.clone());
+        MemstoreService::of(self.handle(), identity, feed, clock, self.farewell.clone())
     }
 
     /// Resolves when it has stopped, for whichever reason.

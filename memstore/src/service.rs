@@ -9,6 +9,7 @@
 //! A memstore that another cluster's process calls refuses, and says whose it is.
 
 mod conversation;
+mod following;
 mod reporting;
 mod watching;
 
@@ -32,6 +33,7 @@ use self::watching::Watching;
 use crate::client::Memstore;
 use crate::error::Error;
 use crate::farewell::Farewell;
+use crate::feed::Feed;
 use crate::middle::MiddleOf;
 use crate::partition_id::PartitionId;
 use crate::wire::reports::Identity;
@@ -48,6 +50,7 @@ type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct MemstoreService {
     memstore: Memstore,
     identity: Identity,
+    feed: Feed,
     clock: Arc<dyn Clock>,
     farewell: Farewell,
 }
@@ -56,10 +59,11 @@ impl MemstoreService {
     pub(crate) fn of(
         memstore: Memstore,
         identity: Identity,
+        feed: Feed,
         clock: Arc<dyn Clock>,
         farewell: Farewell,
     ) -> MemstoreServer<MemstoreService> {
-        MemstoreServer::new(MemstoreService { memstore, identity, clock, farewell })
+        MemstoreServer::new(MemstoreService { memstore, identity, feed, clock, farewell })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
@@ -115,7 +119,8 @@ impl Rpc for MemstoreService {
         }
         let (out, reports) = mpsc::channel(MESSAGES_MAX);
         let (memstore, identity) = (self.memstore.clone(), self.identity.clone());
-        let reporting = Reporting::new(memstore, identity, self.clock.clone(), self.farewell.clone());
+        let (feed, clock, farewell) = (self.feed.clone(), self.clock.clone(), self.farewell.clone());
+        let reporting = Reporting::new(memstore, identity, feed, clock, farewell);
         tokio::spawn(reporting.run(out));
         Ok(Response::new(Box::pin(ReceiverStream::new(reports))))
     }

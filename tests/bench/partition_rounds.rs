@@ -67,7 +67,7 @@ fn show(line: &str) {
 }
 
 fn line(what: &str, times: usize, seen: Seen) -> String {
-    let Seen { acknowledged, failed, gap, p99 } = seen;
+    let Seen { acknowledged, failed, gap, p99, .. } = seen;
     let (gap, p99) = (gap.as_millis(), p99.as_secs_f64() * 1e3);
     format!("| {what} | {times} | {acknowledged} | {p99:.1} ms | {gap} ms | {failed} |")
 }

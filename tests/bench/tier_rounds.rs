@@ -150,7 +150,9 @@ async fn main() -> Result<()> {
         for round in 1..=options.rounds {
             let seen = suffer(&mut tiers, *fault, round, &options).await;
             let story = || format!("round {round} of {}:\n{}", fault.name(), tiers.logs());
-            all.push(seen.with_context(story)?);
+            let seen = seen.with_context(story)?;
+            eprintln!("{seen:?}");
+            all.push(seen);
         }
         show(&line(*fault, all));
     }

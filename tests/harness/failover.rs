@@ -16,6 +16,7 @@ mod record;
 mod report;
 mod witness;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -213,7 +214,7 @@ pub async fn under_load(
 }
 
 /// What clients saw of something that was done to a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Seen {
     pub acknowledged: usize,
     /// Writes that nobody acknowledged before their deadline.
@@ -222,6 +223,8 @@ pub struct Seen {
     pub gap: Duration,
     /// The time that one in a hundred acknowledged writes took, at least.
     pub p99: Duration,
+    /// Attempts that were not acknowledged, by why.
+    pub complaints: BTreeMap<String, u64>,
 }
 
 /// As `under_load`, and answers more of what was seen.
@@ -243,7 +246,8 @@ pub async fn observed(
     judge.judge(&record).await?;
     let acknowledged = record.acknowledged().count();
     let failed = record.written.len() - acknowledged;
-    Ok(Seen { acknowledged, failed, gap: record.longest_gap().0, p99: record.p99() })
+    let (gap, p99) = (record.longest_gap().0, record.p99());
+    Ok(Seen { acknowledged, failed, gap, p99, complaints: record.complaints })
 }
 
 /// One fault so many times on a cluster of its own.

@@ -98,6 +98,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     ours("split-keys", Text, "", "Keys at which the keyspace is cut into partitions, separated by commas."),
     ours("emulated-etcd-version", Text, crate::version::EMULATED_DEFAULT, "The etcd version to report."),
     ours("frontend-threads", Count, "0", "Threads that serve clients; 0 is one per core."),
+    ours(
+        "memory-limit-bytes",
+        Count,
+        "0",
+        "What this process may use; 0 is what its control group or the machine allows.",
+    ),
     ours("snapshot-dir", Text, "", "Where snapshots go; by default into the data directory."),
     ours(
         "snapshot-store",

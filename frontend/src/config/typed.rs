@@ -61,6 +61,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         corrupt_check: Some(settings.duration("corrupt-check-time")).filter(|every| !every.is_zero()),
         journal_endpoints,
         frontend_threads: small(settings, "frontend-threads", 1024)?,
+        memory_limit_bytes: settings.count("memory-limit-bytes"),
         share_port: settings.flag("socket-reuse-port"),
         limits: limits(settings)?,
         keep_alive: KeepAlive {

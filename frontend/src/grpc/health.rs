@@ -44,8 +44,7 @@ pub(crate) struct Health;
 impl Service for Health {
     fn call(&self, context: Context, request: Request<Inbound>) -> BoxFuture<Answer> {
         let name = context.method.method().name();
-        let Context { method, counters, message_bytes_max } = context;
-        let unary = Unary { method, counters, message_bytes_max };
+        let unary = Unary::of(context);
         Box::pin(async move {
             match name {
                 "List" => Answer::Whole(unary.answer(request, list).await),

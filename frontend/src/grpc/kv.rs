@@ -26,8 +26,7 @@ impl<K: Kv> Service for KvService<K> {
     fn call(&self, context: Context, request: Request<Inbound>) -> BoxFuture<Answer> {
         let kv = self.kv.clone();
         let name = context.method.method().name();
-        let Context { method, counters, message_bytes_max } = context.clone();
-        let unary = Unary { method, counters, message_bytes_max };
+        let unary = Unary::of(context.clone());
         match name {
             "Range" => whole(async move { unary.answer(request, |message| kv.range(message)).await }),
             "Txn" => whole(async move { unary.answer(request, |message| kv.txn(message)).await }),

@@ -13,6 +13,8 @@ use prost::Message;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+use super::Context;
+use super::answer_room::AnswerRoom;
 use super::body::Body;
 use super::frames::{PREFIX_BYTES, length};
 use super::inbound::Inbound;
@@ -26,9 +28,15 @@ pub(crate) struct Unary {
     pub(crate) method: MethodId,
     pub(crate) counters: Arc<RpcCounters>,
     pub(crate) message_bytes_max: usize,
+    pub(crate) answers: Arc<AnswerRoom>,
 }
 
 impl Unary {
+    pub(crate) fn of(context: Context) -> Unary {
+        let Context { method, counters, message_bytes_max, answers } = context;
+        Unary { method, counters, message_bytes_max, answers }
+    }
+
     /// Reads the request, has it answered, and writes the answer.
     pub(crate) async fn answer<Q, A, F>(
         self,
@@ -104,12 +112,19 @@ impl Unary {
             let text = format!("grpc: trying to send message larger than max ({bytes} vs. {})", u32::MAX);
             return Status::resource_exhausted(text).into_http();
         };
-        let mut body = BytesMut::with_capacity(PREFIX_BYTES + bytes);
-        body.put_u8(0);
-        body.put_u32(announced);
-        message.encode(&mut body).expect("there is room for all of it");
+        let body = self.answers.answer(PREFIX_BYTES + bytes, || {
+            let mut body = BytesMut::with_capacity(PREFIX_BYTES + bytes);
+            body.put_u8(0);
+            body.put_u32(announced);
+            message.encode(&mut body).expect("there is room for all of it");
+            body.freeze()
+        });
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return Status::from(error).into_http(),
+        };
         self.counters.sent(self.method, bytes);
-        let mut response = Response::new(Body::Message(body.freeze()));
+        let mut response = Response::new(Body::Message(body));
         *response.headers_mut() = metadata.into_headers();
         response
             .headers_mut()

@@ -93,7 +93,8 @@ fn start(threads: usize) -> Server {
         let services = Box::new(|| Services::default().with_kv(Double));
         let (counters, message_bytes_max) = (counters.clone(), MESSAGE_BYTES_MAX);
         let (leadership, http) = (leadership.clone(), http.clone());
-        Tools { services, counters, message_bytes_max, leadership, http }
+        let answers = Arc::default();
+        Tools { services, counters, message_bytes_max, answers, leadership, http }
     });
     let settings = Settings {
         streams_max: None,

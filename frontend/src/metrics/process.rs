@@ -72,7 +72,8 @@ impl Stat {
     fn write(&self, page: &mut Page) {
         let booted = boot_seconds().unwrap_or_default();
         page.counter("process_cpu_seconds_total", "Processor time, in seconds.", self.cpu_seconds);
-        let resident = resident_bytes().unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "a page tells figures so")]
+        let resident = resident_bytes().unwrap_or_default() as f64;
         page.gauge("process_resident_memory_bytes", "Memory that is resident.", resident);
         let started = booted + self.started_seconds;
         page.gauge("process_start_time_seconds", "When the process began, in Unix time.", started);
@@ -80,12 +81,21 @@ impl Stat {
     }
 }
 
+/// Of all that is resident, what the system cannot do without: not files, which it reads again.
+pub(crate) fn anonymous_bytes() -> Option<u64> {
+    status_bytes("RssAnon:")
+}
+
+fn resident_bytes() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
 /// In bytes whatever the size of a page.
-fn resident_bytes() -> Option<f64> {
+fn status_bytes(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: f64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kibibytes * 1024.0)
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    kibibytes.checked_mul(1024)
 }
 
 fn boot_seconds() -> Option<f64> {

@@ -8,6 +8,7 @@ use super::publisher::Publisher;
 use crate::auto_compaction;
 use crate::config::Config;
 use crate::leases::Reaper;
+use crate::memory_keeper::MemoryKeeper;
 use crate::plan::Wishes;
 use crate::planner::Planner;
 use crate::quota_keeper::QuotaKeeper;
@@ -26,9 +27,11 @@ impl Background {
         journal: &Journal,
         store: Option<&Store>,
         member: u64,
+        memory: MemoryKeeper,
     ) -> Background {
         let closing = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        tasks.spawn(memory.run(closing.clone()));
         if let Some(store) = store {
             tasks.spawn(Reaper::new(store.clone()).run(closing.clone()));
             let keeper = QuotaKeeper::new(store.clone(), config.limits.quota_bytes, member);

@@ -1,9 +1,10 @@
 //! The memstore of this process: a frontend's own, or one that is registered and serves frontends elsewhere.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use journal::Lsn;
-use memstore::{SnapshotDue, SnapshotStore, Wanted};
+use memstore::{Memory, SnapshotDue, SnapshotStore, Wanted};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ impl MemstoreRole {
         security: &Security,
         journal: &JournalRole,
         listeners: Vec<PeerListener>,
+        memory: &Arc<Memory>,
         reach: watch::Sender<Lsn>,
         closing: &CancellationToken,
     ) -> Result<MemstoreRole, StartError> {
@@ -52,6 +54,7 @@ impl MemstoreRole {
                 wanted: Wanted::Told(wanted.clone()),
                 helpers: asks.then(|| security.dialer.clone()),
                 process,
+                memory: memory.clone(),
                 ..memstore_config(config, reach)?
             };
             let node = memstore::Node::start(told, handle.clone(), clock(), closing.child_token())?;

@@ -14,7 +14,7 @@ use super::{StartError, services};
 use crate::config::{Address, Config};
 use crate::error::Error;
 use crate::etcd::header;
-use crate::grpc::{BoxFuture, Leadership, Services};
+use crate::grpc::{AnswerRoom, BoxFuture, Leadership, Services};
 use crate::http::{HealthCounters, Http, ReadProbe, Vitals};
 use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
 use crate::metrics::rpc::RpcCounters;
@@ -70,6 +70,7 @@ pub(super) struct Serving<'a> {
     pub(super) memstore: Option<&'a ReplicasHere>,
     /// What clients are answered from, where there are any.
     pub(super) store: Option<&'a Store>,
+    pub(super) answers: Arc<AnswerRoom>,
 }
 
 impl Serving<'_> {
@@ -90,6 +91,7 @@ impl Serving<'_> {
             services: self.services(stops),
             counters,
             message_bytes_max: services::message_bytes_max(config),
+            answers: self.answers.clone(),
             leadership: leadership.clone(),
             http: http.clone(),
         });

@@ -64,6 +64,11 @@ impl Routes {
         bytes
     }
 
+    /// Whether any of them has no memory for more.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.list.borrow().iter().any(|held| held.memstore.is_short_of_memory())
+    }
+
     /// etcd's HashKV of everything, up to `upto`, once `lsn` is applied.
     ///
     /// # Errors

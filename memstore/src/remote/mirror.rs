@@ -14,14 +14,14 @@ use crate::error::Error;
 use crate::frontier::{Applied, Frontier};
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::stats::{PartitionStats, Stats};
-use crate::wire::reports::{Identity, Position, Report};
+use crate::wire::reports::{Condition, Identity, Position, Report};
 
 /// Whether a memstore answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     /// It has said nothing for so long that it is given up, or never has.
     Down,
-    /// It should have said something by now: others are asked first.
+    /// It should have said something by now, or hears nothing of the journal: others are asked first.
     Quiet,
     /// It answers, and has said that it is about to go: others are asked first.
     Leaving,
@@ -49,6 +49,7 @@ impl Mirrored {
 #[derive(Clone)]
 struct Seen {
     health: Health,
+    short_of_memory: bool,
     identity: Arc<Identity>,
     ranges: Arc<[PartitionRange]>,
     /// In the same order.
@@ -68,7 +69,8 @@ pub(super) struct Mirroring {
 
 pub(super) fn mirror() -> (Mirroring, Mirror) {
     let (ranges, mirrored) = (Arc::from([]), Arc::from([]));
-    let seen = Seen { health: Health::Down, identity: Arc::default(), ranges, mirrored };
+    let identity = Arc::default();
+    let seen = Seen { health: Health::Down, short_of_memory: false, identity, ranges, mirrored };
     let (hears, looks) = watch::channel(seen);
     (Mirroring { seen: hears }, Mirror { seen: looks })
 }
@@ -76,6 +78,12 @@ pub(super) fn mirror() -> (Mirroring, Mirror) {
 impl Mirror {
     pub(crate) fn health(&self) -> Health {
         self.seen.borrow().health
+    }
+
+    /// Of one that is down nobody knows.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        let seen = self.seen.borrow();
+        seen.health > Health::Down && seen.short_of_memory
     }
 
     /// Resolves when it is up.
@@ -159,13 +167,18 @@ impl Mirroring {
         self.seen.closed().await;
     }
 
-    /// Takes a report in. Afterwards the memstore is up, or leaving.
+    /// Takes a report in. Afterwards the memstore is up, if it says nothing else.
     pub(super) fn hear(&self, report: Report) {
-        let Report { identity, serving, positions, stats, leaving } = report;
-        let health = if leaving { Health::Leaving } else { Health::Up };
+        let Report { identity, serving, positions, stats, condition } = report;
+        let health = match condition {
+            Condition { cut_off: true, .. } => Health::Quiet,
+            Condition { leaving: true, .. } => Health::Leaving,
+            Condition { .. } => Health::Up,
+        };
         self.seen.send_if_modified(|seen| {
             let mut changed = seen.health != health;
             seen.health = health;
+            seen.short_of_memory = condition.short_of_memory;
             if *seen.identity != identity {
                 // Another start of it begins with nothing.
                 *seen = Seen {

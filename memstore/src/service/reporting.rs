@@ -13,12 +13,14 @@ use journal::Clock;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::following::Following;
 use crate::client::Memstore;
 use crate::farewell::Farewell;
+use crate::feed::Feed;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::remote::{Health, SIGN_OF_LIFE};
 use crate::stats::PartitionStats;
-use crate::wire::reports::{self, Identity, Position, Report};
+use crate::wire::reports::{self, Condition, Identity, Position, Report};
 
 /// The least time between two reports.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -28,8 +30,10 @@ const STATS_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Reporting {
     memstore: Memstore,
     identity: Identity,
+    feed: Feed,
     clock: Arc<dyn Clock>,
     farewell: Farewell,
+    following: Following,
     /// What was told. Nothing at first.
     serving: Option<Arc<[PartitionRange]>>,
     positions: HashMap<PartitionId, Position>,
@@ -42,12 +46,23 @@ impl Reporting {
     pub(super) fn new(
         memstore: Memstore,
         identity: Identity,
+        feed: Feed,
         clock: Arc<dyn Clock>,
         farewell: Farewell,
     ) -> Reporting {
-        let (positions, stats, stats_due) = (HashMap::new(), HashMap::new(), Duration::ZERO);
-        let (serving, leaving) = (None, false);
-        Reporting { memstore, identity, clock, farewell, serving, positions, stats, stats_due, leaving }
+        Reporting {
+            memstore,
+            identity,
+            feed,
+            clock,
+            farewell,
+            following: Following::default(),
+            serving: None,
+            positions: HashMap::new(),
+            stats: HashMap::new(),
+            stats_due: Duration::ZERO,
+            leaving: false,
+        }
     }
 
     /// Until nobody listens, or the memstore closes.
@@ -110,9 +125,20 @@ impl Reporting {
             }
         }
         let stats = self.stats(&serving);
-        self.leaving = self.farewell.is_leaving();
+        let condition = self.condition(&serving);
         let (identity, serving) = (self.identity.clone(), news.then(|| serving.to_vec()));
-        Report { identity, serving, positions, stats, leaving: self.leaving }
+        Report { identity, serving, positions, stats, condition }
+    }
+
+    fn condition(&mut self, serving: &[PartitionRange]) -> Condition {
+        self.leaving = self.farewell.is_leaving();
+        let (now, applied) = (self.clock.now(), self.memstore.reached().lsn);
+        let lost = self.following.is_lost(now, applied, self.feed.reached());
+        Condition {
+            leaving: self.leaving,
+            short_of_memory: self.memstore.is_short_of_memory(),
+            cut_off: lost && !serving.is_empty(),
+        }
     }
 
     fn position(&self, partition: PartitionId) -> Option<Position> {

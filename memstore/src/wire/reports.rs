@@ -23,7 +23,18 @@ pub(crate) struct Position {
     pub(crate) bytes_in_use: u64,
 }
 
-/// Of everything only what has changed.
+/// How the memstore is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Condition {
+    /// It is about to go, and answers until then.
+    pub(crate) leaving: bool,
+    /// What makes it grow is to be refused.
+    pub(crate) short_of_memory: bool,
+    /// It hears nothing of the journal.
+    pub(crate) cut_off: bool,
+}
+
+/// Of everything but its condition only what has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     pub(crate) identity: Identity,
@@ -31,13 +42,13 @@ pub(crate) struct Report {
     pub(crate) serving: Option<Vec<PartitionRange>>,
     pub(crate) positions: Vec<(PartitionId, Position)>,
     pub(crate) stats: Vec<(PartitionId, PartitionStats)>,
-    /// It is about to go, and answers until then.
-    pub(crate) leaving: bool,
+    pub(crate) condition: Condition,
 }
 
 pub(crate) fn write(report: Report) -> message::Report {
-    let Report { identity, serving, positions, stats, leaving } = report;
+    let Report { identity, serving, positions, stats, condition } = report;
     let Identity { cluster, process, name } = identity;
+    let Condition { leaving, short_of_memory, cut_off } = condition;
     let partition = |PartitionRange { id, start, end }| message::Partition { id: id.0, start, end };
     let serving =
         serving.map(|all| message::Serving { partitions: all.into_iter().map(partition).collect() });
@@ -49,11 +60,13 @@ pub(crate) fn write(report: Report) -> message::Report {
     };
     let positions = positions.into_iter().map(position).collect();
     let stats = stats.into_iter().map(write_stats).collect();
-    message::Report { cluster, process, name, serving, positions, stats, leaving }
+    message::Report { cluster, process, name, serving, positions, stats, leaving, short_of_memory, cut_off }
 }
 
 pub(crate) fn read(report: message::Report) -> Result<Report, Malformed> {
-    let message::Report { cluster, process, name, serving, positions, stats, leaving } = report;
+    let message::Report { cluster, process, name, serving, positions, stats, .. } = report;
+    let message::Report { leaving, short_of_memory, cut_off, .. } = report;
+    let condition = Condition { leaving, short_of_memory, cut_off };
     let serving = serving.map(read_serving).transpose()?;
     let position = |position: message::Position| {
         let message::Position { partition, lsn, revision, bytes_in_use } = position;
@@ -62,7 +75,8 @@ pub(crate) fn read(report: message::Report) -> Result<Report, Malformed> {
     };
     let positions = positions.into_iter().map(position).collect();
     let stats = stats.into_iter().map(read_stats).collect();
-    Ok(Report { identity: Identity { cluster, process, name }, serving, positions, stats, leaving })
+    let identity = Identity { cluster, process, name };
+    Ok(Report { identity, serving, positions, stats, condition })
 }
 
 /// In order and apart from each other, so that a key is looked for by halving.

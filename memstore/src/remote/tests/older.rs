@@ -13,6 +13,7 @@ use tonic::transport::server::TcpIncoming;
 
 use super::world::{CLUSTER, World, connect, reached, up};
 use crate::doubt::HashedAt;
+use crate::feed::Feed;
 use crate::middle::MiddleOf;
 use crate::query::Query;
 use crate::service::MemstoreService;
@@ -46,12 +47,9 @@ async fn one_that_does_not_know_of_what_is_new_answers_all_else() {
     let mut lsn = world.put("a", vec![b'v'; 100]);
     lsn = lsn.max(world.put("b", vec![b'v'; 100]));
     let identity = Identity { cluster: CLUSTER, process: 1, name: "m1".to_owned() };
-    let service = MemstoreService::of(
-        world.node.handle(),
-        identity,
-        Arc::new(SystemClock::default()),
-        world.node.farewell(),
-    );
+    let (feed, clock) = (Feed::Fed(world.journal.clone()), Arc::new(SystemClock::default()));
+    let farewell = world.node.farewell();
+    let service = MemstoreService::of(world.node.handle(), identity, feed, clock, farewell);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     let (server, incoming) = (tonic::transport::Server::builder(), TcpIncoming::from(listener));

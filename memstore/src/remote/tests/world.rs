@@ -41,7 +41,7 @@ impl World {
         let feed = Feed::Fed(journal.clone());
         let node = Node::follow(config, feed, None, CLUSTER, CancellationToken::new()).expect("it starts");
         let serving = CancellationToken::new();
-        let address = serve(&node, serving.clone()).await;
+        let address = serve(&node, &journal, serving.clone()).await;
         let flows = watch::Sender::new(true);
         let url = proxy(address, flows.subscribe(), serving.clone()).await;
         let there = connect(&url, CLUSTER);
@@ -98,12 +98,13 @@ pub(super) async fn reached(memstore: &Memstore, lsn: Lsn) -> Revision {
     revision
 }
 
-async fn serve(node: &Node, serving: CancellationToken) -> SocketAddr {
+async fn serve(node: &Node, journal: &Arc<FedJournal>, serving: CancellationToken) -> SocketAddr {
     let listener = bind().await;
     let address = listener.local_addr().expect("it is bound");
     let identity = Identity { cluster: CLUSTER, process: 1, name: "m1".to_owned() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let service = MemstoreService::of(node.handle(), identity, clock, node.farewell());
+    let feed = Feed::Fed(journal.clone());
+    let service = MemstoreService::of(node.handle(), identity, feed, clock, node.farewell());
     let incoming = TcpIncoming::from(listener);
     let server = tonic::transport::Server::builder().max_concurrent_streams(Some(1 << 20));
     let stop = std::future::pending();

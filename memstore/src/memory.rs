@@ -1,0 +1,157 @@
+//! Whether this process has memory left: what makes it grow is refused before the system ends it.
+//!
+//!     resident   ├───────────────────────────┤ 90 % ├ 95 % ┤ limit
+//!     growth     admitted                     refused
+//!     answers    as much as fits below 95 %, all together
+//!
+//! What was freed stays with the process, which uses it again. So once growth was refused, it goes on as soon as the
+//! keys take a sixteenth less than then, however much is resident.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+/// What of the limit may be resident before growth is refused, and what answers may fill up, in hundredths.
+const GROWTH_UPTO: u64 = 90;
+const ANSWERS_UPTO: u64 = 95;
+/// Below this, everything is as if growth had never been refused.
+const WELL_BELOW: u64 = 80;
+/// What answers may always take together, as a part of the limit: memory that was freed is not seen.
+const ANSWERS_LEAST: u64 = 20;
+
+/// What a process may take, and what it takes.
+#[derive(Debug)]
+pub struct Memory {
+    limit: u64,
+    /// Without what answers take that are under way.
+    resident: AtomicU64,
+    is_short: AtomicBool,
+    /// What the keys took when growth was refused.
+    full_at: Mutex<Option<u64>>,
+}
+
+impl Default for Memory {
+    /// Without a limit.
+    fn default() -> Memory {
+        Memory::new(u64::MAX)
+    }
+}
+
+impl Memory {
+    /// In bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Memory {
+        Memory {
+            limit,
+            resident: AtomicU64::new(0),
+            is_short: AtomicBool::new(false),
+            full_at: Mutex::new(None),
+        }
+    }
+
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        self.resident.load(Relaxed)
+    }
+
+    /// Whether what makes the keys take more is to be refused.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.is_short.load(Relaxed)
+    }
+
+    /// How much answers may take together that were not sent yet.
+    #[must_use]
+    pub fn room_for_answers(&self) -> u64 {
+        let room = part(self.limit, ANSWERS_UPTO).saturating_sub(self.resident());
+        room.max(self.limit / ANSWERS_LEAST)
+    }
+
+    /// Takes note of what is resident now, without answers, and of what the keys take of it. True where it is short now
+    /// and was not before, or the other way round.
+    pub fn see(&self, resident: u64, keys: u64) -> bool {
+        self.resident.store(resident, Relaxed);
+        let mut full_at = self.full_at.lock();
+        let is_short = match *full_at {
+            None => part(self.limit, GROWTH_UPTO) <= resident,
+            Some(_) if resident < part(self.limit, WELL_BELOW) => {
+                *full_at = None;
+                false
+            }
+            // More than before was needed for as many keys: for the next ones there may be nothing.
+            Some(at) => {
+                at - at / 16 <= keys || part(self.limit, ANSWERS_UPTO) <= resident && !self.is_short()
+            }
+        };
+        if is_short && !self.is_short() {
+            *full_at = Some(keys);
+        }
+        self.is_short.swap(is_short, Relaxed) != is_short
+    }
+}
+
+fn part(limit: u64, hundredths: u64) -> u64 {
+    limit / 100 * hundredths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Resident bytes, bytes of keys, and whether it is short then, of 1,000 bytes.
+    #[track_caller]
+    fn check(steps: &[(u64, u64, bool)]) {
+        let memory = Memory::new(1_000);
+        let mut was = false;
+        for (at, (resident, keys, short)) in steps.iter().enumerate() {
+            let changed = memory.see(*resident, *keys);
+            assert_eq!((memory.is_short(), changed), (*short, was != *short), "step {at}");
+            was = *short;
+        }
+    }
+
+    #[test]
+    fn growth_ends_before_memory_does() {
+        check(&[(0, 0, false), (899, 500, false), (900, 501, true), (950, 520, true)]);
+    }
+
+    #[test]
+    fn what_was_freed_is_used_again_though_it_stays_resident() {
+        check(&[(900, 640, true), (900, 601, true), (900, 599, false), (910, 599, false), (910, 600, true)]);
+        check(&[
+            (900, 640, true),
+            (900, 300, false),
+            (900, 599, false),
+            (799, 599, false),
+            (899, 700, false),
+        ]);
+    }
+
+    #[test]
+    fn keys_that_take_more_than_those_before_are_not_believed() {
+        check(&[
+            (900, 640, true),
+            (900, 300, false),
+            (950, 310, true),
+            (950, 300, true),
+            (950, 290, false),
+            (950, 290, true),
+        ]);
+    }
+
+    #[test]
+    fn answers_always_have_some_room() {
+        let memory = Memory::new(1_000);
+        memory.see(500, 0);
+        assert_eq!(memory.room_for_answers(), 450);
+        memory.see(990, 0);
+        assert_eq!(memory.room_for_answers(), 50);
+        assert_eq!(Memory::default().room_for_answers(), u64::MAX / 100 * 95);
+        assert!(!Memory::default().is_short());
+    }
+}

@@ -1,0 +1,146 @@
+//! A process that has little memory: what would make it grow is refused in time, what makes room is not, and it never
+//! takes more than it may.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::clients::Clients;
+use harness::server::{Kind, Server};
+use harness::tiers::{Shape, Tier, Tiers};
+use proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
+};
+use tokio::task::JoinSet;
+use tonic::{Code, Status};
+
+const MIB: u64 = 1 << 20;
+/// What a memstore may use here.
+const LIMIT: u64 = 192 * MIB;
+/// More of these fit into no memory of that size.
+const VALUES_MAX: usize = 2_500;
+const VALUE_BYTES: usize = 100_000;
+/// Until it is seen that there is room again.
+const ROOM_MAX: Duration = Duration::from_secs(30);
+
+fn limit() -> String {
+    format!("--memory-limit-bytes={LIMIT}")
+}
+
+/// What a process has that is no file.
+fn memory(server: &Server) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("a line of it")?;
+    let kib: u64 = line.split_whitespace().next().context("a number")?.parse()?;
+    Ok(kib << 10)
+}
+
+async fn put(clients: &mut Clients, at: usize) -> Result<(), Status> {
+    let (key, value) = (format!("k/{at:06}").into(), vec![b'v'; VALUE_BYTES].into());
+    clients.kv.put(PutRequest { key, value, ..PutRequest::default() }).await.map(drop)
+}
+
+fn is_full(status: &Status) -> bool {
+    status.code() == Code::ResourceExhausted
+        && status.message() == "etcdserver: mvcc: database space exceeded"
+}
+
+/// Puts until that is refused, and answers how many there are.
+async fn fill(clients: &mut Clients) -> Result<usize> {
+    for at in 0..VALUES_MAX {
+        match put(clients, at).await {
+            Ok(()) => {}
+            Err(status) if is_full(&status) => return Ok(at),
+            Err(status) => bail!("put {at}: {status:?}"),
+        }
+    }
+    bail!("{VALUES_MAX} values are taken")
+}
+
+async fn range(clients: &mut Clients, key: &str, range_end: &str) -> Result<RangeResponse, Status> {
+    let (key, range_end) = (key.to_owned().into(), range_end.to_owned().into());
+    let request = RangeRequest { key, range_end, ..RangeRequest::default() };
+    clients.kv.range(request).await.map(tonic::Response::into_inner)
+}
+
+/// A store that is full: it answers, makes room when it is told to, and takes writes then.
+async fn makes_room(clients: &mut Clients, count: usize) -> Result<()> {
+    ensure!(count > 300, "{count} values are not what fits");
+    ensure!(range(clients, "k/000000", "").await?.count == 1, "what was written is read");
+    let alarms = clients.maintenance.alarm(AlarmRequest::default()).await?.into_inner().alarms;
+    ensure!(alarms.is_empty(), "it passes by itself: {alarms:?}");
+    let delete =
+        DeleteRangeRequest { key: "k/".into(), range_end: "k0".into(), ..DeleteRangeRequest::default() };
+    let deleted = clients.kv.delete_range(delete).await?.into_inner();
+    ensure!(usize::try_from(deleted.deleted)? == count, "{deleted:?}");
+    let revision = deleted.header.context("a header")?.revision;
+    clients.kv.compact(CompactionRequest { revision, physical: true }).await?;
+    let deadline = Instant::now() + ROOM_MAX;
+    while let Err(status) = put(clients, 0).await {
+        ensure!(is_full(&status), "{status:?}");
+        ensure!(Instant::now() < deadline, "there is no room again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for at in 1..count / 2 {
+        put(clients, at).await.with_context(|| format!("value {at} of {count} that have been there"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn writes_are_refused_before_memory_ends() -> Result<()> {
+    let server = Server::start_with(Kind::Mainstem { partitions: 1 }, &[&limit()])?;
+    let mut clients = Clients::new(&server.endpoint())?;
+    let count = fill(&mut clients).await?;
+    ensure!(server.log().contains("memory is nearly used up"), "somebody is told");
+    makes_room(&mut clients, count).await.with_context(|| server.log_end())?;
+    ensure!(memory(&server)? < LIMIT, "{} of {LIMIT} bytes", memory(&server)?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_memstore_elsewhere_says_that_it_is_full() -> Result<()> {
+    let shape = Shape { journals: 1, memstores: 1, frontends: 1, partitions: 1 };
+    let mut tiers = Tiers::start(shape)?;
+    let memstore = tiers.server_mut(Tier::Memstore(0));
+    memstore.arguments(&[limit()]);
+    memstore.restart()?;
+    let mut clients = Clients::new(&tiers.endpoints()[0])?;
+    let count = fill(&mut clients).await?;
+    makes_room(&mut clients, count).await.with_context(|| tiers.logs())?;
+    let memory = memory(tiers.server(Tier::Memstore(0)))?;
+    ensure!(memory < LIMIT, "{memory} of {LIMIT} bytes");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_do_not_fit_together_are_refused() -> Result<()> {
+    let server = Server::start_with(Kind::Mainstem { partitions: 1 }, &[&limit()])?;
+    let mut clients = Clients::new(&server.endpoint())?;
+    for at in 0..400 {
+        put(&mut clients, at).await?;
+    }
+    // 40 times 40 MB.
+    let mut lists = JoinSet::new();
+    for _ in 0..40 {
+        let mut clients = Clients::new(&server.endpoint())?;
+        lists.spawn(async move { range(&mut clients, "k/", "k0").await.map(|list| list.count) });
+    }
+    let (mut whole, mut refused) = (0, 0);
+    while let Some(list) = lists.join_next().await {
+        match list? {
+            Ok(count) => {
+                ensure!(count == 400, "{count}");
+                whole += 1;
+            }
+            Err(status) => {
+                ensure!(status.message() == "etcdserver: too many requests", "{status:?}");
+                refused += 1;
+            }
+        }
+        ensure!(range(&mut clients, "k/000000", "").await?.count == 1, "a small one always passes");
+        ensure!(memory(&server)? < LIMIT, "{} of {LIMIT} bytes", memory(&server)?);
+    }
+    ensure!(whole > 0 && refused > 0, "{whole} were answered, {refused} refused");
+    ensure!(range(&mut clients, "k/", "k0").await?.count == 400, "then there is room again");
+    Ok(())
+}

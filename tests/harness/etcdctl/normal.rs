@@ -11,9 +11,10 @@ use proto::etcdserverpb::ResponseHeader;
 pub(super) struct Names(Vec<(String, String)>);
 
 impl Names {
-    /// An id is told in hexadecimal to people and as a number in JSON.
+    /// An id is told in hexadecimal to people, with a blank before one of fifteen digits, and as a number in JSON.
     pub(super) fn id(&mut self, id: u64, name: &str) {
         self.text(&format!("{id:016x}"), name);
+        self.text(&format!("{id:16x}"), name);
         self.text(&format!("{id:x}"), name);
         self.text(&id.to_string(), name);
     }
@@ -128,6 +129,14 @@ mod tests {
         let said = "127.0.0.1:7, 0000000000000abc, abc, {\"member_id\":2748,\"leader\":2749}";
         let heard = "<endpoint>, <member>, <member>, {\"member_id\":<member>,\"leader\":2749}";
         assert_eq!(text(said.as_bytes(), &names), heard);
+    }
+
+    #[test]
+    fn a_short_id_has_blanks_before_it() {
+        let mut names = Names::default();
+        names.id(0x0abc_def0_1234_5678, "cluster");
+        let heard = text(b"added to cluster  abcdef012345678", &names);
+        assert_eq!(heard, "added to cluster <cluster>");
     }
 
     #[test]

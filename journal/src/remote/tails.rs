@@ -20,7 +20,8 @@ use crate::lsn::Lsn;
 use crate::record::Entry;
 use crate::wire::{MESSAGE_BYTES_MAX, entries};
 
-/// A node that says nothing for so long is left, though it may only be slow: ten signs of life are missing.
+/// A node that says nothing for so long is left, though it may only be slow: ten signs of life are missing. One that is
+/// frozen accepts connections all the same.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How long until a node that could not be reached is followed by the next.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -39,7 +40,7 @@ impl RemoteTails {
 
     /// A reader that begins at `from`.
     pub(crate) fn open(&self, from: Lsn) -> RemoteTail {
-        RemoteTail { next: from.max(Lsn(1)), tails: self.clone(), from: From::Nowhere, tried: 0 }
+        RemoteTail { next: from.max(Lsn(1)), tails: self.clone(), from: From::Nowhere, left: None, tried: 0 }
     }
 
     /// The nodes, those first that do not lead.
@@ -59,7 +60,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<Streaming<TailPart>, tonic::St
 enum From {
     Nowhere,
     Pause(Wait),
-    Opening(Opening),
+    Opening { opening: Opening, patience: Wait },
     Stream(Box<Streaming<TailPart>>),
 }
 
@@ -68,6 +69,8 @@ pub(crate) struct RemoteTail {
     next: Lsn,
     tails: RemoteTails,
     from: From,
+    /// The one that was followed last, and is followed again only where there is no other.
+    left: Option<String>,
     /// Which of the nodes comes next.
     tried: usize,
 }
@@ -89,21 +92,26 @@ impl RemoteTail {
                     self.from = From::Nowhere;
                     continue;
                 }
-                From::Opening(opening) => match opening.as_mut().await {
-                    Ok(stream) => {
-                        self.from = From::Stream(Box::new(stream));
-                        continue;
+                From::Opening { opening, patience } => {
+                    let opened = tokio::select! {
+                        biased;
+                        opened = opening.as_mut() => opened,
+                        () = patience.as_mut() => Err(silent()),
+                    };
+                    match opened {
+                        Ok(stream) => {
+                            self.from = From::Stream(Box::new(stream));
+                            continue;
+                        }
+                        Err(error) => Err(error),
                     }
-                    Err(error) => Err(error),
-                },
+                }
                 From::Stream(stream) => {
                     let clock = &self.tails.remote.clock;
                     tokio::select! {
                         biased;
                         part = stream.message() => part,
-                        () = clock.until(clock.now() + SILENCE_MAX) => {
-                            Err(tonic::Status::deadline_exceeded("it says nothing any more"))
-                        }
+                        () = clock.until(clock.now() + SILENCE_MAX) => Err(silent()),
                     }
                 }
             };
@@ -122,17 +130,22 @@ impl RemoteTail {
 
     /// Turns to the next node.
     fn turn(&mut self) -> From {
-        let urls = self.tails.urls();
-        let url = urls.get(self.tried % urls.len().max(1));
+        let mut urls = self.tails.urls();
+        if 1 < urls.len() {
+            urls.retain(|url| Some(url) != self.left.as_ref());
+        }
+        let url = urls.get(self.tried % urls.len().max(1)).cloned();
         self.tried += 1;
-        let Some(channel) = url.and_then(|url| self.tails.remote.dialer.channel(url).ok()) else {
-            return self.pause();
-        };
+        let channel = url.as_ref().and_then(|url| self.tails.remote.dialer.channel(url).ok());
+        self.left = url;
+        let Some(channel) = channel else { return self.pause() };
         let request = TailRequest { cluster: self.tails.status.borrow().cluster, from: self.next.0 };
-        From::Opening(Box::pin(async move {
+        let opening = Box::pin(async move {
             let mut client = JournalClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
             Ok(client.tail(request).await?.into_inner())
-        }))
+        });
+        let clock = &self.tails.remote.clock;
+        From::Opening { opening, patience: clock.until(clock.now() + SILENCE_MAX) }
     }
 
     fn leave(&mut self, error: &tonic::Status) {
@@ -160,4 +173,8 @@ impl RemoteTail {
         }
         Ok(entries)
     }
+}
+
+fn silent() -> tonic::Status {
+    tonic::Status::deadline_exceeded("it says nothing any more")
 }

@@ -1,5 +1,7 @@
 //! A journal behind a socket promises what it promises in this process.
 
+mod hanging;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;

@@ -6,13 +6,18 @@
 //! `ETCDCTL_KINDS=etcd` sets etcd against itself, which judges the judge. `check perf` writes for a minute, so only
 //! one etcdctl and one Mainstem are asked, and only whether it comes to its end.
 
-use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
 use harness::clients::Clients;
 use harness::cluster::Cluster;
 use harness::etcdctl::{Etcdctl, Outcome, not_as_marked};
 use harness::server::{Kind, Server};
 use proto::etcdserverpb::alarm_request::AlarmAction;
-use proto::etcdserverpb::{AlarmRequest, AlarmType, MemberListRequest, PutRequest};
+use proto::etcdserverpb::{AlarmRequest, AlarmType, MemberListRequest, PutRequest, StatusRequest};
+
+/// How long members may take until nothing changes by itself any more.
+const SETTLED_MAX: Duration = Duration::from_secs(60);
 
 fn kinds() -> Vec<Kind> {
     if std::env::var("ETCDCTL_KINDS").as_deref() == Ok("etcd") {
@@ -78,6 +83,21 @@ fn compared(context: &str, judge: &[Outcome], ours: &[Outcome]) -> Result<String
     Ok(different.map(tell).collect())
 }
 
+/// Returns when a member says that its storage is of its own version: etcd's begins with that of the version before.
+async fn settled(endpoint: &str) -> Result<()> {
+    let mut maintenance = Clients::new(endpoint)?.maintenance;
+    let deadline = Instant::now() + SETTLED_MAX;
+    while Instant::now() < deadline {
+        let status = maintenance.status(StatusRequest::default()).await?.into_inner();
+        if status.storage_version == "3.6.0" {
+            return Ok(());
+        }
+        // There is no event to wait for in another process.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bail!("{endpoint} keeps the storage of another version")
+}
+
 /// Three members, of which the one that leads is asked; or three journals behind frontends, which speak of that one.
 async fn outcomes_of_three(kind: Kind, etcdctl: &str, script: &str) -> Result<Vec<Outcome>> {
     if let Kind::Tiers { .. } = kind {
@@ -87,6 +107,9 @@ async fn outcomes_of_three(kind: Kind, etcdctl: &str, script: &str) -> Result<Ve
     let cluster = Cluster::start_with(kind, 3, &["--strict-reconfig-check=false"])?;
     let mut endpoints = cluster.endpoints();
     endpoints.rotate_left(cluster.leader().await?);
+    for endpoint in &endpoints {
+        settled(endpoint).await?;
+    }
     Etcdctl::new(etcdctl, &endpoints).await?.run(script)
 }
 

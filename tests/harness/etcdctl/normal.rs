@@ -71,7 +71,9 @@ pub(super) fn text(output: &[u8], names: &Names) -> String {
         text = text.replace(id, name);
     }
     // Some ids are as wide as sixteen digits, whether they have as many or not.
-    text = text.replace("  <", " <");
+    while text.contains("  <") {
+        text = text.replace("  <", " <");
+    }
     for prefix in UNKNOWN_AFTER {
         text = forget_after(&text, prefix);
     }
@@ -136,7 +138,7 @@ mod tests {
     fn a_short_id_has_blanks_before_it() {
         let mut names = Names::default();
         names.id(0x0abc_def0_1234_5678, "cluster");
-        for said in ["added to cluster  abcdef012345678", "added to cluster abcdef012345678"] {
+        for said in ["added to cluster    abcdef012345678", "added to cluster abcdef012345678"] {
             assert_eq!(text(said.as_bytes(), &names), "added to cluster <cluster>");
         }
     }

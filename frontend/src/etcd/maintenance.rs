@@ -50,6 +50,17 @@ impl MaintenanceService {
         alarms.into_iter().map(alarm).collect()
     }
 
+    /// Those that are raised by now, and not only those that this endpoint has heard of. As in etcd, it takes a leader.
+    async fn alarms_now(&self) -> Result<Vec<wire::AlarmMember>, Error> {
+        let told = async {
+            let at = self.store.barrier().await?;
+            let mut status = self.store.journal().status();
+            status.wait_for(|status| at.lsn <= status.applied).await.map_err(|_| Error::Stopped)?;
+            Ok(self.alarms())
+        };
+        self.store.within(told).await
+    }
+
     /// Any number may be a member's: etcd asks nobody whether there is one, and 0 is none of its own.
     async fn raise(&self, member: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
         let quota = self.store.quota();
@@ -69,7 +80,7 @@ impl MaintenanceService {
 
     /// Clears what is raised, and answers it. Whoever cleared it finds it no longer in force.
     async fn clear(&self, member: u64, alarm: Alarm) -> Result<Vec<wire::AlarmMember>, Status> {
-        let raised = self.alarms().into_iter();
+        let raised = self.alarms_now().await?.into_iter();
         let cleared: Vec<_> =
             raised.filter(|one| one.member_id == member && one.alarm == to_wire(alarm) as i32).collect();
         if !cleared.is_empty() {
@@ -125,7 +136,7 @@ impl Maintenance for MaintenanceService {
                 let wanted = |one: &wire::AlarmMember| {
                     request.alarm == wire::AlarmType::None as i32 || one.alarm == request.alarm
                 };
-                self.alarms().into_iter().filter(wanted).collect()
+                self.alarms_now().await?.into_iter().filter(wanted).collect()
             }
             (Ok(AlarmAction::Activate), Some(alarm)) => self.raise(request.member_id, alarm).await?,
             (Ok(AlarmAction::Deactivate), Some(alarm)) => self.clear(request.member_id, alarm).await?,

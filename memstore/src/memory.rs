@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 /// What of the limit may be resident before growth is refused, and what answers may fill up, in hundredths.
 const GROWTH_UPTO: u64 = 90;
 const ANSWERS_UPTO: u64 = 95;
+/// How much more than when growth was refused may be resident, as a part of the limit, before it is refused again.
+const MORE_THAN_BEFORE: u64 = 64;
 /// Below this, everything is as if growth had never been refused.
 const WELL_BELOW: u64 = 80;
 /// What answers may always take together, as a part of the limit: memory that was freed is not seen.
@@ -26,8 +28,16 @@ pub struct Memory {
     /// Without what answers take that are under way.
     resident: AtomicU64,
     is_short: AtomicBool,
-    /// What the keys took when growth was refused.
-    full_at: Mutex<Option<u64>>,
+    full: Mutex<Option<Full>>,
+}
+
+/// How it was when growth was refused.
+#[derive(Clone, Copy, Debug)]
+struct Full {
+    /// What the keys took.
+    keys: u64,
+    /// The most that was resident since, as long as it was refused.
+    resident: u64,
 }
 
 impl Default for Memory {
@@ -45,7 +55,7 @@ impl Memory {
             limit,
             resident: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
-            full_at: Mutex::new(None),
+            full: Mutex::new(None),
         }
     }
 
@@ -76,20 +86,25 @@ impl Memory {
     /// and was not before, or the other way round.
     pub fn see(&self, resident: u64, keys: u64) -> bool {
         self.resident.store(resident, Relaxed);
-        let mut full_at = self.full_at.lock();
-        let is_short = match *full_at {
+        let (mut full, was_short) = (self.full.lock(), self.is_short());
+        let is_short = match &mut *full {
             None => part(self.limit, GROWTH_UPTO) <= resident,
             Some(_) if resident < part(self.limit, WELL_BELOW) => {
-                *full_at = None;
+                *full = None;
                 false
             }
-            // More than before was needed for as many keys: for the next ones there may be nothing.
-            Some(at) => {
-                at - at / 16 <= keys || part(self.limit, ANSWERS_UPTO) <= resident && !self.is_short()
+            Some(full) if was_short => {
+                full.resident = full.resident.max(resident);
+                full.keys - full.keys / 16 <= keys
+            }
+            // Either as many keys are there again, or fewer take more than those did.
+            Some(full) => {
+                let most = full.resident + self.limit / MORE_THAN_BEFORE;
+                full.keys - full.keys / 16 <= keys || most.max(part(self.limit, GROWTH_UPTO)) < resident
             }
         };
-        if is_short && !self.is_short() {
-            *full_at = Some(keys);
+        if is_short && !was_short {
+            *full = Some(Full { keys, resident });
         }
         self.is_short.swap(is_short, Relaxed) != is_short
     }
@@ -136,11 +151,14 @@ mod tests {
     fn keys_that_take_more_than_those_before_are_not_believed() {
         check(&[
             (900, 640, true),
-            (900, 300, false),
-            (950, 310, true),
-            (950, 300, true),
-            (950, 290, false),
-            (950, 290, true),
+            (930, 640, true),
+            (930, 300, false),
+            (945, 310, false),
+            (946, 310, true),
+            (946, 300, true),
+            (946, 290, false),
+            (946, 290, false),
+            (962, 290, true),
         ]);
     }
 

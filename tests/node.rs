@@ -17,8 +17,8 @@ use harness::server::{Kind, Server};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{
-    AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
-    RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest,
+    AlarmMember, AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest,
+    PutRequest, RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest,
 };
 use tonic::{Code, Status};
 
@@ -221,7 +221,8 @@ async fn fills_up(server: &Server) -> Result<()> {
             == (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
         "{refusal:?}"
     );
-    ensure!(alarms(server).await? == 1, "an alarm tells it");
+    let raised = alarms(server).await?;
+    ensure!(raised.len() == 1, "one alarm tells it: {raised:?}");
     let used = size(server).await?;
     ensure!(used < 4_000_000, "{used} bytes are above the quota");
     // Reads, deletes and compactions are the way out.
@@ -240,7 +241,8 @@ async fn fills_up(server: &Server) -> Result<()> {
         ensure!(std::time::Instant::now() < deadline, "it stays full: {status:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    ensure!(alarms(server).await? == 0, "no alarm is left");
+    let raised = alarms(server).await?;
+    ensure!(raised.is_empty(), "no alarm is left: {raised:?}");
     has_kept(server).await
 }
 
@@ -258,10 +260,10 @@ async fn size(server: &Server) -> Result<i64> {
     Ok(status.into_inner().db_size)
 }
 
-async fn alarms(server: &Server) -> Result<usize> {
+async fn alarms(server: &Server) -> Result<Vec<AlarmMember>> {
     let request = AlarmRequest { action: AlarmAction::Get as i32, ..AlarmRequest::default() };
     let answer = Clients::new(&server.endpoint())?.maintenance.alarm(request).await?;
-    Ok(answer.into_inner().alarms.len())
+    Ok(answer.into_inner().alarms)
 }
 
 /// Dashboards and alerts read etcd's names: each is told, with etcd's type, or `docs/metrics.md` says why not.

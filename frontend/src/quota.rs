@@ -8,7 +8,7 @@
 //! that come together cannot pass the quota together. Costs are etcd's estimates. Deletions and compactions always
 //! pass a full store: they are its way out.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 
 use journal::Alarm;
 
@@ -62,28 +62,6 @@ fn op_bytes(op: &Op) -> u64 {
         Op::Put(put) => put_bytes(put),
         Op::Txn(txn) => txn_bytes(txn),
         Op::Range(_) | Op::DeleteRange(_) => 0,
-    }
-}
-
-/// Why a request is not admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// An alarm is raised.
-    Alarmed(Alarm),
-    /// It would pass the quota, and no alarm says so yet.
-    WouldPass { bytes: u64 },
-    /// A memstore has no memory for more. No alarm tells it: it ends by itself.
-    NoMemory,
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Error {
-        match refusal {
-            Refusal::Alarmed(Alarm::Corrupt) => Error::CorruptCluster,
-            Refusal::Alarmed(Alarm::NoSpace) | Refusal::WouldPass { .. } | Refusal::NoMemory => {
-                Error::NoSpace
-            }
-        }
     }
 }
 
@@ -149,25 +127,23 @@ impl Quota {
         self.by_operator.store(does, Relaxed);
     }
 
-    /// Takes its room, where there is enough beside the `used` bytes. It is given back when what this answers is
-    /// dropped: by then the request has been answered, and what it wrote is counted as used.
-    pub(crate) fn admit(&self, effect: Effect, used: impl FnOnce() -> u64) -> Result<Admitted<'_>, Refusal> {
+    /// Takes the room of a request that the alarms allow; whether there is any is for the answer to say. It is given
+    /// back when that is dropped: by then the request has been answered, and what it wrote is counted as used.
+    ///
+    /// # Errors
+    /// `CorruptCluster`; `NoSpace` for what may grow.
+    pub(crate) fn reserve(&self, effect: Effect) -> Result<Admitted<'_>, Error> {
         if self.is_corrupt.load(Relaxed) {
-            return Err(Refusal::Alarmed(Alarm::Corrupt));
+            return Err(Error::CorruptCluster);
         }
-        let Effect::Grows { bytes } = effect else { return Ok(Admitted { quota: self, bytes: 0 }) };
-        if self.is_full.load(Relaxed) {
-            return Err(Refusal::Alarmed(Alarm::NoSpace));
+        let Effect::Grows { bytes } = effect else {
+            return Ok(Admitted { quota: self, before: 0, bytes: 0 });
+        };
+        if self.is_full.load(Relaxed) || self.is_short_of_memory.load(Relaxed) {
+            return Err(Error::NoSpace);
         }
-        if self.is_short_of_memory.load(Relaxed) {
-            return Err(Refusal::NoMemory);
-        }
-        let before = self.under_way.fetch_add(bytes, Relaxed);
-        let admitted = Admitted { quota: self, bytes };
-        if used().saturating_add(before).saturating_add(bytes) < self.bytes_max.load(Relaxed) {
-            return Ok(admitted);
-        }
-        Err(Refusal::WouldPass { bytes })
+        let before = self.under_way.fetch_add(bytes, AcqRel);
+        Ok(Admitted { quota: self, before, bytes })
     }
 
     /// Remembers what was refused. True for the one who is to raise the alarm.
@@ -198,13 +174,24 @@ impl Quota {
 #[derive(Debug)]
 pub(crate) struct Admitted<'a> {
     quota: &'a Quota,
-    bytes: u64,
+    /// Of requests that came before it and were under way.
+    before: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Admitted<'_> {
+    /// Whether it passes no quota beside the `used` bytes and those that came before it. Nothing is missed where
+    /// what had been answered by the time of the reservation is counted as used.
+    pub(crate) fn fits(&self, used: u64) -> bool {
+        let end = used.saturating_add(self.before).saturating_add(self.bytes);
+        self.bytes == 0 || end < self.quota.bytes_max.load(Relaxed)
+    }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.quota.under_way.fetch_sub(self.bytes, Relaxed);
+            self.quota.under_way.fetch_sub(self.bytes, AcqRel);
         }
     }
 }
@@ -215,24 +202,30 @@ mod tests {
 
     const PUT: Effect = Effect::Grows { bytes: 300 };
 
-    fn refusal(quota: &Quota, effect: Effect, used: u64) -> Option<Refusal> {
-        quota.admit(effect, || used).err()
+    fn refusal(quota: &Quota, effect: Effect, used: u64) -> Option<&'static str> {
+        match quota.reserve(effect) {
+            Ok(admitted) => (!admitted.fits(used)).then_some("it does not fit"),
+            Err(Error::CorruptCluster) => Some("corrupt"),
+            Err(Error::NoSpace) => Some("no space"),
+            Err(other) => panic!("{other}"),
+        }
     }
 
     #[test]
     fn a_full_store_takes_what_does_not_make_it_grow() {
         let quota = Quota::default();
+        quota.limit(1_000);
         assert_eq!(refusal(&quota, PUT, 0), None);
         quota.show(&[(7, Alarm::NoSpace)]);
-        assert_eq!(refusal(&quota, PUT, 0), Some(Refusal::Alarmed(Alarm::NoSpace)));
-        assert_eq!(refusal(&quota, Effect::Changes, 0), None);
+        assert_eq!(refusal(&quota, PUT, 0), Some("no space"));
+        assert_eq!(refusal(&quota, Effect::Changes, 2_000), None);
     }
 
     #[test]
     fn a_damaged_store_takes_no_change() {
         let quota = Quota::default();
         quota.show(&[(7, Alarm::Corrupt)]);
-        assert_eq!(refusal(&quota, Effect::Changes, 0), Some(Refusal::Alarmed(Alarm::Corrupt)));
+        assert_eq!(refusal(&quota, Effect::Changes, 0), Some("corrupt"));
     }
 
     #[test]
@@ -240,16 +233,16 @@ mod tests {
         let quota = Quota::default();
         quota.limit(1_000);
         assert_eq!(refusal(&quota, PUT, 699), None);
-        assert_eq!(refusal(&quota, PUT, 700), Some(Refusal::WouldPass { bytes: 300 }));
+        assert_eq!(refusal(&quota, PUT, 700), Some("it does not fit"));
     }
 
     #[test]
     fn requests_that_come_together_share_the_room() {
         let quota = Quota::default();
         quota.limit(1_000);
-        let first = quota.admit(PUT, || 200).expect("there is room");
-        let second = quota.admit(PUT, || 200).expect("there is room");
-        assert_eq!(refusal(&quota, PUT, 200), Some(Refusal::WouldPass { bytes: 300 }));
+        let [first, second] = [(); 2].map(|()| quota.reserve(PUT).expect("no alarm is raised"));
+        assert!(first.fits(200) && second.fits(200));
+        assert_eq!(refusal(&quota, PUT, 200), Some("it does not fit"));
         drop(first);
         assert_eq!(refusal(&quota, PUT, 200), None);
         drop(second);

@@ -54,7 +54,7 @@ impl QuotaKeeper {
             }
             was_on = on;
             if !on && quota.is_passed(used) {
-                self.store.alarm_full(self.member).await;
+                self.store.alarm_full(self.member, used).await;
             } else if on && quota.has_room(used) {
                 self.clear(used).await;
             }

@@ -17,7 +17,7 @@ use crate::barriers::Barriers;
 use crate::error::Error;
 use crate::interregnum::Interregnum;
 use crate::metrics::activity::{Activity, count};
-use crate::quota::{Admitted, Effect, Quota, Refusal};
+use crate::quota::{Admitted, Effect, Quota};
 use crate::routes::Routes;
 use crate::seen::Seen;
 
@@ -151,35 +151,31 @@ impl Store {
     /// # Errors
     /// `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`; `Stopped`.
     pub(crate) async fn admit(&self, effect: Effect) -> Result<Admitted<'_>, Error> {
+        let (quota, routes) = (self.quota(), self.routes());
+        let admitted = quota.reserve(effect)?;
         // Far from the quota nobody waits for what was answered and is not applied yet.
-        let about = self.quota().admit(effect, || self.routes().bytes_in_use().saturating_add(LAG_BYTES));
-        let refusal = match about {
-            Ok(admitted) => return Ok(admitted),
-            Err(refusal @ (Refusal::Alarmed(_) | Refusal::NoMemory)) => refusal,
-            Err(Refusal::WouldPass { .. }) => {
-                Box::pin(self.routes().reach_everywhere(self.shared.seen.lsn())).await?;
-                match self.quota().admit(effect, || self.routes().bytes_in_use()) {
-                    Ok(admitted) => return Ok(admitted),
-                    Err(refusal) => refusal,
-                }
-            }
-        };
-        if let Refusal::WouldPass { bytes } = refusal
-            && self.quota().miss(bytes)
-        {
-            let member = self.journal().status_now().node;
-            self.alarm_full(member).await;
+        if admitted.fits(routes.bytes_in_use().saturating_add(LAG_BYTES)) {
+            return Ok(admitted);
         }
-        Err(refusal.into())
+        // Whoever has let go of their room by now has shown what they wrote.
+        let used = Box::pin(routes.bytes_in_use_at(self.shared.seen.lsn())).await?;
+        if admitted.fits(used) {
+            return Ok(admitted);
+        }
+        if quota.miss(admitted.bytes) {
+            let member = self.journal().status_now().node;
+            self.alarm_full(member, used).await;
+        }
+        Err(Error::NoSpace)
     }
 
     /// Raises the NOSPACE alarm of a member.
-    pub(crate) async fn alarm_full(&self, member: u64) {
+    pub(crate) async fn alarm_full(&self, member: u64, used: u64) {
         match self.change(SysOp::AlarmRaise { member, alarm: Alarm::NoSpace }).await {
             Ok(_) => {
                 self.quota().raise(Alarm::NoSpace);
                 tracing::warn!(
-                    used = self.routes().bytes_in_use(),
+                    used,
                     "the store is full and takes nothing that makes it grow (alarm NOSPACE): delete keys and compact, \
                      or start with a larger --quota-backend-bytes"
                 );

@@ -22,6 +22,7 @@ use crate::query::{Answer, At, Query};
 use crate::remote::{Health, There};
 use crate::stats::{PartitionStats, Stats};
 use crate::watch::WatchStream;
+use crate::wire::reports::Position;
 
 /// The handle.
 #[derive(Clone)]
@@ -158,13 +159,30 @@ impl Memstore {
         lsn: Lsn,
         revision: Revision,
     ) -> Result<Applied, Error> {
+        Ok(self.position_at(partition, lsn, revision).await?.applied)
+    }
+
+    /// What a partition holds once it has applied `lsn`, as `partition_bytes_in_use` has it.
+    ///
+    /// # Errors
+    /// As `wait`.
+    pub async fn bytes_in_use_at(&self, partition: PartitionId, lsn: Lsn) -> Result<u64, Error> {
+        Ok(self.position_at(partition, lsn, Revision::ZERO).await?.bytes_in_use)
+    }
+
+    pub(crate) async fn position_at(
+        &self,
+        partition: PartitionId,
+        lsn: Lsn,
+        revision: Revision,
+    ) -> Result<Position, Error> {
         match &self.body {
             Body::Here(here) => {
                 let mut applied = here.wait(partition, lsn).await?;
                 while applied.revision < revision {
                     applied = here.wait(partition, applied.lsn.next()).await?;
                 }
-                Ok(applied)
+                Ok(Position { applied, bytes_in_use: here.partition_bytes_in_use(partition)? })
             }
             Body::There(there) => Box::pin(there.wait(partition, lsn, revision)).await,
         }

@@ -31,7 +31,6 @@ use self::mirror::Mirror;
 use crate::client::Memstore;
 use crate::doubt::{Doubt, HashedAt, ReplicaHash};
 use crate::error::Error;
-use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked};
 use crate::key_value::KeyValue;
 use crate::middle::MiddleOf;
@@ -40,6 +39,7 @@ use crate::query::{Answer, At, Query};
 use crate::wire::answers::Said;
 use crate::wire::doubts;
 use crate::wire::questions::Asked;
+use crate::wire::reports::Position;
 
 pub(crate) use self::follow::SIGN_OF_LIFE;
 pub use self::mirror::Health;
@@ -103,13 +103,13 @@ impl There {
         partition: PartitionId,
         lsn: Lsn,
         revision: Revision,
-    ) -> Result<Applied, Error> {
-        let applied = self.mirror.applied(partition)?;
-        if lsn <= applied.lsn && revision <= applied.revision {
-            return Ok(applied);
+    ) -> Result<Position, Error> {
+        let told = self.mirror.position(partition)?;
+        if lsn <= told.applied.lsn && revision <= told.applied.revision {
+            return Ok(told);
         }
         match self.ask(Asked::Wait { partition, lsn, revision }).await? {
-            Said::Applied(applied) => Ok(applied),
+            Said::Reached(position) => Ok(position),
             other => Err(self.misunderstood(&other)),
         }
     }

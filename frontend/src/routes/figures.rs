@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::{Lsn, Revision};
+use journal::{KeyRange, Lsn, Revision};
 use memstore::{Applied, Error, Hash, Memstore, PartitionRange, PartitionStats, Stats, hash_over};
 
 use super::Routes;
@@ -47,7 +47,8 @@ impl Routes {
         self.look().cover().into_iter().filter_map(figures).collect()
     }
 
-    /// What all partitions hold, as `stats` has it. Cheap enough to ask at each write.
+    /// What all partitions hold, as `stats` has it. Cheap enough to ask at each write: up to `SUM_EVERY` old where
+    /// there are several memstores.
     pub(crate) fn bytes_in_use(&self) -> u64 {
         if let Some(memstore) = self.only_one() {
             return memstore.bytes_in_use();
@@ -62,6 +63,17 @@ impl Routes {
         let bytes = self.look().cover().iter().filter_map(bytes).sum();
         *known = Some((now, bytes));
         bytes
+    }
+
+    /// The same, once everything up to `lsn` is in it.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) async fn bytes_in_use_at(&self, lsn: Lsn) -> Result<u64, crate::error::Error> {
+        let mut sum = 0;
+        let ask = |memstore: Memstore, id| async move { memstore.bytes_in_use_at(id, lsn).await };
+        self.walk(&KeyRange::all(), lsn, ask, |bytes| sum += bytes).await?;
+        Ok(sum)
     }
 
     /// Whether any of them has no memory for more.

@@ -174,6 +174,26 @@ async fn replicas_count_once() {
 }
 
 #[tokio::test]
+async fn the_quota_holds_over_several_memstores() {
+    const QUOTA_BYTES: u64 = 100_000;
+    let world = World::start(&[FIVE, FIVE]).await;
+    world.store.quota().limit(QUOTA_BYTES);
+    let mut refusal = None;
+    for number in 0..1_000 {
+        let put = Put::new(Bytes::from(key_at(number)), Bytes::from(vec![7; 1_000]));
+        refusal = world.store.put(put).await.err();
+        if refusal.is_some() {
+            break;
+        }
+    }
+    assert!(matches!(refusal, Some(crate::error::Error::NoSpace)), "{refusal:?}");
+    let at = world.store.barrier().await.expect("it leads");
+    let used = world.served.routes.bytes_in_use_at(at.lsn).await.expect("they are open");
+    assert!(QUOTA_BYTES / 2 < used && used < QUOTA_BYTES, "{used}");
+    world.close().await;
+}
+
+#[tokio::test]
 async fn requests_wait_for_somebody_who_serves() {
     let world = World::start(&[FIVE]).await;
     let written = world.put("a", "1").await;

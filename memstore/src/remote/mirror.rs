@@ -43,6 +43,12 @@ impl Mirrored {
             self.frontier.advance(applied);
         }
     }
+
+    /// As many bytes as it held once it had applied this, or what was told later.
+    fn position(&self) -> Position {
+        let applied = self.frontier.applied();
+        Position { applied, bytes_in_use: self.bytes_in_use.load(Relaxed) }
+    }
 }
 
 /// What it serves.
@@ -124,8 +130,12 @@ impl Mirror {
     }
 
     pub(crate) fn applied(&self, partition: PartitionId) -> Result<Applied, Error> {
+        Ok(self.position(partition)?.applied)
+    }
+
+    pub(crate) fn position(&self, partition: PartitionId) -> Result<Position, Error> {
         let seen = self.seen.borrow();
-        Ok(seen.get(partition).ok_or(Error::WrongPartition)?.frontier.applied())
+        Ok(seen.get(partition).ok_or(Error::WrongPartition)?.position())
     }
 
     pub(crate) fn reached(&self) -> Applied {
@@ -140,8 +150,7 @@ impl Mirror {
     }
 
     pub(crate) fn partition_bytes_in_use(&self, partition: PartitionId) -> Result<u64, Error> {
-        let seen = self.seen.borrow();
-        Ok(seen.get(partition).ok_or(Error::WrongPartition)?.bytes_in_use.load(Relaxed))
+        Ok(self.position(partition)?.bytes_in_use)
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -143,7 +143,7 @@ async fn answer(memstore: Memstore, id: u64, asked: Asked) -> (u64, Said) {
             memstore.hashes(partition, asked, min_lsn).await.map(Said::Hashed)
         }
         Asked::Wait { partition, lsn, revision } => {
-            memstore.reach(partition, lsn, revision).await.map(Said::Applied)
+            memstore.position_at(partition, lsn, revision).await.map(Said::Reached)
         }
     };
     (id, said.unwrap_or_else(Said::Refused))

@@ -16,6 +16,7 @@ use proto::memstore::answer::Answer as Says;
 use proto::memstore::refusal::Why;
 
 use super::Malformed;
+use super::reports::Position;
 use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hash_kv::HashedBytes;
@@ -35,7 +36,7 @@ pub(crate) enum Said {
     Values(Revision, Vec<Option<KeyValue>>),
     LeasedKeys(Revision, Vec<Bytes>),
     Hash(Hash),
-    Applied(Applied),
+    Reached(Position),
     Hashed(HashedPart),
     /// `Closed`, `Behind`, `WrongPartition`, `Compacted` or `FutureRevision`.
     Refused(Error),
@@ -75,7 +76,10 @@ impl Cut {
             Said::Hash(Hash { hash, revision, compacted }) => {
                 Rest::Whole(Says::Hash(message::Hash { hash, revision: revision.0, compacted: compacted.0 }))
             }
-            Said::Applied(applied) => Rest::Whole(Says::Applied(write_applied(applied))),
+            Said::Reached(Position { applied, bytes_in_use }) => {
+                let applied = Some(write_applied(applied));
+                Rest::Whole(Says::Reached(message::Reached { applied, bytes_in_use }))
+            }
             Said::Hashed(HashedPart { versions, at_end }) => {
                 let versions = versions.iter().map(write_hashed).collect();
                 Rest::Whole(Says::Hashed(message::HashedPart { versions, at_end }))
@@ -160,7 +164,10 @@ impl Gathered {
                 let (revision, compacted) = (Revision(revision), Revision(compacted));
                 Some(Said::Hash(Hash { hash, revision, compacted }))
             }
-            Says::Applied(applied) => Some(Said::Applied(read_applied(&applied))),
+            Says::Reached(message::Reached { applied, bytes_in_use }) => {
+                let applied = read_applied(applied.as_ref())?;
+                Some(Said::Reached(Position { applied, bytes_in_use }))
+            }
             Says::Hashed(message::HashedPart { versions, at_end }) => {
                 let versions = versions.iter().map(read_hashed).collect();
                 Some(Said::Hashed(HashedPart { versions, at_end }))
@@ -170,13 +177,12 @@ impl Gathered {
     }
 
     fn found(&mut self, end: &message::FoundEnd) -> Result<Said, Malformed> {
-        let applied = end.applied.as_ref().ok_or_else(|| Malformed::without("what is applied"))?;
         Ok(Said::Found(Answer {
             kvs: std::mem::take(&mut self.kvs),
             count: end.count,
             more: end.more,
             at: Revision(end.at),
-            applied: read_applied(applied),
+            applied: read_applied(end.applied.as_ref())?,
         }))
     }
 }
@@ -211,8 +217,9 @@ fn write_applied(applied: Applied) -> message::Applied {
     message::Applied { lsn: applied.lsn.0, revision: applied.revision.0 }
 }
 
-fn read_applied(applied: &message::Applied) -> Applied {
-    Applied { lsn: Lsn(applied.lsn), revision: Revision(applied.revision) }
+fn read_applied(applied: Option<&message::Applied>) -> Result<Applied, Malformed> {
+    let applied = applied.ok_or_else(|| Malformed::without("what is applied"))?;
+    Ok(Applied { lsn: Lsn(applied.lsn), revision: Revision(applied.revision) })
 }
 
 fn write_hashed(hashed: &HashedBytes) -> message::Hashed {

@@ -9,7 +9,7 @@ use prost::Message;
 use proto::memstore as message;
 
 use super::answers::{Cut, Gathered, PART_BYTES, Said};
-use super::reports::{self, Identity, Report};
+use super::reports::{self, Identity, Position, Report};
 use super::watching::{News, read_update, read_wish, write_events};
 use super::{Malformed, questions};
 use crate::error::Error;
@@ -65,7 +65,7 @@ fn every_answer_is_read_back() {
         Said::Values(Revision(3), vec![None, Some(kv("a", 3)), None]),
         Said::LeasedKeys(Revision(3), vec!["a".into(), "b".into()]),
         Said::Hash(Hash { hash: 8, revision: Revision(4), compacted: Revision(2) }),
-        Said::Applied(Applied { lsn: Lsn(1), revision: Revision(2) }),
+        Said::Reached(Position { applied: Applied { lsn: Lsn(1), revision: Revision(2) }, bytes_in_use: 3 }),
         Said::Hashed(HashedPart { versions: vec![hashed], at_end: true }),
         Said::Refused(Error::Closed),
         Said::Refused(Error::Behind),

@@ -14,10 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
 use harness::server::{Kind, Server};
-use proto::etcdserverpb::watch_request::RequestUnion;
-use proto::etcdserverpb::{
-    PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest, request_op,
-};
+use proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, request_op};
 use proto::mvccpb::Event;
 
 const WRITERS: u64 = 16;
@@ -52,9 +49,7 @@ async fn story(clients: &Clients, from: i64, upto: i64) -> Result<BTreeMap<i64, 
         start_revision: from,
         ..WatchCreateRequest::default()
     };
-    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
-    let mut answers = clients.watch.clone().watch(requests).await?.into_inner();
+    let mut answers = clients.watching(create).await?;
     let mut events: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
     while events.last_key_value().is_none_or(|(revision, _)| *revision < upto) {
         let answer = answers.message().await?.context("the watch ended")?;

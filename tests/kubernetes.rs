@@ -10,9 +10,8 @@ use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
 use harness::kubernetes::{Answer, Api, ApiServer, version};
 use harness::server::{Kind, Server};
+use proto::etcdserverpb::RangeRequest;
 use proto::etcdserverpb::WatchCreateRequest;
-use proto::etcdserverpb::watch_request::RequestUnion;
-use proto::etcdserverpb::{RangeRequest, WatchRequest};
 use serde_json::{Value, json};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -114,10 +113,7 @@ async fn follow(endpoint: String, stop: Arc<AtomicBool>) -> Result<BTreeMap<i64,
             start_revision: next,
             ..WatchCreateRequest::default()
         };
-        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-        let requests = tokio_stream::StreamExt::chain(tokio_stream::once(create), tokio_stream::pending());
-        let Ok(stream) = clients.watch.clone().watch(requests).await else { continue };
-        let mut stream = stream.into_inner();
+        let Ok(mut stream) = clients.watching(create).await else { continue };
         while let Ok(Some(answer)) = stream.message().await {
             ensure!(!answer.canceled, "the watch was cancelled: {answer:?}");
             for event in answer.events {

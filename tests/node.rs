@@ -15,10 +15,9 @@ use harness::ports::free_port;
 use harness::program::{Serving, arguments};
 use harness::server::{Kind, Server};
 use proto::etcdserverpb::alarm_request::AlarmAction;
-use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{
     AlarmMember, AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest,
-    PutRequest, RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest,
+    PutRequest, RangeRequest, StatusRequest, WatchCreateRequest,
 };
 use tonic::{Code, Status};
 
@@ -82,9 +81,7 @@ async fn asked_to_stop_it_tells_its_watchers_and_ends_with_zero() -> Result<()> 
 async fn stops(server: Server) -> Result<()> {
     let mut server = server;
     let create = WatchCreateRequest { key: "kept".into(), ..WatchCreateRequest::default() };
-    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
-    let mut answers = Clients::new(&server.endpoint())?.watch.watch(requests).await?.into_inner();
+    let mut answers = Clients::new(&server.endpoint())?.watching(create).await?;
     ensure!(answers.message().await?.context("an answer")?.created, "the watcher is created");
     let stopped = tokio::task::spawn_blocking(move || server.stop().map(|()| server));
     let status = answers.message().await.expect_err("the watch ends");
@@ -306,14 +303,13 @@ fn page(server: &Server) -> Result<String> {
 #[tokio::test]
 async fn what_happens_is_counted() -> Result<()> {
     let server = with_a_key().await?;
-    let Clients { mut lease, mut watch, .. } = Clients::new(&server.endpoint())?;
+    let mut clients = Clients::new(&server.endpoint())?;
+    let lease = &mut clients.lease;
     let id = lease.lease_grant(LeaseGrantRequest { ttl: 60, id: 0 }).await?.into_inner().id;
     lease.lease_revoke(LeaseRevokeRequest { id }).await?;
     let create =
         WatchCreateRequest { key: "kept".into(), start_revision: 1, ..WatchCreateRequest::default() };
-    let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let requests = tokio_stream::StreamExt::chain(tokio_stream::once(request), tokio_stream::pending());
-    let mut answers = watch.watch(requests).await?.into_inner();
+    let mut answers = clients.watching(create).await?;
     ensure!(answers.message().await?.context("an answer")?.created, "the watcher is created");
     ensure!(answers.message().await?.context("an answer")?.events.len() == 1, "it is told");
     let page = page(&server)?;

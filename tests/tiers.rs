@@ -10,9 +10,7 @@ use harness::held::{Held, all_serve};
 use harness::ports::free_port;
 use harness::program::refused;
 use harness::tiers::{Shape, Tier, Tiers};
-use proto::etcdserverpb::{
-    PutRequest, RangeRequest, WatchCreateRequest, WatchRequest, watch_request::RequestUnion,
-};
+use proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest};
 
 /// How many writes are begun each second while processes are killed.
 const WRITES_PER_SECOND: u32 = 300;
@@ -136,9 +134,7 @@ async fn watched(tiers: &Tiers) -> Result<()> {
         start_revision: first,
         ..WatchCreateRequest::default()
     };
-    let asked = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let keeps_open = tokio_stream::StreamExt::chain(tokio_stream::once(asked), tokio_stream::pending());
-    let mut stream = here.watch.watch(keeps_open).await?.into_inner();
+    let mut stream = here.watching(create).await?;
     let mut expected = vec![(first, "w/0".to_owned())];
     for (at, key) in ["b/1", "k4/2", "m/3", "z/4", "a/5"].into_iter().enumerate() {
         let revision = there.kv.put(put(key.into())).await?.into_inner().header.context("a header")?.revision;

@@ -10,10 +10,9 @@ use bytes::Bytes;
 use harness::clients::Clients;
 use harness::failover::under_load;
 use harness::tiers::{Shape, Tier, Tiers};
-use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{
     LeaseGrantRequest, LeaseKeepAliveRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest,
-    WatchCreateRequest, WatchRequest, WatchResponse,
+    WatchCreateRequest, WatchResponse,
 };
 use tokio::task::JoinHandle;
 use tonic::Streaming;
@@ -95,10 +94,8 @@ async fn granted(clients: &mut Clients, ttl: i64) -> Result<i64> {
     Ok(clients.lease.lease_grant(LeaseGrantRequest { ttl, id: 0 }).await?.into_inner().id)
 }
 
-async fn watch(clients: &mut Clients, create: WatchCreateRequest) -> Result<Streaming<WatchResponse>> {
-    let asked = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let keeps_open = tokio_stream::StreamExt::chain(tokio_stream::once(asked), tokio_stream::pending());
-    let mut stream = clients.watch.watch(keeps_open).await?.into_inner();
+async fn watch(clients: &Clients, create: WatchCreateRequest) -> Result<Streaming<WatchResponse>> {
+    let mut stream = clients.watching(create).await?;
     ensure!(stream.message().await?.context("an answer")?.created, "the watcher is created");
     Ok(stream)
 }
@@ -170,9 +167,9 @@ async fn loses_nothing_under_load(store: &mut Skewed, lease: i64) -> Result<()> 
 
 /// Not before its time has passed, measured here, and then it goes.
 async fn ends_leases_when_they_are_over(store: &mut Skewed) -> Result<()> {
-    let (mut here, mut there) = (store.clients(0)?, store.clients(1)?);
+    let (mut here, there) = (store.clients(0)?, store.clients(1)?);
     let create = WatchCreateRequest { key: "short".into(), ..WatchCreateRequest::default() };
-    let mut stream = watch(&mut there, create).await?;
+    let mut stream = watch(&there, create).await?;
     let began = Instant::now();
     let lease = granted(&mut here, 3).await?;
     put_at(&mut here, "short", lease).await?;
@@ -202,7 +199,7 @@ impl Told {
             start_revision,
             ..WatchCreateRequest::default()
         };
-        let mut stream = watch(&mut store.clients(1)?, create).await?;
+        let mut stream = watch(&store.clients(1)?, create).await?;
         Ok(Told(tokio::spawn(async move {
             let mut told = Vec::new();
             loop {

@@ -7,7 +7,11 @@ use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use proto::etcdserverpb::watch_client::WatchClient;
+use proto::etcdserverpb::watch_request::RequestUnion;
+use proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use tokio_stream::StreamExt;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
 
 /// One connection and every service on it.
 #[derive(Clone)]
@@ -36,5 +40,15 @@ impl Clients {
             cluster: ClusterClient::new(channel.clone()),
             auth: AuthClient::new(channel),
         })
+    }
+
+    /// A stream of its own for one watcher, which stays open as long as it is listened to.
+    ///
+    /// # Errors
+    /// The refusal of the stream. That of the watcher comes in an answer.
+    pub async fn watching(&self, create: WatchCreateRequest) -> Result<Streaming<WatchResponse>, Status> {
+        let request = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        let stays_open = tokio_stream::once(request).chain(tokio_stream::pending());
+        Ok(self.watch.clone().watch(stays_open).await?.into_inner())
     }
 }

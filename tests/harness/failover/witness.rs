@@ -6,10 +6,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request::RequestUnion};
+use proto::etcdserverpb::{WatchCreateRequest, WatchResponse};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_stream::StreamExt;
 use tonic::Streaming;
 
 use super::RECOVERY_MAX;
@@ -73,9 +72,7 @@ async fn watch_on(clients: Clients, prefix: String, tell: watch::Sender<Told>) {
 async fn open(clients: &Clients, prefix: &str, start_revision: i64) -> Result<Streaming<WatchResponse>> {
     let (key, range_end) = (prefix.to_owned().into(), format!("{prefix}~").into());
     let create = WatchCreateRequest { key, range_end, start_revision, ..WatchCreateRequest::default() };
-    let asked = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    let stays_open = tokio_stream::once(asked).chain(tokio_stream::pending());
-    Ok(clients.watch.clone().watch(stays_open).await?.into_inner())
+    Ok(clients.watching(create).await?)
 }
 
 fn hear(told: &mut Told, response: &WatchResponse) {

@@ -47,22 +47,23 @@ fn read(list: &str) -> Vec<Held> {
     list.lines().skip(1).filter_map(held).collect()
 }
 
-/// Waits until two of these memstores serve each partition. The program tells no other process of it, so it is asked
-/// again and again.
+/// Waits until two of these memstores serve each partition, as every frontend has it. The program tells no other
+/// process of it, so it is asked again and again.
 ///
 /// # Errors
 /// When that does not become so.
 pub async fn all_serve(tiers: &Tiers, memstores: &[&str]) -> Result<()> {
     let deadline = Instant::now() + HELD_MAX;
     loop {
-        let partitions = Held::of(tiers, 0)?;
+        let told = (0..tiers.endpoints().len()).map(|frontend| Held::of(tiers, frontend));
+        let told = told.collect::<Result<Vec<_>>>()?;
         let serve = |held: &Held| {
             held.replicas.len() == 2 && held.replicas.iter().all(|name| memstores.contains(&&name[..]))
         };
-        if !partitions.is_empty() && partitions.iter().all(serve) {
+        if told.iter().all(|partitions| !partitions.is_empty() && partitions.iter().all(serve)) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "it stays so: {partitions:?}");
+        ensure!(Instant::now() < deadline, "it stays so: {told:?}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -68,14 +68,7 @@ impl AdminService {
 
     /// What is known once everything that was committed before is.
     async fn known(&self) -> Result<Arc<Routes>, Error> {
-        let known = async {
-            let upto = self.store.barrier().await?.lsn;
-            let mut status = self.store.journal().status();
-            let status =
-                status.wait_for(|status| upto <= status.applied).await.map_err(|_| Error::Stopped)?;
-            Ok(status.routes.clone())
-        };
-        self.store.within(known).await
+        Ok(self.store.status_by_now().await?.routes)
     }
 
     fn told(&self, routes: &Routes) -> Response<Partitions> {

@@ -12,17 +12,10 @@ impl Store {
     /// # Errors
     /// `TimedOut` where nobody leads for too long, `Stopped`.
     pub(crate) async fn members(&self, linearizable: bool) -> Result<Vec<Member>, Error> {
-        let mut status = self.journal().status();
-        if linearizable {
-            let listed = async {
-                let upto = self.barrier().await?.lsn;
-                // An error means that the journal has closed.
-                status.wait_for(|status| upto <= status.applied).await.map(drop).map_err(|_| Error::Stopped)
-            };
-            self.within(listed).await?;
+        match linearizable {
+            true => Ok(self.status_by_now().await?.members),
+            false => Ok(self.journal().status_now().members.clone()),
         }
-        let members = status.borrow().members.clone();
-        Ok(members)
     }
 
     /// Changes the cluster, and answers who is in it then. Waits while nobody leads, and for other changes.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use journal::{Alarm, Journal, Origin, Revision, SysOp};
+use journal::{Alarm, Journal, Lsn, Origin, Revision, Status, SysOp};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answered, Position};
@@ -144,6 +144,24 @@ impl Store {
         self.routes().reach_everywhere(at.lsn).await?;
         self.shared.seen.show(at);
         Ok(at.revision)
+    }
+
+    /// The journal's status once it has everything up to `lsn`.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) async fn status_at(&self, lsn: Lsn) -> Result<Status, Error> {
+        let mut status = self.journal().status();
+        let status = status.wait_for(|status| lsn <= status.applied).await;
+        status.map(|status| status.clone()).map_err(|_| Error::Stopped)
+    }
+
+    /// The same with everything that is committed by now.
+    ///
+    /// # Errors
+    /// `TimedOut` where nobody leads for too long, `Stopped`.
+    pub(crate) async fn status_by_now(&self) -> Result<Status, Error> {
+        self.within(async { self.status_at(self.barrier().await?.lsn).await }).await
     }
 
     /// Lets a request in that the alarms and the quota allow. What it answers is held until the request is answered.

@@ -43,22 +43,9 @@ impl MaintenanceService {
         MaintenanceService { store, identity, speaks, version, quota_bytes }
     }
 
-    fn alarms(&self) -> Vec<wire::AlarmMember> {
-        let status = self.store.journal().status();
-        let alarms = status.borrow().alarms.clone();
-        let alarm = |(member_id, alarm)| wire::AlarmMember { member_id, alarm: to_wire(alarm) as i32 };
-        alarms.into_iter().map(alarm).collect()
-    }
-
     /// Those that are raised by now, and not only those that this endpoint has heard of. As in etcd, it takes a leader.
     async fn alarms_now(&self) -> Result<Vec<wire::AlarmMember>, Error> {
-        let told = async {
-            let at = self.store.barrier().await?;
-            let mut status = self.store.journal().status();
-            status.wait_for(|status| at.lsn <= status.applied).await.map_err(|_| Error::Stopped)?;
-            Ok(self.alarms())
-        };
-        self.store.within(told).await
+        Ok(alarms(&self.store.status_by_now().await?))
     }
 
     /// Any number may be a member's: etcd asks nobody whether there is one, and 0 is none of its own.
@@ -85,9 +72,7 @@ impl MaintenanceService {
             raised.filter(|one| one.member_id == member && one.alarm == to_wire(alarm) as i32).collect();
         if !cleared.is_empty() {
             let Answered { at, .. } = self.store.change(SysOp::AlarmClear { member, alarm }).await?;
-            let mut status = self.store.journal().status();
-            let status = status.wait_for(|status| at.lsn <= status.applied).await;
-            self.store.quota().show(&status.map_err(|_| Error::Stopped)?.alarms);
+            self.store.quota().show(&self.store.status_at(at.lsn).await?.alarms);
         }
         Ok(cleared)
     }
@@ -106,6 +91,12 @@ impl MaintenanceService {
 /// etcd's store was never compacted at -1.
 fn compact_revision(compacted: Revision) -> i64 {
     if compacted == Revision::ZERO { -1 } else { compacted.to_wire() }
+}
+
+fn alarms(status: &journal::Status) -> Vec<wire::AlarmMember> {
+    let alarm =
+        |&(member_id, alarm): &(u64, Alarm)| wire::AlarmMember { member_id, alarm: to_wire(alarm) as i32 };
+    status.alarms.iter().map(alarm).collect()
 }
 
 fn to_wire(alarm: Alarm) -> wire::AlarmType {
@@ -154,15 +145,14 @@ impl Maintenance for MaintenanceService {
     ) -> Result<Response<wire::StatusResponse>, Status> {
         let (stats, at) = (self.store.routes().stats().total, self.store.seen());
         let reached = self.store.routes().reached().lsn;
-        let status = self.store.journal().status();
-        let (applied, leader) = {
-            let status = status.borrow();
-            (status.applied, status.leader)
+        let (applied, leader, alarms) = {
+            let status = self.store.journal().status_now();
+            (status.applied, status.leader, alarms(&status))
         };
         let alarm = |one: wire::AlarmMember| {
             format!("memberID:{} alarm:{} ", one.member_id, one.alarm().as_str_name())
         };
-        let mut errors: Vec<String> = self.alarms().into_iter().map(alarm).collect();
+        let mut errors: Vec<String> = alarms.into_iter().map(alarm).collect();
         if leader.is_none() {
             errors.insert(0, "etcdserver: no leader".to_owned());
         }

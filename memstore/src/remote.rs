@@ -24,7 +24,7 @@ use proto::memstore as message;
 use proto::memstore::memstore_client::MemstoreClient;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 
 use self::line::{CALLS_MAX, Call, Line};
 use self::mirror::Mirror;
@@ -173,18 +173,7 @@ impl There {
             partition: partition.0,
             of_writes: of == MiddleOf::Writes,
         };
-        let answered = tokio::select! {
-            answered = client.middle(request) => answered,
-            () = self.mirror.down() => return Err(Error::Unreachable),
-        };
-        match answered {
-            Ok(answered) => Ok(answered.into_inner().key),
-            Err(status) => match status.code() {
-                // It is of a version before this question.
-                Code::Unimplemented => Ok(None),
-                _ => Err(refused(&status)),
-            },
-        }
+        Ok(self.answered(client.middle(request)).await?.and_then(|answered| answered.key))
     }
 
     pub(crate) async fn set_hash(
@@ -193,26 +182,32 @@ impl There {
         at: HashedAt,
     ) -> Result<Option<ReplicaHash>, Error> {
         let mut client = MemstoreClient::new(self.watches.clone());
-        let answered = tokio::select! {
-            answered = client.set_hash(doubts::write_asked(self.cluster, partition, at)) => answered,
-            () = self.mirror.down() => return Err(Error::Unreachable),
-        };
-        match answered {
-            Ok(answered) => doubts::read_found(answered.into_inner()).map(Some),
-            // It is of a version before this question.
-            Err(status) if status.code() == Code::Unimplemented => Ok(None),
-            Err(status) => Err(refused(&status)),
-        }
+        let request = doubts::write_asked(self.cluster, partition, at);
+        self.answered(client.set_hash(request)).await?.map(doubts::read_found).transpose()
     }
 
     pub(crate) async fn throw_away(&self, partition: PartitionId, doubt: Doubt) -> Result<(), Error> {
         let mut client = MemstoreClient::new(self.watches.clone());
-        tokio::select! {
-            told = client.throw_away(doubts::write_doubt(self.cluster, partition, doubt)) => match told {
-                Ok(_) => Ok(()),
-                Err(status) => Err(refused(&status)),
+        let request = doubts::write_doubt(self.cluster, partition, doubt);
+        self.answered(client.throw_away(request)).await?.map(drop).ok_or(Error::Unreachable)
+    }
+
+    /// What a call of its own is answered. `None`: the memstore is of a version before it.
+    async fn answered<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<Option<T>, Error> {
+        let answered = tokio::select! {
+            answered = call => answered,
+            () = self.mirror.down() => return Err(Error::Unreachable),
+        };
+        match answered {
+            Ok(answered) => Ok(Some(answered.into_inner())),
+            Err(status) => match status.code() {
+                Code::Unimplemented => Ok(None),
+                Code::NotFound => Err(Error::WrongPartition),
+                _ => Err(Error::Unreachable),
             },
-            () = self.mirror.down() => Err(Error::Unreachable),
         }
     }
 
@@ -236,12 +231,5 @@ impl There {
             "a memstore answers what it was not asked: do the versions fit?"
         );
         Error::Unreachable
-    }
-}
-
-fn refused(status: &Status) -> Error {
-    match status.code() {
-        Code::NotFound => Error::WrongPartition,
-        _ => Error::Unreachable,
     }
 }

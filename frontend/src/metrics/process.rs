@@ -93,7 +93,12 @@ fn resident_bytes() -> Option<u64> {
 /// In bytes whatever the size of a page.
 fn status_bytes(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    bytes_of(name, &status)
+}
+
+/// What a file of `/proc` has under this name in KiB.
+pub(crate) fn bytes_of(name: &str, text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     kibibytes.checked_mul(1024)
 }

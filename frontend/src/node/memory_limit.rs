@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::metrics::process::bytes_of;
+
 /// In bytes. `told`: 0 is nothing.
 pub(super) fn memory_limit(told: u64) -> u64 {
     match told {
@@ -14,7 +16,7 @@ pub(super) fn memory_limit(told: u64) -> u64 {
 /// The least of what the machine has and what any control group around this process allows.
 fn found(root: &Path) -> Option<u64> {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok();
-    let machine = machine.and_then(|text| machine_bytes(&text));
+    let machine = machine.and_then(|text| bytes_of("MemTotal:", &text));
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let files = groups.lines().flat_map(limit_files);
     let allowed = files.filter_map(|file| {
@@ -23,12 +25,6 @@ fn found(root: &Path) -> Option<u64> {
         text.trim().parse().ok()
     });
     machine.into_iter().chain(allowed).min()
-}
-
-fn machine_bytes(meminfo: &str) -> Option<u64> {
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = total.split_whitespace().next()?.parse().ok()?;
-    kibibytes.checked_mul(1024)
 }
 
 /// Where the limits of a group and of those around it are, given a line of `/proc/self/cgroup`: version 2 has one

@@ -157,7 +157,7 @@ impl Node {
             holding,
             work,
             wanted,
-            thrown,
+            thrown: Some(thrown),
             metrics: metrics.clone(),
             feed: feed.clone(),
             helpers,

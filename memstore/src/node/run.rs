@@ -35,7 +35,7 @@ pub(crate) struct Run {
     pub(crate) work: Arc<Work>,
     pub(crate) wanted: Wanted,
     /// Replicas to be thrown away.
-    pub(crate) thrown: mpsc::Receiver<Throw>,
+    pub(crate) thrown: Option<mpsc::Receiver<Throw>>,
     pub(crate) metrics: Arc<ApplyMetrics>,
     pub(crate) feed: Feed,
     pub(crate) helpers: Option<Helpers>,
@@ -72,15 +72,13 @@ impl Run {
         // Also when something panics: nobody shall wait for what will never come.
         let closing = Closing { replicas: self.holding.replicas().clone(), closed: self.closed.clone() };
         let mut builders = JoinSet::new();
-        let thrown = std::mem::replace(&mut self.thrown, mpsc::channel(1).1);
-        if let Wanted::Told(wanted) = &self.wanted {
+        // Nobody throws away what nobody builds.
+        let thrown = self.thrown.take();
+        if let (Wanted::Told(wanted), Some(thrown)) = (&self.wanted, thrown) {
             let Run { holding, feed, helpers, folder, .. } = &self;
             let (holding, feed) = (holding.clone(), feed.clone());
             let builder = Builder { holding, feed, helpers: helpers.clone(), folder: folder.clone() };
             builders.spawn(builder.run(wanted.clone(), thrown));
-        } else {
-            // Nobody throws away what nobody builds.
-            drop(thrown);
         }
         let keeper = tokio::select! {
             keeper = self.stay() => keeper?,

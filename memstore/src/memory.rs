@@ -40,6 +40,13 @@ struct Full {
     resident: u64,
 }
 
+impl Full {
+    /// Whether the keys take a sixteenth less than then.
+    fn has_shed(&self, keys: u64) -> bool {
+        keys < self.keys - self.keys / 16
+    }
+}
+
 impl Default for Memory {
     /// Without a limit.
     fn default() -> Memory {
@@ -95,12 +102,12 @@ impl Memory {
             }
             Some(full) if was_short => {
                 full.resident = full.resident.max(resident);
-                full.keys - full.keys / 16 <= keys
+                !full.has_shed(keys)
             }
             // Either as many keys are there again, or fewer take more than those did.
             Some(full) => {
                 let most = full.resident + self.limit / MORE_THAN_BEFORE;
-                full.keys - full.keys / 16 <= keys || most.max(part(self.limit, GROWTH_UPTO)) < resident
+                !full.has_shed(keys) || most.max(part(self.limit, GROWTH_UPTO)) < resident
             }
         };
         if is_short && !was_short {

@@ -93,7 +93,8 @@ impl MemstoreRole {
         }
     }
 
-    /// Frontends elsewhere are told first, so that they ask others. Its last snapshot is marked in the journal, which has to be there until this returns.
+    /// Frontends elsewhere are told first, so that they ask others. Its last snapshot is marked in the journal, which has
+    /// to be there until this returns.
     pub(super) async fn close(self) {
         let MemstoreRole { node, registered, .. } = self;
         if let Some(registered) = &registered {

@@ -1,5 +1,5 @@
-//! etcd's command line, as released with 3.6 and with 3.7: against Mainstem with 1 and with 5 partitions it prints
-//! what it prints against etcd 3.6, the version that Mainstem reports, and ends with the same exit code.
+//! etcd's command line, as released with 3.6 and with 3.7: against Mainstem with 1 and with 5 partitions, in one
+//! process and in tiers, it prints what it prints against etcd 3.6, the version that Mainstem reports, and ends with the same exit code.
 //!
 //! What may differ is listed in `harness/etcdctl/normal.rs`; how the scripts under `etcdctl/` are read, in
 //! `harness/etcdctl/script.rs`.
@@ -23,7 +23,7 @@ fn kinds() -> Vec<Kind> {
     if std::env::var("ETCDCTL_KINDS").as_deref() == Ok("etcd") {
         return vec![Kind::Etcd36; 2];
     }
-    vec![Kind::Mainstem { partitions: 1 }, Kind::Mainstem { partitions: 5 }, Kind::Tiers { partitions: 5 }]
+    Kind::ours().to_vec()
 }
 
 /// What a script begins with.

@@ -1,5 +1,5 @@
-//! etcd's API as JSON over plain HTTP: the same requests to etcd 3.6 and to Mainstem with 1 and with 5 partitions have
-//! the same status, the same content type and the same document, apart from who answers.
+//! etcd's API as JSON over plain HTTP: the same requests to etcd 3.6 and to Mainstem with 1 and with 5 partitions, in
+//! one process and in tiers, have the same status, the same content type and the same document, apart from who answers.
 //!
 //! `GATEWAY_KINDS=etcd` sets etcd against itself, which judges the judge.
 
@@ -53,7 +53,7 @@ fn kinds() -> Vec<Kind> {
     if std::env::var("GATEWAY_KINDS").as_deref() == Ok("etcd") {
         return vec![Kind::Etcd36; 2];
     }
-    vec![Kind::Mainstem { partitions: 1 }, Kind::Mainstem { partitions: 5 }, Kind::Tiers { partitions: 5 }]
+    Kind::ours().to_vec()
 }
 
 fn check(steps: &[Step]) -> Result<()> {

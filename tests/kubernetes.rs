@@ -241,6 +241,11 @@ fn nothing_is_lost_when_every_read_reaches_the_store() -> Result<()> {
     run(Kind::Tiers { partitions: 5 }, &["--watch-cache=false"])
 }
 
+#[test]
+fn nothing_is_lost_behind_a_watch_cache_over_tiers() -> Result<()> {
+    run(Kind::Tiers { partitions: 1 }, &[])
+}
+
 /// Every object of `deploy/kubernetes`, with unknown and doubled fields refused, and without a warning.
 #[test]
 fn our_manifests_are_accepted() -> Result<()> {

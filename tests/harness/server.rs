@@ -41,6 +41,14 @@ impl Kind {
         }
     }
 
+    /// In one process and in tiers, with one partition and with several.
+    #[must_use]
+    pub fn ours() -> [Kind; 4] {
+        let kinds = |partitions| [Kind::Mainstem { partitions }, Kind::Tiers { partitions }];
+        let ([one, one_in_tiers], [several, several_in_tiers]) = (kinds(1), kinds(5));
+        [one, several, one_in_tiers, several_in_tiers]
+    }
+
     #[must_use]
     pub fn is_ours(self) -> bool {
         matches!(self, Kind::Mainstem { .. } | Kind::Tiers { .. })

@@ -118,8 +118,7 @@ impl Endpoint {
 pub async fn subjects(arguments: &[&str]) -> Result<Vec<Subject>> {
     let mut kinds = vec![Kind::Etcd36, Kind::Etcd37];
     if std::env::var("COMPAT_KINDS").as_deref() != Ok("etcd") {
-        kinds.extend([1, 5].map(|partitions| Kind::Mainstem { partitions }));
-        kinds.extend([1, 5].map(|partitions| Kind::Tiers { partitions }));
+        kinds.extend(Kind::ours());
     }
     let mut subjects = Vec::new();
     for kind in kinds {

@@ -45,7 +45,7 @@ impl QuotaKeeper {
                 _ = looks.tick() => {}
             }
             alarms.clone_from(&status.borrow_and_update().alarms);
-            let (quota, used) = (self.store.quota(), self.store.routes().bytes_in_use());
+            let quota = self.store.quota();
             // Not before the alarm is there: whoever is refused finds it in the list, as in etcd.
             quota.show(&alarms);
             let on = alarms.contains(&(self.member, Alarm::NoSpace));
@@ -53,6 +53,16 @@ impl QuotaKeeper {
                 quota.forget();
             }
             was_on = on;
+            // What was refused was refused for what had been answered by then. Nobody tells while a partition is lost.
+            let used = tokio::select! {
+                () = closing.cancelled() => return,
+                changed = status.wait_for(|status| status.alarms != alarms) => {
+                    if changed.is_err() { return }
+                    continue;
+                }
+                used = self.store.routes().bytes_in_use_at(self.store.seen().lsn) => used,
+            };
+            let Ok(used) = used else { continue };
             if !on && quota.is_passed(used) {
                 self.store.alarm_full(self.member, used).await;
             } else if on && quota.has_room(used) {

@@ -167,15 +167,19 @@ impl Holding {
         Some((replica.clone(), self.sources(range)))
     }
 
-    /// A doubted one holds what it should, or else is forgotten.
-    pub(crate) fn vouch(&self, range: &PartitionRange, is_same: bool) {
+    /// A doubted one holds what it should, or else is forgotten. False where it was lost while it was compared.
+    pub(crate) fn vouch(&self, compared: &Replica, is_same: bool) -> bool {
         let mut followed = self.state.lock();
-        followed.doubted.retain(|doubted| doubted != range);
+        if followed.replicas.iter().all(|replica| replica.number != compared.number) {
+            return false;
+        }
+        followed.doubted.retain(|doubted| doubted != compared.partition.range());
         if !is_same {
-            followed.replicas.retain(|replica| replica.partition.range() != range);
+            followed.replicas.retain(|replica| replica.number != compared.number);
         }
         followed.unsettled = true;
         self.settle(&mut followed);
+        true
     }
 
     /// Serves a partition no longer, because the replica of that number does not hold what it should. False where another
@@ -199,6 +203,11 @@ impl Holding {
         let before = followed.distrusted.len();
         followed.distrusted.retain(|distrusted| distrusted != range);
         followed.distrusted.len() < before
+    }
+
+    /// All that the journal is applied to.
+    pub(crate) fn ranges(&self) -> Vec<PartitionRange> {
+        self.state.lock().replicas.iter().map(|replica| replica.partition.range().clone()).collect()
     }
 
     /// Goes on with what is served alone, which was brought to `applied`.
@@ -273,5 +282,34 @@ impl Followed {
         let there = self.replicas.iter().filter(|replica| replica.stands_at(lsn));
         let there = there.map(|replica| replica.partition.range());
         there.filter(|range| !self.doubted.contains(range)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Partition;
+    use crate::work::Held;
+
+    #[tokio::test]
+    async fn one_that_is_lost_while_it_is_compared_has_to_be_built_again() {
+        let replicas = Arc::new(Replicas::new(Vec::new()));
+        let work = Arc::new(Work::new(Held::by(&replicas.served())));
+        let holding = Holding::new(replicas, WatchLimits::default(), work);
+        let range = PartitionRange::split(&[]).remove(0);
+        let join = || {
+            let building = Building::whole(Partition::new(range.clone()), Applied::default());
+            assert!(holding.join(building, true).is_ok());
+            holding.doubted(&range).expect("it has just joined").0
+        };
+        assert_eq!(holding.want(vec![range.clone()]), [range.clone()]);
+        let lost = join();
+        holding.begin_again(None);
+        assert!(!holding.vouch(&lost, true), "it is not held");
+        let other = join();
+        assert!(!holding.vouch(&lost, true), "another one has its place");
+        assert!(holding.replicas().ranges().is_empty(), "the other one was not compared");
+        assert!(holding.vouch(&other, true));
+        assert_eq!(holding.replicas().ranges()[..], [range]);
     }
 }

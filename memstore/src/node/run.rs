@@ -136,17 +136,25 @@ impl Run {
             let Some(applied) = self.applied() else { return Ok(None) };
             let (applied, lacking) = match &newer {
                 Some(newer) => (newer.applied(), newer.lacking(first)),
-                None => (applied, self.holding.replicas().ranges().to_vec()),
+                None => (applied, self.holding.ranges()),
             };
-            let mut entries = match (applied.next() < first, &mut self.helpers) {
-                (false, _) => self.feed.entries(applied.next()),
-                (true, None) => return Err(Error::Missing { next: applied.next(), first }),
+            let closed = match (applied.next() < first, &mut self.helpers) {
+                (false, _) => Ok(None),
+                (true, None) => Err(Error::Missing { next: applied.next(), first }),
                 (true, Some(helpers)) => {
-                    match helpers.close(Gap { applied, first, lacking }, self.folder.as_ref()).await? {
-                        Way::Pieces => continue,
-                        Way::Bridge(there) => self.feed.bridge(there, first),
-                    }
+                    helpers.close(Gap { applied, first, lacking }, self.folder.as_ref()).await.map(Some)
                 }
+            };
+            let mut entries = match closed {
+                Ok(None) => self.feed.entries(applied.next()),
+                Ok(Some(Way::Bridge(there))) => self.feed.bridge(there, first),
+                // Nothing is served of what was joined: it is built again, of the pieces or when there are some.
+                Ok(Some(Way::Pieces)) | Err(_) if self.holding.replicas().ranges().is_empty() => {
+                    self.holding.begin_again(None);
+                    return Ok(None);
+                }
+                Ok(Some(Way::Pieces)) => continue,
+                Err(error) => return Err(error),
             };
             let Some(mut newer) = newer else { return Ok(Some(entries)) };
             match newer.rise(&mut entries).await.map_err(Stopped::from) {
@@ -168,7 +176,10 @@ impl Run {
     fn newer(&self) -> Result<Option<Rising>, Error> {
         let ranges = self.holding.replicas().ranges();
         if ranges.is_empty() {
-            self.holding.begin_again(None);
+            // What was joined and is not served yet goes on, if there is any.
+            if self.holding.ranges().is_empty() {
+                self.holding.begin_again(None);
+            }
             return Ok(None);
         }
         let mut sources = newest(self.folder.as_deref(), &ranges)?;

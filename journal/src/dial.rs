@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::Error;
+use crate::network::{self, Connection, Network};
 use crate::tls::{Connector, Settings, Stream};
 
 /// How long a connection may take to come up.
@@ -33,13 +35,21 @@ const ONE_OF_MANY_WINDOW_BYTES: u32 = 256 << 10;
 pub struct Dialer {
     /// For https:// alone.
     connector: Option<Connector>,
+    /// Instead of TCP.
+    network: Option<Arc<dyn Network>>,
 }
 
 impl Dialer {
     /// Without encryption: for loopback, and where it was asked for.
     #[must_use]
     pub fn plain() -> Dialer {
-        Dialer { connector: None }
+        Dialer::default()
+    }
+
+    /// Over `network`, without encryption.
+    #[must_use]
+    pub fn over(network: Arc<dyn Network>) -> Dialer {
+        Dialer { connector: None, network: Some(network) }
     }
 
     /// With encryption where a URL says so: https://. Whoever is dialed has to prove itself as `settings` say.
@@ -47,7 +57,7 @@ impl Dialer {
     /// # Errors
     /// `Io`: what is wrong with the files.
     pub fn tls(settings: &Settings) -> Result<Dialer, Error> {
-        Ok(Dialer { connector: Some(Connector::new(settings)?) })
+        Ok(Dialer { connector: Some(Connector::new(settings)?), network: None })
     }
 
     /// A channel to `url`, such as `http://10.0.0.1:2380`. Nothing is sent before it is used.
@@ -55,13 +65,7 @@ impl Dialer {
     /// # Errors
     /// `Io`: this is not the URL of a peer.
     pub fn channel(&self, url: &str) -> Result<Channel, Error> {
-        let endpoint = self.endpoint(url)?;
-        match &self.connector {
-            Some(connector) if is_secure(endpoint.uri()) => {
-                Ok(endpoint.connect_with_connector_lazy(Way { connector: connector.clone() }))
-            }
-            _ => Ok(endpoint.connect_lazy()),
-        }
+        Ok(self.connect(self.endpoint(url)?))
     }
 
     /// A channel for many streams, any of which may stand still for as long as its reader likes, without keeping
@@ -72,7 +76,17 @@ impl Dialer {
     pub fn channel_of_many(&self, url: &str) -> Result<Channel, Error> {
         let endpoint = self.endpoint(url)?;
         let endpoint = endpoint.initial_connection_window_size(MANY_WINDOW_BYTES);
-        Ok(endpoint.initial_stream_window_size(ONE_OF_MANY_WINDOW_BYTES).connect_lazy())
+        Ok(self.connect(endpoint.initial_stream_window_size(ONE_OF_MANY_WINDOW_BYTES)))
+    }
+
+    fn connect(&self, endpoint: Endpoint) -> Channel {
+        match (&self.network, &self.connector) {
+            (Some(network), _) => endpoint.connect_with_connector_lazy(Over { network: network.clone() }),
+            (None, Some(connector)) if is_secure(endpoint.uri()) => {
+                endpoint.connect_with_connector_lazy(Way { connector: connector.clone() })
+            }
+            _ => endpoint.connect_lazy(),
+        }
     }
 
     fn endpoint(&self, url: &str) -> Result<Endpoint, Error> {
@@ -106,23 +120,23 @@ fn is_secure(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
 }
 
-/// A connector, as tonic wants one.
+/// TLS, as a connector that tonic wants.
 struct Way {
     connector: Connector,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+type Connecting<T> = Pin<Box<dyn Future<Output = io::Result<TokioIo<T>>> + Send>>;
 
 impl Service<Uri> for Way {
     type Response = TokioIo<Stream>;
     type Error = io::Error;
-    type Future = Connecting;
+    type Future = Connecting<Stream>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> Connecting {
+    fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = self.connector.clone();
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
@@ -132,6 +146,28 @@ impl Service<Uri> for Way {
     }
 }
 
+/// Another network, as the same.
+struct Over {
+    network: Arc<dyn Network>,
+}
+
+impl Service<Uri> for Over {
+    type Response = TokioIo<Box<dyn Connection>>;
+    type Error = io::Error;
+    type Future = Connecting<Box<dyn Connection>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let port = uri.port_u16().unwrap_or(HTTP_PORT);
+        let connecting: network::Connecting = self.network.connect(uri.host().unwrap_or_default(), port);
+        Box::pin(async move { connecting.await.map(TokioIo::new) })
+    }
+}
+
+const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
 #[cfg(test)]

@@ -54,10 +54,9 @@ fn cut_and_join(tiers: &Tiers, times: usize, key: &str) -> Result<()> {
 
 async fn moved(tiers: &Tiers, times: usize) -> Result<()> {
     for time in 0..times {
-        // By the frontend that has told that all serve: another one may not have heard of the last move.
-        let partitions = Held::of(tiers, 0)?;
-        partitions[time % partitions.len()].relocate(tiers, 0, &MEMSTORES)?;
         all_serve(tiers, &MEMSTORES).await?;
+        let partitions = Held::of(tiers, time % 2)?;
+        partitions[time % partitions.len()].relocate(tiers, time % 2, &MEMSTORES)?;
     }
     Ok(())
 }

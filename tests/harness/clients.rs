@@ -30,16 +30,21 @@ impl Clients {
     /// # Errors
     /// When `endpoint` is no URL.
     pub fn new(endpoint: &str) -> Result<Clients> {
-        let channel = Endpoint::from_shared(endpoint.to_owned())?.connect_lazy();
+        Ok(Clients::over(Endpoint::from_shared(endpoint.to_owned())?.connect_lazy()))
+    }
+
+    /// Over a connection that was made otherwise.
+    #[must_use]
+    pub fn over(channel: Channel) -> Clients {
         let limit = usize::MAX;
-        Ok(Clients {
+        Clients {
             kv: KvClient::new(channel.clone()).max_decoding_message_size(limit),
             watch: WatchClient::new(channel.clone()).max_decoding_message_size(limit),
             lease: LeaseClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
             cluster: ClusterClient::new(channel.clone()),
             auth: AuthClient::new(channel),
-        })
+        }
     }
 
     /// A stream of its own for one watcher, which stays open as long as it is listened to.

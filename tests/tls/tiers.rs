@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::certificates::Leaf;
+use harness::clients::Clients;
 use harness::server::Server;
 use journal::Dialer;
 use journal::tls::{KeyPair, Settings};
+use proto::etcdserverpb::WatchCreateRequest;
 use proto::journal::StatusRequest;
 use proto::journal::journal_client::JournalClient;
 use proto::memstore::FollowRequest;
@@ -90,6 +92,14 @@ async fn a_certificate_says_which_tier_one_is() -> Result<()> {
         let settings = Settings { identity, trusted_ca: Some(files.path("ca.pem")), ..Settings::default() };
         Dialer::tls(&settings)?.channel(url).context("a channel")
     };
+    // A watcher is told by a connection of its own between frontend and memstore.
+    let create = WatchCreateRequest { key: "key".into(), start_revision: 1, ..WatchCreateRequest::default() };
+    let clients = Clients::over(dials("client", &store.endpoint())?);
+    let mut told_of = clients.watching(create).await?;
+    ensure!(told_of.message().await?.context("an answer")?.created, "the watcher is created");
+    ensure!(told_of.message().await?.context("an answer")?.events.len() == 1, "it is told of the key");
+    drop((told_of, clients));
+
     let (order, keys) = (journal.peer_url(), memstore.peer_url());
     let refused = RaftClient::new(dials("frontend", &order)?).members(Message::default()).await;
     let refused = refused.expect_err("it is no journal");

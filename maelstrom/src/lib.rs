@@ -1,1 +1,11 @@
-//! The same tiers under Jepsen's checkers.
+//! The same tiers under Jepsen's checkers: a node of Maelstrom, whose every hop is one of its messages.
+
+mod carrier;
+mod ids;
+mod lines;
+mod message;
+mod network;
+pub mod node;
+mod roles;
+mod stream;
+mod workloads;

@@ -1,0 +1,284 @@
+//! One node: it learns who there is, starts the tiers that fall to it, and answers clients, or asks a frontend to.
+//!
+//!     client ──► n5, a frontend ──────────────────────────► answer
+//!     client ──► n0, a journal ── ask ──► n5 ── told ──► n0 ──► answer
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use clap::Parser;
+use frontend::config::{self, Command, Persona};
+use frontend::{Client, Config, Node};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::ids::Ids;
+use crate::lines::{Hears, Says};
+use crate::message::{Body, Message, Refusal, body};
+use crate::network::{self, Messages};
+use crate::roles::{Layout, Role, Split};
+use crate::workloads::{Workloads, answers};
+
+/// Nobody is spoken to before: a harness may not know all nodes yet.
+const QUIET: Duration = Duration::from_secs(1);
+/// Requests under way. More are refused.
+const REQUESTS_MAX: usize = 4_096;
+/// Ports as other nodes know them.
+const JOURNAL_PORT: u16 = 2380;
+const MEMSTORE_PORT: u16 = 2381;
+/// Another program may take a port between its choice and its use.
+const STARTS_MAX: usize = 5;
+
+/// A node of Maelstrom: journals, memstores and frontends, by the node's place among all.
+#[derive(Debug, Parser)]
+#[command(name = "mainstem-maelstrom")]
+pub struct Arguments {
+    #[command(flatten)]
+    split: Split,
+    /// Where each node keeps its data, in a folder of its name. By default in memory, and gone with the process.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Milliseconds between a leader's signs of life.
+    #[arg(long, default_value_t = 100)]
+    heartbeat_interval: u64,
+    /// Milliseconds after which a silent leader is replaced.
+    #[arg(long, default_value_t = 1_000)]
+    election_timeout: u64,
+    /// Answer `read` with a sum, as the workloads pn-counter and g-counter want it.
+    #[arg(long)]
+    counter: bool,
+}
+
+/// Why a node cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("nobody said who this node is: start it by `maelstrom test --bin` or `maelstrom-runner --bin`")]
+    NoInit,
+    #[error("{0}")]
+    Layout(String),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Settings(String),
+    #[error("{0}")]
+    Start(#[from] frontend::StartError),
+}
+
+/// Runs until standard input ends.
+///
+/// # Errors
+/// Why it could not be begun.
+pub async fn run(arguments: Arguments, out: impl Write + Send + 'static) -> Result<(), Failure> {
+    let (says, mut hears) = (Says::start(out), Hears::start());
+    let init = loop {
+        let message = hears.next().await.ok_or(Failure::NoInit)?;
+        if message.kind() == "init" {
+            break message;
+        }
+    };
+    let (node, nodes) = named(&init.body).ok_or(Failure::NoInit)?;
+    let layout = arguments.split.of(&nodes).map_err(Failure::Layout)?;
+    let messages = Messages::new(&node, says.clone());
+    let here = Arc::new(Here {
+        ids: Ids::of(&node),
+        workloads: Workloads::new(&node, arguments.counter),
+        node,
+        layout,
+        says,
+        client: Mutex::default(),
+        asked: Mutex::default(),
+        turn: AtomicUsize::new(0),
+        requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+    });
+    here.says.answer(init.answer(body(json!({ "type": "init_ok" })))).await;
+    let mut started = tokio::spawn(start(here.clone(), arguments, messages.clone()));
+    let mut runs = None;
+    loop {
+        let message = tokio::select! {
+            message = hears.next() => message,
+            node = &mut started, if runs.is_none() => {
+                runs = Some(node.map_err(std::io::Error::other)??);
+                continue;
+            }
+        };
+        let Some(message) = message else { return Ok(()) };
+        match message.kind() {
+            network::KIND => messages.hear(&message),
+            "told" => here.told(&message).await,
+            _ => here.clone().request(message).await,
+        }
+    }
+}
+
+fn named(init: &Body) -> Option<(String, Vec<String>)> {
+    let node = init.get("node_id")?.as_str()?.to_owned();
+    let nodes = init.get("node_ids")?.as_array()?.iter();
+    Some((node, nodes.map(|id| id.as_str().map(str::to_owned)).collect::<Option<_>>()?))
+}
+
+struct Here {
+    node: String,
+    layout: Layout,
+    says: Says,
+    ids: Ids,
+    workloads: Workloads,
+    /// Once there is a frontend here, and it serves.
+    client: Mutex<Option<Client>>,
+    /// What frontends elsewhere were asked, by the names of the questions.
+    asked: Mutex<HashMap<String, Message>>,
+    turn: AtomicUsize,
+    requests: Arc<Semaphore>,
+}
+
+impl Here {
+    /// Answers a request of a client, or of another node for a client.
+    async fn request(self: Arc<Here>, message: Message) {
+        if let Some(answer) = self.workloads.alone(&message) {
+            return self.says.answer(message.answer(answer)).await;
+        }
+        let Ok(permit) = self.requests.clone().try_acquire_owned() else {
+            return self
+                .refuse(&message, Refusal::Unavailable("too many requests are waiting".to_owned()))
+                .await;
+        };
+        let client = self.client.lock().clone();
+        let is_frontend = matches!(self.layout.role(&self.node), Role::All | Role::Frontend);
+        let Some(client) = client else {
+            return match is_frontend || message.kind() == "ask" {
+                true => self.refuse(&message, Refusal::Unavailable("this node is starting".to_owned())).await,
+                false => self.ask(message),
+            };
+        };
+        tokio::spawn(async move {
+            let _permit = permit;
+            let answer = match message.body.get("request") {
+                Some(Value::Object(request)) if message.kind() == "ask" => {
+                    let told = answers(&self.workloads, &client, request).await;
+                    body(json!({ "type": "told", "id": message.body.get("id"), "answer": told }))
+                }
+                _ => answers(&self.workloads, &client, &message.body).await,
+            };
+            self.says.answer(message.answer(answer)).await;
+        });
+    }
+
+    async fn refuse(&self, message: &Message, refusal: Refusal) {
+        let answer = match message.kind() {
+            "ask" => body(json!({ "type": "told", "id": message.body.get("id"), "answer": refusal.body() })),
+            _ => refusal.body(),
+        };
+        self.says.answer(message.answer(answer)).await;
+    }
+
+    /// Lets a frontend answer. What is lost on the way stays without an answer: it may have happened.
+    fn ask(&self, message: Message) {
+        let frontends = &self.layout.frontends;
+        let dest = frontends[self.turn.fetch_add(1, Relaxed) % frontends.len()].clone();
+        let id = self.ids.next();
+        let ask = body(json!({ "type": "ask", "id": id, "request": message.body }));
+        let mut asked = self.asked.lock();
+        // Their clients have given them up by now.
+        if REQUESTS_MAX <= asked.len() {
+            asked.clear();
+        }
+        asked.insert(id, message);
+        drop(asked);
+        self.says.post(Message { src: self.node.clone(), dest, body: ask });
+    }
+
+    /// An answer of a frontend has come.
+    async fn told(&self, told: &Message) {
+        let id = told.body.get("id").and_then(Value::as_str).unwrap_or_default();
+        // One that has come twice answers nothing any more.
+        let Some(message) = self.asked.lock().remove(id) else { return };
+        if let Some(Value::Object(answer)) = told.body.get("answer") {
+            self.says.answer(message.answer(answer.clone())).await;
+        }
+    }
+}
+
+/// Starts the tiers, and lets clients in.
+async fn start(here: Arc<Here>, arguments: Arguments, messages: Messages) -> Result<Node, Failure> {
+    tokio::time::sleep(QUIET).await;
+    let mut tries = 1;
+    let node = loop {
+        let (config, ports) = config(&here.node, &here.layout, &arguments)?;
+        for (port, local) in ports {
+            messages.listens(port, local);
+        }
+        match Node::start_over(config, Arc::new(messages.clone())).await {
+            Ok(node) => break node,
+            Err(error) if tries == STARTS_MAX => return Err(error.into()),
+            Err(error) => tracing::warn!(%error, "it is tried again with other ports"),
+        }
+        tries += 1;
+    };
+    if matches!(here.layout.role(&here.node), Role::All | Role::Frontend) {
+        *here.client.lock() = Some(node.client());
+    }
+    tracing::info!(node = here.node, "ready");
+    Ok(node)
+}
+
+/// What a node of its role is told in production, and where it listens by the ports that others know.
+fn config(
+    node: &String,
+    layout: &Layout,
+    arguments: &Arguments,
+) -> Result<(Config, Vec<(u16, u16)>), Failure> {
+    let journal_url = |node: &String| format!("http://{node}:{JOURNAL_PORT}");
+    let journals: Vec<_> = layout.journals.iter().map(journal_url).collect();
+    let members: Vec<_> =
+        layout.journals.iter().map(|node| format!("{node}={}", journal_url(node))).collect();
+    let (mut flags, mut ports) = (vec![format!("--name={node}")], Vec::new());
+    flags.push(format!("--heartbeat-interval={}", arguments.heartbeat_interval));
+    flags.push(format!("--election-timeout={}", arguments.election_timeout));
+    let role = layout.role(node);
+    if let Role::All | Role::Journal = role {
+        let local = free_port()?;
+        ports.push((JOURNAL_PORT, local));
+        flags.push(format!("--listen-peer-urls=http://127.0.0.1:{local}"));
+        flags.push(format!("--initial-advertise-peer-urls={}", journal_url(node)));
+        flags.push(format!("--initial-cluster={}", members.join(",")));
+    } else {
+        flags.push(format!("--journal-endpoints={}", journals.join(",")));
+    }
+    match role {
+        Role::All => {}
+        Role::Journal => flags.push("--role=journal".to_owned()),
+        Role::Frontend => flags.push("--role=frontend".to_owned()),
+        Role::Memstore => {
+            let local = free_port()?;
+            ports.push((MEMSTORE_PORT, local));
+            flags.push("--role=memstore".to_owned());
+            flags.push(format!("--listen-memstore-urls=http://127.0.0.1:{local}"));
+            flags.push(format!("--advertise-memstore-urls=http://{node}:{MEMSTORE_PORT}"));
+        }
+    }
+    let directory = arguments.dir.as_deref().map(|directory| directory.join(node));
+    if let Some(directory) = directory.as_deref().and_then(Path::to_str) {
+        flags.push(format!("--data-dir={directory}"));
+    }
+    let command = config::read(Persona::Mainstem, &flags, std::iter::empty());
+    let config = match command {
+        Ok(Command::Start(start)) => start.config,
+        Ok(_) => unreachable!("nothing else was asked for"),
+        Err(refusal) => return Err(Failure::Settings(refusal.to_string())),
+    };
+    let storage = match directory {
+        Some(_) => config.storage,
+        None => config::Storage::Memory,
+    };
+    // Clients speak to it by messages alone.
+    Ok((Config { storage, listen_client: Vec::new(), ..config }, ports))
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

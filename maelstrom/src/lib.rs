@@ -1,6 +1,7 @@
 //! The same tiers under Jepsen's checkers: a node of Maelstrom, whose every hop is one of its messages.
 
 mod carrier;
+pub mod check;
 mod ids;
 mod lines;
 mod message;

@@ -8,5 +8,6 @@ mod message;
 mod network;
 pub mod node;
 mod roles;
+pub mod runner;
 mod stream;
 mod workloads;

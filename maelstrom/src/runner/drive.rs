@@ -32,7 +32,7 @@ pub enum Name {
 
 pub fn run(name: Name, settings: Settings) -> Result<Report, Trouble> {
     match name {
-        Name::LinKv => run_workload(workload::lin_kv::LinKv::default(), settings),
+        Name::LinKv => run_workload(workload::lin_kv::LinKv::new(settings.concurrency), settings),
         Name::TxnListAppend => run_workload(workload::list_append::ListAppend::default(), settings),
         Name::TxnRwRegister => run_workload(workload::rw_register::RwRegister::default(), settings),
         Name::GSet => run_workload(workload::g_set::GSet::default(), settings),

@@ -13,7 +13,8 @@ use super::message::End;
 use super::settings::Links;
 use crate::check::history::Moment;
 
-/// Beyond it, what nodes send to each other is dropped.
+/// Beyond it, what nodes send to each other is dropped. A client has one request open, so that its messages are few; a node
+/// that floods clients finds a bound at twice as much.
 const FLYING_MAX: usize = 100_000;
 
 /// One message in this many is overtaken, where that is asked for.
@@ -67,6 +68,10 @@ impl Network {
     pub fn send(&mut self, now: Moment, flight: Flight) {
         let (End::Node(from), End::Node(to)) = (flight.from, flight.to) else {
             self.counts.with_clients += 1;
+            if self.flying.len() >= 2 * FLYING_MAX {
+                self.counts.dropped += 1;
+                return;
+            }
             let at = now + self.delay();
             self.depart(at, flight);
             return;

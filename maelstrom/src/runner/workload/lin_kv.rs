@@ -24,9 +24,11 @@ pub struct LinKv {
     last: Option<Vec<i64>>,
 }
 
-impl Default for LinKv {
-    fn default() -> Self {
-        Self { keys: Keys::new(4, USES_MAX), last: None }
+impl LinKv {
+    /// As many keys at a time that about three clients share one.
+    pub fn new(clients: usize) -> Self {
+        let keys = i64::try_from(clients / 3).unwrap_or(i64::MAX).max(2);
+        Self { keys: Keys::new(keys, USES_MAX), last: None }
     }
 }
 

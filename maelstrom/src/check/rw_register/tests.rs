@@ -66,6 +66,9 @@ fn a_stale_read_is_found() {
 fn a_lost_update_is_found() {
     let history = [did(9, 0, 1, "w 1 1"), did(1, 2, 5, "r 1 1, w 1 2"), did(2, 2, 5, "r 1 1, w 1 3")];
     assert_eq!(names(&history), ["G2-item (lost update)"]);
+    // Time says nothing here, only what was read.
+    let at_once = [did(9, 0, 9, "w 1 1"), did(1, 0, 9, "r 1 1, w 1 2"), did(2, 0, 9, "r 1 1, w 1 3")];
+    assert_eq!(names(&at_once), ["G2-item (lost update)"]);
 }
 
 #[test]

@@ -155,6 +155,16 @@ fn a_right_node_is_valid_under_every_fault() {
 }
 
 #[test]
+fn nothing_is_lost_any_more_after_the_faults() {
+    let links = Links { loss: 1.0, duplicate: 1.0, ..Links::default() };
+    let mut session = run(Echo, Settings { links, ..settings() }, echo).expect("no trouble");
+    let flight = Flight { from: End::Node(0), to: End::Node(1), line: String::new() };
+    session.network.send(Moment::ZERO, flight.clone());
+    let arrived: Vec<Flight> = std::iter::from_fn(|| session.network.arrive(Moment::MAX)).collect();
+    assert_eq!(arrived, [flight]);
+}
+
+#[test]
 fn a_right_node_that_often_does_not_answer_is_valid() {
     let shy: Answers = |registers, body| {
         let answers = register(registers, body);

@@ -18,7 +18,7 @@ use super::Routes;
 use super::holders::{Choice, Tried, holding};
 
 /// How long an answer may take before another is asked, too.
-const HEDGE_AFTER: Duration = Duration::from_millis(100);
+pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(100);
 /// How long until those are asked again who could not answer.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -83,12 +83,17 @@ impl Routes {
             return first.await;
         }
         let mut first = pin!(first);
-        tokio::select! {
-            biased;
-            answer = &mut first => return answer,
-            () = tokio::time::sleep(HEDGE_AFTER) => {}
-        }
-        let Some(choice) = self.look().choose(key, lsn, tried) else { return first.await };
+        let choice = loop {
+            tokio::select! {
+                biased;
+                answer = &mut first => return answer,
+                () = tokio::time::sleep(HEDGE_AFTER) => {}
+            }
+            // Somebody who did not answer just now may do so in a moment, and the silent one may stay so for long.
+            if let Some(choice) = self.look().choose(key, lsn, tried) {
+                break choice;
+            }
+        };
         tried.push(&choice);
         let mut second = pin!(asked(choice, ask));
         tokio::select! {

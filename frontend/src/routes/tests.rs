@@ -194,6 +194,29 @@ async fn the_quota_holds_over_several_memstores() {
 }
 
 #[tokio::test]
+async fn who_comes_later_is_asked_beside_one_that_is_silent() {
+    let world = World::start(&[FIVE, FIVE]).await;
+    world.put("a", "1").await;
+    let [silent, other] = [0, 1].map(|site: usize| {
+        let memstore = world.served.sites[site].there.clone();
+        move || Holder { id: site as u64, zone: String::new(), memstore: memstore.clone() }
+    });
+    world.served.routes.set_memstores(vec![silent()]);
+    world.served.sites[0].stop();
+    let range = Range::all(KeyRange::Single("a".into()));
+    let comes = async {
+        // By then the silent one was asked, and nobody else was there to be.
+        tokio::time::sleep(asking::HEDGE_AFTER * 2).await;
+        world.served.routes.set_memstores(vec![silent(), other()]);
+    };
+    let (read, ()) = tokio::join!(world.store.range(&range), comes);
+    assert_eq!(read.expect("it is served").answer.kvs.len(), 1);
+    assert!(world.served.sites[0].there.health() > Health::Down, "the silent one was not given up before");
+    world.served.sites[0].resume();
+    world.close().await;
+}
+
+#[tokio::test]
 async fn requests_wait_for_somebody_who_serves() {
     let world = World::start(&[FIVE]).await;
     let written = world.put("a", "1").await;

@@ -1,5 +1,6 @@
 //! The same tiers under Jepsen's checkers: a node of Maelstrom, whose every hop is one of its messages.
 
+mod asked;
 mod carrier;
 pub mod check;
 mod ids;

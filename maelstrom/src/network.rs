@@ -102,19 +102,28 @@ impl Messages {
                 });
                 mailbox
             }
-            None => return,
+            None => {
+                drop(open);
+                // Whoever goes on sending learns that it has ended, however often that was lost.
+                if matches!(carried, Carried::Chunk(_)) {
+                    self.post(&name, 0, Carried::Gone);
+                }
+                return;
+            }
         };
         drop(open);
         drop(mailbox.try_send(carried));
     }
 
     fn link(&self, name: &Name, port: u16, mail: mpsc::Receiver<Carried>) -> Link {
-        let (shared, name) = (self.shared.clone(), name.clone());
-        let post = move |carried: Carried| {
-            let body = write(&name.id, port, carried);
-            shared.says.post(Message { src: shared.node.clone(), dest: name.node.clone(), body });
-        };
-        Link { mail, post: Box::new(post) }
+        let (messages, name) = (self.clone(), name.clone());
+        Link { mail, post: Box::new(move |carried| messages.post(&name, port, carried)) }
+    }
+
+    fn post(&self, name: &Name, port: u16, carried: Carried) {
+        let body = write(&name.id, port, carried);
+        let (src, dest) = (self.shared.node.clone(), name.node.clone());
+        self.shared.says.post(Message { src, dest, body });
     }
 
     fn end(&self, name: Name) {

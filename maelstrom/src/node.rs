@@ -3,7 +3,6 @@
 //!     client ──► n5, a frontend ──────────────────────────► answer
 //!     client ──► n0, a journal ── ask ──► n5 ── told ──► n0 ──► answer
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::asked::{Remembered, Waiting};
 use crate::ids::Ids;
 use crate::lines::{Hears, Says};
 use crate::message::{Body, Message, Refusal, body};
@@ -87,12 +87,14 @@ pub async fn run(arguments: Arguments, out: impl Write + Send + 'static) -> Resu
     let messages = Messages::new(&node, says.clone());
     let here = Arc::new(Here {
         ids: Ids::of(&node),
+        life: Ids::of(&node).next(),
         workloads: Workloads::new(&node, arguments.counter),
         node,
         layout,
         says,
         client: Mutex::default(),
-        asked: Mutex::default(),
+        remembered: Mutex::default(),
+        waiting: Mutex::default(),
         turn: AtomicUsize::new(0),
         requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
     });
@@ -130,8 +132,11 @@ struct Here {
     workloads: Workloads,
     /// Once there is a frontend here, and it serves.
     client: Mutex<Option<Client>>,
-    /// What frontends elsewhere were asked, by the names of the questions.
-    asked: Mutex<HashMap<String, Message>>,
+    /// By which other nodes ask this one.
+    life: String,
+    remembered: Mutex<Remembered>,
+    /// What frontends elsewhere were asked.
+    waiting: Mutex<Waiting>,
     turn: AtomicUsize,
     requests: Arc<Semaphore>,
 }
@@ -139,6 +144,16 @@ struct Here {
 impl Here {
     /// Answers a request of a client, or of another node for a client.
     async fn request(self: Arc<Here>, message: Message) {
+        if message.kind() == "ask" {
+            let text = |name| message.body.get(name).and_then(Value::as_str).unwrap_or_default();
+            if text("life") != self.life {
+                let told = json!({ "type": "told", "id": text("id"), "life": self.life });
+                return self.says.post(message.answer(body(told)));
+            }
+            if !self.remembered.lock().is_new(text("id")) {
+                return;
+            }
+        }
         if let Some(answer) = self.workloads.alone(&message) {
             return self.says.answer(message.answer(answer)).await;
         }
@@ -180,24 +195,32 @@ impl Here {
     fn ask(&self, message: Message) {
         let frontends = &self.layout.frontends;
         let dest = frontends[self.turn.fetch_add(1, Relaxed) % frontends.len()].clone();
-        let id = self.ids.next();
-        let ask = body(json!({ "type": "ask", "id": id, "request": message.body }));
-        let mut asked = self.asked.lock();
-        // Their clients have given them up by now.
-        if REQUESTS_MAX <= asked.len() {
-            asked.clear();
-        }
-        asked.insert(id, message);
-        drop(asked);
+        self.ask_of(dest, message);
+    }
+
+    fn ask_of(&self, dest: String, message: Message) {
+        let (id, request) = (self.ids.next(), message.body.clone());
+        let life = self.waiting.lock().asks(id.clone(), &dest, message);
+        let ask = body(json!({ "type": "ask", "id": id, "life": life, "request": request }));
         self.says.post(Message { src: self.node.clone(), dest, body: ask });
     }
 
     /// An answer of a frontend has come.
     async fn told(&self, told: &Message) {
-        let id = told.body.get("id").and_then(Value::as_str).unwrap_or_default();
+        let text = |name| told.body.get(name).and_then(Value::as_str);
+        let message = {
+            let mut waiting = self.waiting.lock();
+            if let Some(life) = text("life") {
+                waiting.lives(&told.src, life);
+            }
+            waiting.answered(text("id").unwrap_or_default())
+        };
         // One that has come twice answers nothing any more.
-        let Some(message) = self.asked.lock().remove(id) else { return };
-        if let Some(Value::Object(answer)) = told.body.get("answer") {
+        let Some(message) = message else { return };
+        if text("life").is_some() {
+            // It has done nothing, and can be asked by its life now.
+            self.ask_of(told.src.clone(), message);
+        } else if let Some(Value::Object(answer)) = told.body.get("answer") {
             self.says.answer(message.answer(answer.clone())).await;
         }
     }

@@ -182,9 +182,9 @@ pub(crate) struct Admitted<'a> {
 impl Admitted<'_> {
     /// Whether it passes no quota beside the `used` bytes and those that came before it. Nothing is missed where
     /// what had been answered by the time of the reservation is counted as used.
-    pub(crate) fn fits(&self, used: u64) -> bool {
-        let end = used.saturating_add(self.before).saturating_add(self.bytes);
-        self.bytes == 0 || end < self.quota.bytes_max.load(Relaxed)
+    pub(crate) fn fits(&self, used: impl FnOnce() -> u64) -> bool {
+        let end = || used().saturating_add(self.before).saturating_add(self.bytes);
+        self.bytes == 0 || end() < self.quota.bytes_max.load(Relaxed)
     }
 }
 
@@ -204,7 +204,7 @@ mod tests {
 
     fn refusal(quota: &Quota, effect: Effect, used: u64) -> Option<&'static str> {
         match quota.reserve(effect) {
-            Ok(admitted) => (!admitted.fits(used)).then_some("it does not fit"),
+            Ok(admitted) => (!admitted.fits(|| used)).then_some("it does not fit"),
             Err(Error::CorruptCluster) => Some("corrupt"),
             Err(Error::NoSpace) => Some("no space"),
             Err(other) => panic!("{other}"),
@@ -241,7 +241,7 @@ mod tests {
         let quota = Quota::default();
         quota.limit(1_000);
         let [first, second] = [(); 2].map(|()| quota.reserve(PUT).expect("no alarm is raised"));
-        assert!(first.fits(200) && second.fits(200));
+        assert!(first.fits(|| 200) && second.fits(|| 200));
         assert_eq!(refusal(&quota, PUT, 200), Some("it does not fit"));
         drop(first);
         assert_eq!(refusal(&quota, PUT, 200), None);

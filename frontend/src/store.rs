@@ -172,12 +172,12 @@ impl Store {
         let (quota, routes) = (self.quota(), self.routes());
         let admitted = quota.reserve(effect)?;
         // Far from the quota nobody waits for what was answered and is not applied yet.
-        if admitted.fits(routes.bytes_in_use().saturating_add(LAG_BYTES)) {
+        if admitted.fits(|| routes.bytes_in_use().saturating_add(LAG_BYTES)) {
             return Ok(admitted);
         }
         // Whoever has let go of their room by now has shown what they wrote.
         let used = Box::pin(routes.bytes_in_use_at(self.shared.seen.lsn())).await?;
-        if admitted.fits(used) {
+        if admitted.fits(|| used) {
             return Ok(admitted);
         }
         if quota.miss(admitted.bytes) {

@@ -177,14 +177,8 @@ impl Memstore {
         revision: Revision,
     ) -> Result<Position, Error> {
         match &self.body {
-            Body::Here(here) => {
-                let mut applied = here.wait(partition, lsn).await?;
-                while applied.revision < revision {
-                    applied = here.wait(partition, applied.lsn.next()).await?;
-                }
-                Ok(Position { applied, bytes_in_use: here.partition_bytes_in_use(partition)? })
-            }
-            Body::There(there) => Box::pin(there.wait(partition, lsn, revision)).await,
+            Body::Here(here) => here.position_at(partition, lsn, revision).await,
+            Body::There(there) => Box::pin(there.position_at(partition, lsn, revision)).await,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::replica::Replica;
 use crate::replicas::{Replicas, Served};
 use crate::stats::{PartitionStats, Stats};
 use crate::watch::LocalStream;
+use crate::wire::reports::Position;
 
 /// The handle's first body.
 #[derive(Clone)]
@@ -82,12 +83,21 @@ impl Here {
         applied.max_by_key(|applied| applied.lsn).unwrap_or_default()
     }
 
-    /// Waits until a partition has applied everything up to and including `min_lsn`.
+    /// Waits until a partition has applied both, and answers what it holds by then.
     ///
     /// # Errors
     /// `Closed`, and `WrongPartition` also where it is served no longer before it gets there.
-    pub(crate) async fn wait(&self, partition: PartitionId, min_lsn: Lsn) -> Result<Applied, Error> {
-        Ok(self.waited(partition, min_lsn).await?.1)
+    pub(crate) async fn position_at(
+        &self,
+        partition: PartitionId,
+        lsn: Lsn,
+        revision: Revision,
+    ) -> Result<Position, Error> {
+        let (mut replica, mut applied) = self.waited(partition, lsn).await?;
+        while applied.revision < revision {
+            (replica, applied) = self.waited(partition, applied.lsn.next()).await?;
+        }
+        Ok(Position { applied, bytes_in_use: replica.partition.bytes_in_use() })
     }
 
     /// Reads a range of one partition at one revision, once it has applied what the query asks for.

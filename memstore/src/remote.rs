@@ -98,7 +98,7 @@ impl There {
         &self.mirror
     }
 
-    pub(crate) async fn wait(
+    pub(crate) async fn position_at(
         &self,
         partition: PartitionId,
         lsn: Lsn,

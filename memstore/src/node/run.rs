@@ -132,11 +132,16 @@ impl Run {
             "the journal was trimmed before it was applied, starting again from a snapshot"
         );
         loop {
+            let lacking = self.holding.ranges();
+            if lacking.is_empty() {
+                self.holding.begin_again(None);
+                return Ok(None);
+            }
             let newer = self.newer()?;
             let Some(applied) = self.applied() else { return Ok(None) };
             let (applied, lacking) = match &newer {
                 Some(newer) => (newer.applied(), newer.lacking(first)),
-                None => (applied, self.holding.ranges()),
+                None => (applied, lacking),
             };
             let closed = match (applied.next() < first, &mut self.helpers) {
                 (false, _) => Ok(None),
@@ -176,10 +181,7 @@ impl Run {
     fn newer(&self) -> Result<Option<Rising>, Error> {
         let ranges = self.holding.replicas().ranges();
         if ranges.is_empty() {
-            // What was joined and is not served yet goes on, if there is any.
-            if self.holding.ranges().is_empty() {
-                self.holding.begin_again(None);
-            }
+            // What was joined and is not served yet goes on.
             return Ok(None);
         }
         let mut sources = newest(self.folder.as_deref(), &ranges)?;

@@ -15,8 +15,8 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::Error;
-use crate::network::{self, Connection, Network};
-use crate::tls::{Connector, Settings, Stream};
+use crate::network::{Connecting, Connection, Network};
+use crate::tls::{Connector, Settings};
 
 /// How long a connection may take to come up.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -80,13 +80,12 @@ impl Dialer {
     }
 
     fn connect(&self, endpoint: Endpoint) -> Channel {
-        match (&self.network, &self.connector) {
-            (Some(network), _) => endpoint.connect_with_connector_lazy(Over { network: network.clone() }),
-            (None, Some(connector)) if is_secure(endpoint.uri()) => {
-                endpoint.connect_with_connector_lazy(Way { connector: connector.clone() })
-            }
-            _ => endpoint.connect_lazy(),
-        }
+        let network: Arc<dyn Network> = match (&self.network, &self.connector) {
+            (Some(network), _) => network.clone(),
+            (None, Some(connector)) if is_secure(endpoint.uri()) => Arc::new(connector.clone()),
+            _ => return endpoint.connect_lazy(),
+        };
+        endpoint.connect_with_connector_lazy(Way { network })
     }
 
     fn endpoint(&self, url: &str) -> Result<Endpoint, Error> {
@@ -120,49 +119,33 @@ fn is_secure(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
 }
 
-/// TLS, as a connector that tonic wants.
-struct Way {
-    connector: Connector,
-}
-
-type Connecting<T> = Pin<Box<dyn Future<Output = io::Result<TokioIo<T>>> + Send>>;
-
-impl Service<Uri> for Way {
-    type Response = TokioIo<Stream>;
-    type Error = io::Error;
-    type Future = Connecting<Stream>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connector = self.connector.clone();
+impl Network for Connector {
+    fn connect(&self, host: &str, port: u16) -> Connecting {
+        let (connector, host) = (self.clone(), host.to_owned());
         Box::pin(async move {
-            let host = uri.host().unwrap_or_default();
-            let port = uri.port_u16().unwrap_or(HTTPS_PORT);
-            connector.connect(host, port).await.map(TokioIo::new)
+            let stream = connector.connect(&host, port).await?;
+            Ok(Box::new(stream) as Box<dyn Connection>)
         })
     }
 }
 
-/// Another network, as the same.
-struct Over {
+/// A network as a connector that tonic wants.
+struct Way {
     network: Arc<dyn Network>,
 }
 
-impl Service<Uri> for Over {
+impl Service<Uri> for Way {
     type Response = TokioIo<Box<dyn Connection>>;
     type Error = io::Error;
-    type Future = Connecting<Box<dyn Connection>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let port = uri.port_u16().unwrap_or(HTTP_PORT);
-        let connecting: network::Connecting = self.network.connect(uri.host().unwrap_or_default(), port);
+        let port = uri.port_u16().unwrap_or(if is_secure(&uri) { HTTPS_PORT } else { HTTP_PORT });
+        let connecting = self.network.connect(uri.host().unwrap_or_default(), port);
         Box::pin(async move { connecting.await.map(TokioIo::new) })
     }
 }

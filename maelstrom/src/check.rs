@@ -16,6 +16,7 @@ pub mod list_append;
 pub mod realtime;
 pub mod register;
 pub mod rw_register;
+pub mod txn;
 pub mod unique_ids;
 
 use std::fmt;

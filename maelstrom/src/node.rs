@@ -158,35 +158,33 @@ impl Here {
             return self.says.answer(message.answer(answer)).await;
         }
         let Ok(permit) = self.requests.clone().try_acquire_owned() else {
-            return self
-                .refuse(&message, Refusal::Unavailable("too many requests are waiting".to_owned()))
-                .await;
+            let refusal = Refusal::Unavailable("too many requests are waiting".to_owned());
+            return self.reply(&message, refusal.body()).await;
         };
         let client = self.client.lock().clone();
         let is_frontend = matches!(self.layout.role(&self.node), Role::All | Role::Frontend);
         let Some(client) = client else {
-            return match is_frontend || message.kind() == "ask" {
-                true => self.refuse(&message, Refusal::Unavailable("this node is starting".to_owned())).await,
-                false => self.ask(message),
-            };
+            if !is_frontend && message.kind() != "ask" {
+                return self.ask(message);
+            }
+            let refusal = Refusal::Unavailable("this node is starting".to_owned());
+            return self.reply(&message, refusal.body()).await;
         };
         tokio::spawn(async move {
             let _permit = permit;
-            let answer = match message.body.get("request") {
-                Some(Value::Object(request)) if message.kind() == "ask" => {
-                    let told = answers(&self.workloads, &client, request).await;
-                    body(json!({ "type": "told", "id": message.body.get("id"), "answer": told }))
-                }
-                _ => answers(&self.workloads, &client, &message.body).await,
+            let request = match message.body.get("request") {
+                Some(Value::Object(request)) if message.kind() == "ask" => request,
+                _ => &message.body,
             };
-            self.says.answer(message.answer(answer)).await;
+            self.reply(&message, answers(&self.workloads, &client, request).await).await;
         });
     }
 
-    async fn refuse(&self, message: &Message, refusal: Refusal) {
+    /// Answers whoever asked: a client, or another node for one of its clients.
+    async fn reply(&self, message: &Message, answer: Body) {
         let answer = match message.kind() {
-            "ask" => body(json!({ "type": "told", "id": message.body.get("id"), "answer": refusal.body() })),
-            _ => refusal.body(),
+            "ask" => body(json!({ "type": "told", "id": message.body.get("id"), "answer": answer })),
+            _ => answer,
         };
         self.says.answer(message.answer(answer)).await;
     }

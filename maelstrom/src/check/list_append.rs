@@ -14,7 +14,7 @@ use std::fmt::{self, Display};
 use self::index::Index;
 use self::order::Order;
 use super::graph::{Edge, Graph, Relation};
-use super::{Findings, cycles, history, realtime};
+use super::{Findings, cycles, txn};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -29,10 +29,9 @@ pub enum Act {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Txn(pub Vec<Act>);
+pub type Txn = txn::Txn<Act>;
 
-pub type Operation = history::Operation<Txn, Txn>;
+pub type Operation = txn::Operation<Act>;
 
 pub fn check(history: &[Operation]) -> Findings {
     let mut findings = Findings::default();
@@ -100,28 +99,40 @@ fn dependencies(history: &[Operation], index: &Index, order: &Order) -> Graph {
             }
         }
     }
-    let nodes: Vec<usize> = committed.into_iter().collect();
-    let spans: Vec<_> = nodes
-        .iter()
-        .map(|at| (history[*at].invoked, history[*at].is_ok().then(|| history[*at].answered()).flatten()))
-        .collect();
-    for (before, after) in realtime::edges(&spans) {
-        graph.add_real_time(nodes[before], nodes[after]);
-    }
+    txn::draw_real_time(&mut graph, history, committed);
     graph
 }
 
-impl Display for Txn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, act) in self.0.iter().enumerate() {
-            let between = if position == 0 { "" } else { ", " };
-            match act {
-                Act::Append { key, value } => write!(f, "{between}append {key} {value}")?,
-                Act::Read { key, list: None } => write!(f, "{between}read {key}")?,
-                Act::Read { key, list: Some(list) } => write!(f, "{between}read {key} = {list:?}")?,
-            }
+impl txn::Act for Act {
+    fn read(key: i64) -> Act {
+        Act::Read { key, list: None }
+    }
+
+    fn write(key: i64, value: i64) -> Act {
+        Act::Append { key, value }
+    }
+
+    fn key(&self) -> i64 {
+        match self {
+            Act::Append { key, .. } | Act::Read { key, .. } => *key,
         }
-        Ok(())
+    }
+
+    fn written(&self) -> Option<i64> {
+        match self {
+            Act::Append { value, .. } => Some(*value),
+            Act::Read { .. } => None,
+        }
+    }
+}
+
+impl Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Append { key, value } => write!(f, "append {key} {value}"),
+            Act::Read { key, list: None } => write!(f, "read {key}"),
+            Act::Read { key, list: Some(list) } => write!(f, "read {key} = {list:?}"),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
 use super::graph::{Edge, Graph, Relation};
-use super::{Findings, cycles, history, realtime};
+use super::{Findings, cycles, txn};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -26,10 +26,9 @@ pub enum Act {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Txn(pub Vec<Act>);
+pub type Txn = txn::Txn<Act>;
 
-pub type Operation = history::Operation<Txn, Txn>;
+pub type Operation = txn::Operation<Act>;
 
 /// Who wrote what: by key and value, with whether it is the last that the transaction wrote there.
 type Writers = BTreeMap<(i64, i64), (usize, bool)>;
@@ -90,11 +89,7 @@ fn dependencies(history: &[Operation], writers: &Writers) -> Graph {
             }
         }
     }
-    let nodes: Vec<usize> = committed.into_iter().collect();
-    let spans: Vec<_> = nodes.iter().map(|at| (history[*at].invoked, history[*at].answered())).collect();
-    for (before, after) in realtime::edges(&spans) {
-        graph.add_real_time(nodes[before], nodes[after]);
-    }
+    txn::draw_real_time(&mut graph, history, committed);
     graph
 }
 
@@ -157,18 +152,37 @@ impl Register {
     }
 }
 
-impl Display for Txn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, act) in self.0.iter().enumerate() {
-            let between = if position == 0 { "" } else { ", " };
-            match act {
-                Act::Write { key, value } => write!(f, "{between}write {key} := {value}")?,
-                Act::Read { key, value: None } => write!(f, "{between}read {key}")?,
-                Act::Read { key, value: Some(None) } => write!(f, "{between}read {key} = nothing")?,
-                Act::Read { key, value: Some(Some(value)) } => write!(f, "{between}read {key} = {value}")?,
-            }
+impl txn::Act for Act {
+    fn read(key: i64) -> Act {
+        Act::Read { key, value: None }
+    }
+
+    fn write(key: i64, value: i64) -> Act {
+        Act::Write { key, value }
+    }
+
+    fn key(&self) -> i64 {
+        match self {
+            Act::Write { key, .. } | Act::Read { key, .. } => *key,
         }
-        Ok(())
+    }
+
+    fn written(&self) -> Option<i64> {
+        match self {
+            Act::Write { value, .. } => Some(*value),
+            Act::Read { .. } => None,
+        }
+    }
+}
+
+impl Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Write { key, value } => write!(f, "write {key} := {value}"),
+            Act::Read { key, value: None } => write!(f, "read {key}"),
+            Act::Read { key, value: Some(None) } => write!(f, "read {key} = nothing"),
+            Act::Read { key, value: Some(Some(value)) } => write!(f, "read {key} = {value}"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod keys;
 pub mod lin_kv;
 pub mod list_append;
 pub mod rw_register;
+pub mod transactions;
 pub mod unique_ids;
 
 use std::fmt::Display;
@@ -27,10 +28,15 @@ pub trait Workload {
     fn next(&mut self, slot: usize, random: &mut StdRng) -> Self::Call;
 
     /// A read for after the faults; `None` when this slot has no more.
-    fn next_final(&mut self, slot: usize) -> Option<Self::Call>;
+    fn next_final(&mut self, slot: usize) -> Option<Self::Call> {
+        let _ = slot;
+        None
+    }
 
     /// Hears of every operation that ended.
-    fn ended(&mut self, slot: usize, operation: &Operation<Self::Call, Self::Answer>);
+    fn ended(&mut self, slot: usize, operation: &Operation<Self::Call, Self::Answer>) {
+        let _ = (slot, operation);
+    }
 
     /// The request's type, and what operations are counted by. An answer's is `…_ok`.
     fn kind(call: &Self::Call) -> &'static str;

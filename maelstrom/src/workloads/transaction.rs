@@ -1,7 +1,7 @@
 //! `txn-list-append` and `txn-rw-register`: reads of all keys at one revision, and what follows from them written in one
 //! transaction, if nobody has changed those keys meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,8 +34,7 @@ enum Does {
 
 pub(super) async fn run(client: &Client, request: &Body) -> Answer {
     let steps = steps(field(request, "txn")?)?;
-    let keys: BTreeMap<Bytes, ()> = steps.iter().map(|step| (key(KIND, &step.key), ())).collect();
-    let keys: Vec<Bytes> = keys.into_keys().collect();
+    let keys: BTreeSet<Bytes> = steps.iter().map(|step| key(KIND, &step.key)).collect();
     let range = |key: &Bytes| Op::Range(Range::all(KeyRange::Single(key.clone())));
     let reads = Txn { success: keys.iter().map(range).collect(), ..Txn::default() };
     let begun = Instant::now();

@@ -72,7 +72,7 @@ impl Order {
 }
 
 /// For each read of a key, by its call: the shortest list that it or any later one read, and who read that.
-fn shortest_from(history: &[Operation], key: i64) -> Vec<(super::history::Moment, usize, usize)> {
+fn shortest_from(history: &[Operation], key: i64) -> Vec<(crate::check::history::Moment, usize, usize)> {
     let mut reads: Vec<_> = all_reads(history)
         .filter(|(_, read, _)| *read == key)
         .map(|(operation, _, list)| (history[operation].invoked, list.len(), operation))

@@ -1,46 +1,32 @@
 //! The smallest histories that show each anomaly, and random serial ones that show none.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::check::Verdict;
-use crate::check::history::planted::{fail, info, ok};
-use crate::check::history::{Outcome, Phase};
+use crate::check::history::Outcome;
+use crate::check::history::planted::{fail, info};
+use crate::check::txn::{self, planted};
 
 /// `a KEY VALUE` appends, `r KEY` reads, `r KEY 1.2` read that and `r KEY -` nothing.
 fn txn(text: &str) -> Txn {
-    Txn(text.split(", ").map(act).collect())
-}
-
-fn act(text: &str) -> Act {
-    let words: Vec<&str> = text.split(' ').collect();
-    let key = words[1].parse().expect("a key is a number");
-    match (words[0], words.get(2)) {
-        ("a", Some(value)) => Act::Append { key, value: value.parse().expect("a value is a number") },
-        (_, None) => Act::Read { key, list: None },
-        (_, Some(&"-")) => Act::Read { key, list: Some(Vec::new()) },
-        (_, Some(list)) => {
-            let list = list.split('.').map(|value| value.parse().expect("a value is a number")).collect();
-            Act::Read { key, list: Some(list) }
+    planted::txn(text, |words| {
+        let number = |word: &str| word.parse().expect("a number");
+        let key = number(words[1]);
+        match (words[0], words.get(2)) {
+            ("a", Some(value)) => Act::Append { key, value: number(value) },
+            (_, None) => Act::Read { key, list: None },
+            (_, Some(&"-")) => Act::Read { key, list: Some(Vec::new()) },
+            (_, Some(list)) => Act::Read { key, list: Some(list.split('.').map(number).collect()) },
         }
-    }
+    })
 }
 
 /// A transaction that was answered with `text`.
 fn did(client: u32, from: u64, to: u64, text: &str) -> Operation {
-    let answer = txn(text);
-    ok(client, from, to, asked(&answer), answer)
-}
-
-fn asked(answer: &Txn) -> Txn {
-    let empty = |act: &Act| match act {
-        Act::Read { key, .. } => Act::Read { key: *key, list: None },
-        Act::Append { .. } => act.clone(),
-    };
-    Txn(answer.0.iter().map(empty).collect())
+    planted::did(client, from, to, txn(text))
 }
 
 fn names(history: &[Operation]) -> Vec<String> {
@@ -176,29 +162,17 @@ fn an_unknown_transaction_counts_once_something_of_it_was_read() {
 fn serial(scripts: &[Vec<(bool, i64)>], slack: &[u64], unknown: &[bool]) -> Vec<Operation> {
     let mut lists: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     let mut next = 0;
-    let mut history = Vec::new();
-    for (place, script) in (0_u64..).zip(scripts) {
-        let acts = script.iter().map(|(append, key)| {
-            let list = lists.entry(*key).or_default();
-            if *append {
-                next += 1;
-                list.push(next);
-                Act::Append { key: *key, value: next }
-            } else {
-                Act::Read { key: *key, list: Some(list.clone()) }
-            }
-        });
-        let answer = Txn(acts.collect());
-        let at = usize::try_from(place).expect("few");
-        let invoked = Duration::from_secs((100 + 10 * place).saturating_sub(slack[at]));
-        let outcome = if unknown[at] {
-            Outcome::Info { why: "no answer".to_owned() }
-        } else {
-            Outcome::Ok { at: Duration::from_secs(100 + 10 * place + slack[at]), answer: answer.clone() }
-        };
-        history.push(Operation { client: 1, call: asked(&answer), invoked, outcome, phase: Phase::Main });
-    }
-    history
+    let mut act = |(append, key): &(bool, i64)| {
+        let list = lists.entry(*key).or_default();
+        if *append {
+            next += 1;
+            list.push(next);
+            return Act::Append { key: *key, value: next };
+        }
+        Act::Read { key: *key, list: Some(list.clone()) }
+    };
+    let done = scripts.iter().map(|script| txn::Txn(script.iter().map(&mut act).collect())).collect();
+    planted::widened(done, slack, unknown)
 }
 
 proptest! {

@@ -1,17 +1,14 @@
 //! The smallest histories that show each anomaly, and random serial ones that show none.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::check::history::planted::{fail, info, ok};
-use crate::check::history::{Outcome, Phase};
+use crate::check::history::planted::{fail, info};
+use crate::check::txn::{self, planted};
 
 /// `w KEY VALUE` writes, `r KEY` reads, `r KEY 1` read that and `r KEY -` nothing.
 fn txn(text: &str) -> Txn {
-    let act = |text: &str| {
-        let words: Vec<&str> = text.split(' ').collect();
+    planted::txn(text, |words| {
         let number = |word: &str| word.parse().expect("a number");
         let key = number(words[1]);
         match (words[0], words.get(2)) {
@@ -20,21 +17,11 @@ fn txn(text: &str) -> Txn {
             (_, Some(&"-")) => Act::Read { key, value: Some(None) },
             (_, Some(value)) => Act::Read { key, value: Some(Some(number(value))) },
         }
-    };
-    Txn(text.split(", ").map(act).collect())
-}
-
-fn asked(answer: &Txn) -> Txn {
-    let empty = |act: &Act| match act {
-        Act::Read { key, .. } => Act::Read { key: *key, value: None },
-        Act::Write { .. } => *act,
-    };
-    Txn(answer.0.iter().map(empty).collect())
+    })
 }
 
 fn did(client: u32, from: u64, to: u64, text: &str) -> Operation {
-    let answer = txn(text);
-    ok(client, from, to, asked(&answer), answer)
+    planted::did(client, from, to, txn(text))
 }
 
 fn names(history: &[Operation]) -> Vec<String> {
@@ -109,24 +96,16 @@ proptest! {
     ) {
         let mut registers: BTreeMap<i64, i64> = BTreeMap::new();
         let mut next = 0;
-        let mut history = Vec::new();
-        for (place, script) in scripts.iter().enumerate() {
-            let answer = Txn(script.iter().map(|(write, key)| if *write {
+        let mut act = |(write, key): &(bool, i64)| {
+            if *write {
                 next += 1;
                 registers.insert(*key, next);
-                Act::Write { key: *key, value: next }
-            } else {
-                Act::Read { key: *key, value: Some(registers.get(key).copied()) }
-            }).collect());
-            let middle = 100 + 10 * place as u64;
-            let outcome = if unknown[place] {
-                Outcome::Info { why: "no answer".to_owned() }
-            } else {
-                Outcome::Ok { at: Duration::from_secs(middle + slack[place]), answer: answer.clone() }
-            };
-            let invoked = Duration::from_secs(middle - slack[place]);
-            history.push(Operation { client: 1, call: asked(&answer), invoked, outcome, phase: Phase::Main });
-        }
+                return Act::Write { key: *key, value: next };
+            }
+            Act::Read { key: *key, value: Some(registers.get(key).copied()) }
+        };
+        let done = scripts.iter().map(|script| txn::Txn(script.iter().map(&mut act).collect())).collect();
+        let history = planted::widened(done, &slack, &unknown);
         prop_assert_eq!(names(&history), [""; 0]);
     }
 }

@@ -19,12 +19,6 @@ impl Workload for Echo {
         Text(format!("Please echo {}", random.random_range(0..1_000_000)))
     }
 
-    fn next_final(&mut self, _: usize) -> Option<Text> {
-        None
-    }
-
-    fn ended(&mut self, _: usize, _: &Operation) {}
-
     fn kind(_: &Text) -> &'static str {
         "echo"
     }

@@ -34,8 +34,6 @@ impl Workload for GSet {
         self.read.insert(slot).then_some(Call::Read)
     }
 
-    fn ended(&mut self, _: usize, _: &Operation) {}
-
     fn kind(call: &Call) -> &'static str {
         match call {
             Call::Add { .. } => "add",

@@ -18,12 +18,6 @@ impl Workload for UniqueIds {
         Generate
     }
 
-    fn next_final(&mut self, _: usize) -> Option<Generate> {
-        None
-    }
-
-    fn ended(&mut self, _: usize, _: &Operation) {}
-
     fn kind(_: &Generate) -> &'static str {
         "generate"
     }

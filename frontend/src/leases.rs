@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::{KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write};
+use journal::{Bug, KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write};
 
 use crate::answer::{Answered, Position};
 use crate::error::Error;
@@ -151,7 +151,10 @@ impl Change for Ending<'_> {
 
     async fn draft(&self) -> Result<Drafted<(), ()>, Error> {
         let lease = self.lease;
-        let (keys, at) = self.store.lease_keys(lease).await?;
+        let (mut keys, at) = self.store.lease_keys(lease).await?;
+        if Bug::LeaveAKey.is_planted() {
+            keys.pop_last();
+        }
         let mut reads = vec![Read::Lease { lease, at }];
         reads.extend(keys.iter().map(|key| Read::Keys { keys: KeyRange::Single(key.clone()), at }));
         let writes = keys.iter().map(|key| Write::delete(key)).collect();

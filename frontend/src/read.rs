@@ -5,7 +5,7 @@
 //!
 //! The header's revision is the store's and not a partition's: clients read a key only to learn it.
 
-use journal::KeyRange;
+use journal::{Bug, KeyRange};
 
 use crate::answer::{Answered, Position, RangeAnswer};
 use crate::error::Error;
@@ -43,7 +43,8 @@ impl Store {
 
     /// The moment at which a range is answered.
     async fn moment(&self, range: &Range) -> Result<Position, Error> {
-        if range.serializable { self.local(&range.keys).await } else { self.barrier().await }
+        let is_local = range.serializable || Bug::ReadWithoutBarrier.is_planted();
+        if is_local { self.local(&range.keys).await } else { self.barrier().await }
     }
 
     /// What this endpoint has of `keys`, not before what it has shown.

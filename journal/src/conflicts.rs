@@ -14,6 +14,7 @@ mod ring;
 mod slots;
 
 use crate::key_range::KeyRange;
+use crate::planted::Bug;
 use crate::record::{LeaseId, Read, Write};
 use crate::revision::Revision;
 pub(crate) use reservations::Reservations;
@@ -86,6 +87,14 @@ impl Window {
     fn check_read(&self, read: &Read) -> Freshness {
         match read {
             Read::Keys { keys, .. } if keys.is_empty() => Freshness::Fresh,
+            Read::Keys { keys: KeyRange::Single(_), .. } if Bug::OverlookKeys.is_planted() => {
+                Freshness::Fresh
+            }
+            Read::Keys { keys: KeyRange::Range { .. } | KeyRange::From(_), .. }
+                if Bug::OverlookRanges.is_planted() =>
+            {
+                Freshness::Fresh
+            }
             Read::Keys { at, .. } | Read::Lease { at, .. } if *at < self.floor => {
                 Freshness::Unknowable { readable: self.floor }
             }

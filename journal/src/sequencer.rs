@@ -22,6 +22,7 @@ use crate::conflicts::{Reservations, Window};
 use crate::lessor::{ALL_SECONDS, Lessor, Renewal};
 use crate::lsn::Lsn;
 use crate::origin::Origin;
+use crate::planted::Bug;
 use crate::record::{Append, Batch, LeaseId, Record, SysOp};
 use crate::revision::Revision;
 use crate::state::State;
@@ -112,11 +113,12 @@ impl<W> Sequencer<W> {
     pub(crate) fn start(term: u64, state: &State, limits: Limits, now: Duration) -> Sequencer<W> {
         assert_eq!(state.term(), term, "a term is sequenced once its own first entry is applied");
         let floor = state.revision();
+        let readable = if Bug::ForgetTheFloor.is_planted() { Revision::ZERO } else { floor };
         Sequencer {
             term,
             limits,
             last: floor,
-            window: Window::new(floor, limits.slots, limits.ring_keys_max, limits.seed),
+            window: Window::new(readable, limits.slots, limits.ring_keys_max, limits.seed),
             reservations: Reservations::default(),
             in_flight: InFlight::new(state.compacted(), state.routes().version()),
             queue: Queue::new(floor),

@@ -10,7 +10,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use journal::{KeyRange, LeaseId, Lsn, Revision};
+use journal::{Bug, KeyRange, LeaseId, Lsn, Revision};
 
 use super::attempts::{Change, Draft, Drafted};
 use super::landing::{CATCH_UP_MAX, Loss, PENDING_PAUSE};
@@ -66,6 +66,10 @@ impl<'a> Change for Evaluated<'a> {
                         draft: Draft { reads, writes, sysop: None },
                         basis: (plan, answers),
                     });
+                }
+                (Ok(Outcome { answers, .. }), None) if Bug::AnswerStaleTxn.is_planted() => {
+                    let at = self.store.local(&KeyRange::all()).await?;
+                    return Ok(Drafted::Nothing(Answered { answer: answers.settle(&plan, at.revision), at }));
                 }
                 (Ok(Outcome { answers, .. }), Some(at)) => {
                     let answer = answers.settle(&plan, at.revision);

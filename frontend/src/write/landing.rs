@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use journal::{Append, Fate, Journal, LeaseId, Origin, Revision, Verdict};
+use journal::{Append, Bug, Fate, Journal, LeaseId, Origin, Revision, Verdict};
 
 use crate::answer::Position;
 use crate::error::Error;
@@ -56,6 +56,7 @@ impl Landing {
                 interregnum.wait(journal).await;
                 Ok(Landing::Never)
             }
+            Verdict::Unknown if Bug::GuessFate.is_planted() => Ok(Landing::Never),
             Verdict::Unknown => fate(journal, origin, interregnum).await,
         }
     }

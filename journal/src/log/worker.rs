@@ -6,6 +6,7 @@ use super::queue::{Queued, Shared};
 use super::to_io;
 use super::writer::{Step, Writer, Written};
 use crate::error::Error;
+use crate::planted::Bug;
 
 /// What the thread owns.
 pub(super) struct Worker {
@@ -26,8 +27,13 @@ impl Worker {
     }
 
     /// Makes one batch durable and calls back.
-    pub(super) fn turn(&mut self, batch: Vec<Queued>) {
+    pub(super) fn turn(&mut self, mut batch: Vec<Queued>) {
         let Some(last) = batch.last().map(|queued| queued.ticket) else { return };
+        if Bug::AcknowledgeBeforeSync.is_planted() {
+            for queued in &mut batch {
+                (std::mem::replace(&mut queued.done, Box::new(drop)))(Ok(()));
+            }
+        }
         let outcome = match self.shared.error() {
             Some(error) => Err(error),
             None => self.commit(&batch),

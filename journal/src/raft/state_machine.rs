@@ -24,6 +24,7 @@ use super::{entry, membership};
 use crate::client::Status;
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::planted::Bug;
 use crate::record::Entry;
 use crate::state::{Applied, State};
 use crate::tail::TailSource;
@@ -135,6 +136,7 @@ impl Machine {
         let state = &inner.state;
         let trim_point = state.marks().trim_point().unwrap_or(Lsn::ZERO);
         let keep_from = trim_point.next().min(inner.volume.retained_from());
+        let keep_from = if Bug::TrimTooFar.is_planted() { state.applied() } else { keep_from };
         let progress = Progress { term: state.term(), keep_from };
         if members {
             self.network.learn(&inner.membership);

@@ -3,6 +3,7 @@
 use super::{SequencerTask, Waiter};
 use crate::confirmation::Question;
 use crate::error::Error;
+use crate::planted::Bug;
 use crate::sequencer::KeepAlive;
 use crate::verdict::{Barrier, Verdict};
 
@@ -18,7 +19,10 @@ impl SequencerTask {
 
     pub(super) fn confirm(&mut self) {
         if let Some(sequencer) = &self.sequencer {
-            self.confirmation.begin(sequencer.term(), || self.cluster.confirm());
+            self.confirmation.begin(sequencer.term(), || match Bug::AnswerUnconfirmed.is_planted() {
+                true => Box::pin(std::future::ready(Ok(()))),
+                false => self.cluster.confirm(),
+            });
         }
     }
 

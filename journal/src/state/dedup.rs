@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 
 use crate::lsn::Lsn;
 use crate::origin::Origin;
+use crate::planted::Bug;
 use crate::revision::Revision;
 
 /// What a request became.
@@ -98,7 +99,7 @@ impl Dedup {
         }
         let key = (origin.frontend, origin.seq);
         let earlier = self.outcomes.insert(key, outcome);
-        assert_eq!(earlier, None, "a request is committed once");
+        assert!(earlier.is_none() || Bug::ForgetDedup.is_planted(), "a request is committed once");
         self.order.push_back(key);
         let unknown = Frontend { forgotten: 0, remembered: 0, last: outcome.lsn };
         let frontend = self.frontends.entry(origin.frontend).or_insert(unknown);
@@ -141,6 +142,9 @@ impl Dedup {
     }
 
     pub(crate) fn known(&self, origin: Origin) -> Known {
+        if Bug::ForgetDedup.is_planted() {
+            return Known::No;
+        }
         if let Some(outcome) = self.outcomes.get(&(origin.frontend, origin.seq)) {
             return Known::Committed(*outcome);
         }

@@ -22,13 +22,13 @@ use crate::log::Log;
 use crate::log_device::file::Sync;
 use crate::metrics::LogMetrics;
 use crate::peer_metrics::PeersMetrics;
-use crate::raft::Cluster;
 use crate::raft::log_store::LogStore;
 use crate::raft::lookout;
 use crate::raft::network::{Network, PeerService, Wire};
 use crate::raft::outcast;
 use crate::raft::snapshot::SnapshotStore;
 use crate::raft::state_machine::{Restored, StateMachine};
+use crate::raft::{Cluster, Timers};
 use crate::remote::Lines;
 use crate::sequencer::Limits;
 use crate::sequencer_task::{Closing, SequencerTask};
@@ -101,7 +101,7 @@ impl Node {
             let removed =
                 outcast::removed(cluster.clone(), wire.clone(), config.node, clock.clone(), patience);
             tokio::spawn(leave(removed, closing.clone(), stopped.clone()));
-            let lookout = lookout::run(cluster.clone(), wire.clone(), clock.clone(), config.election_timeout);
+            let lookout = lookout::run(cluster.clone(), wire.clone(), clock.clone(), Timers::of(&config));
             tokio::spawn(stopped.clone().run_until_cancelled_owned(lookout));
             let (admit, stopped) = (cluster.clone().admit(), stopped.clone());
             tokio::spawn(stopped.run_until_cancelled_owned(admit));

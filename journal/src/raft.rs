@@ -21,6 +21,8 @@ mod reconfigure;
 mod runtime;
 pub(crate) mod snapshot;
 pub(crate) mod state_machine;
+mod timers;
 mod types;
 
 pub(crate) use cluster::{Cluster, Landing, Leadership};
+pub(crate) use timers::Timers;

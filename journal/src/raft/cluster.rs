@@ -19,6 +19,7 @@ use super::network::{Network, Wire};
 use super::newcomer;
 use super::peer::Peer;
 use super::state_machine::StateMachine;
+use super::timers;
 use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
 use crate::config::Config;
 use crate::error::Error;
@@ -281,16 +282,10 @@ fn leadership(node: u64, server: &RaftServerMetrics<Types>) -> Leadership {
 }
 
 fn settings(config: &Config) -> Result<openraft::Config, openraft::ConfigError> {
-    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let heartbeat = milliseconds(config.heartbeat);
-    // A follower first waits for its leader's lease, which lasts as long as the longest election timeout, and then for
-    // its own: the leader is missed after five eighths to three quarters of what is configured. Voters who hear of it
-    // say so in the pre-vote, so it does no harm to ask them soon.
-    let shortest = (milliseconds(config.election_timeout) / 4).max(heartbeat + 1);
-    let longest = shortest + (shortest / 2).max(1);
+    let (shortest, longest) = timers::elections(config);
     openraft::Config {
         cluster_name: format!("{:x}", config.cluster),
-        heartbeat_interval: heartbeat,
+        heartbeat_interval: timers::milliseconds(config.heartbeat),
         election_timeout_min: shortest,
         election_timeout_max: longest,
         install_snapshot_timeout: 10_000,

@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,6 +70,8 @@ struct Shared {
     roster: Mutex<Roster>,
     book: Mutex<Book>,
     heard: AtomicBool,
+    /// When, in nanoseconds of the clock.
+    heard_at: AtomicU64,
     peers: Arc<PeersMetrics>,
     clock: Arc<dyn Clock>,
 }
@@ -83,6 +85,7 @@ impl Wire {
             roster: Mutex::new(Roster { at: Lsn::ZERO, members: Voters::default() }),
             book: Mutex::default(),
             heard: AtomicBool::new(false),
+            heard_at: AtomicU64::new(0),
             peers: Arc::default(),
             clock,
         };
@@ -159,8 +162,15 @@ impl Wire {
     }
 
     /// A leader has spoken.
-    pub(super) fn hear(&self) {
+    pub(crate) fn hear(&self) {
+        let now = u64::try_from(self.shared.clock.now().as_nanos()).unwrap_or(u64::MAX);
+        self.shared.heard_at.store(now, Ordering::Relaxed);
         self.shared.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// When a leader has spoken last; the clock's beginning where none has.
+    pub(crate) fn heard_at(&self) -> Duration {
+        Duration::from_nanos(self.shared.heard_at.load(Ordering::Relaxed))
     }
 
     /// Whether a leader has spoken since this was asked the last time.

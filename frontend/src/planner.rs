@@ -144,6 +144,7 @@ impl Planner {
         }
         self.absences.keep(|id| routes.memstore(id).is_some());
         self.rates.keep(|id| sight.loads.contains_key(&id));
+        self.patience.keep(|id| routes.partition(id).is_some());
         self.cuts.keep(|id| sight.loads.contains_key(&id), now);
         for (id, load) in &mut sight.loads {
             load.writes_per_second = self.rates.of(*id);
@@ -169,7 +170,10 @@ impl Planner {
                 return Ok(());
             }
         };
-        taken.into_inner().iter().for_each(|step| tell(step, &before));
+        for step in taken.into_inner() {
+            self.patience.taken(&step);
+            tell(&step, &before);
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use proto::etcdserverpb::{DeleteRangeRequest, RangeRequest};
 
 use super::record::{Record, Way};
@@ -12,6 +13,8 @@ use crate::clients::Clients;
 
 /// Keys asked for at once.
 const PAGE: i64 = 10_000;
+/// Keys deleted at once.
+const PART: i64 = 50_000;
 
 pub(super) struct Judge {
     members: Vec<Clients>,
@@ -102,14 +105,23 @@ impl Judge {
         Ok((versions, request.revision))
     }
 
+    /// In parts: a long run has written more than one request may take time for.
     async fn forget(&self) -> Result<()> {
-        let delete = DeleteRangeRequest {
-            key: self.prefix.clone().into(),
-            range_end: format!("{}~", self.prefix).into(),
-            ..DeleteRangeRequest::default()
-        };
+        let (key, range_end) = (Bytes::from(self.prefix.clone()), Bytes::from(format!("{}~", self.prefix)));
         let mut kv = self.members[0].kv.clone();
-        let revision = kv.delete_range(delete).await?.into_inner().header.context("a header")?.revision;
+        let look = RangeRequest {
+            key: key.clone(),
+            range_end,
+            limit: PART,
+            keys_only: true,
+            ..RangeRequest::default()
+        };
+        let revision = loop {
+            let found = kv.range(look.clone()).await?.into_inner();
+            let Some(last) = found.kvs.last() else { break found.header.context("a header")?.revision };
+            let range_end = [&last.key[..], &[0]].concat().into();
+            kv.delete_range(DeleteRangeRequest { key: key.clone(), range_end, prev_kv: false }).await?;
+        };
         let request = proto::etcdserverpb::CompactionRequest { revision, physical: false };
         kv.compact(request).await?;
         Ok(())

@@ -61,7 +61,7 @@ impl Findings {
         }
     }
 
-    pub(crate) fn found(&mut self, name: &str, story: Vec<String>) {
+    pub fn found(&mut self, name: &str, story: Vec<String>) {
         self.anomalies.push(Anomaly { name: name.to_owned(), story });
     }
 

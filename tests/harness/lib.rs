@@ -1,5 +1,6 @@
 //! What the suites stand on: servers as processes, clients of the raw protocol, models and judges.
 
+pub mod by_key;
 pub mod certificates;
 pub mod clients;
 pub mod cluster;
@@ -7,11 +8,14 @@ pub mod compat;
 pub mod etcdctl;
 pub mod failover;
 pub mod held;
+pub mod history;
 pub mod kept;
 pub mod kubernetes;
+pub mod linearize;
 pub mod model;
 pub mod ports;
 pub mod program;
 pub mod server;
 pub mod tiers;
 pub mod tools;
+pub mod watched;

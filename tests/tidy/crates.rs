@@ -1,7 +1,6 @@
 //! What holds for every crate of the workspace.
 //!
-//!     proto ◄── journal ◄── memstore ◄── frontend ◄─┬─ maelstrom
-//!                                                   └─ tests
+//!     proto ◄── journal ◄── memstore ◄── frontend ◄── maelstrom ◄── tests
 
 use std::process::Command;
 
@@ -16,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("memstore", &["proto", "journal"]),
     ("frontend", &["proto", "journal", "memstore"]),
     ("maelstrom", &["proto", "journal", "memstore", "frontend"]),
-    ("tests", &["proto", "journal", "memstore", "frontend"]),
+    ("tests", &["proto", "journal", "memstore", "frontend", "maelstrom"]),
 ];
 
 /// A member, as cargo understands its manifest.
@@ -160,7 +159,7 @@ mod planted {
             ["journal must not know memstore"]
         );
         assert_eq!(against_the_arrows(&[member("frontend", &["tests"])]), ["frontend must not know tests"]);
-        assert_eq!(against_the_arrows(&[member("tests", &["maelstrom"])]), ["tests must not know maelstrom"]);
+        assert_eq!(against_the_arrows(&[member("maelstrom", &["tests"])]), ["maelstrom must not know tests"]);
         assert_eq!(against_the_arrows(&[member("common", &[])]).len(), 1);
     }
 

@@ -44,7 +44,8 @@ pub enum Request {
 impl Request {
     /// Whether its answer is of no earlier moment than the question, at whichever endpoint. Headers of leases, alarms and
     /// statuses tell how far the endpoint is.
-    pub(super) fn is_linearizable(&self) -> bool {
+    #[must_use]
+    pub fn is_linearizable(&self) -> bool {
         match self {
             Request::Range(range) | Request::Stream(range) => !range.serializable,
             Request::Txn(txn) => {

@@ -12,13 +12,16 @@ use proto::etcdserverpb::{
     DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, ResponseHeader, TxnRequest, TxnResponse,
 };
 use proto::mvccpb::Event;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::compat::{self, Request};
 
 mod show;
 
 pub use maelstrom::check::history::{Moment, Phase};
+
+/// What a client says that nobody listened to.
+const NOT_CONNECTED: &str = "tcp connect error";
 
 /// A request, and where it was sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,10 +107,15 @@ pub fn wrote(operation: &Operation) -> Option<i64> {
     operation.answer().filter(|answer| answer.tells_of_a_change())?.0.revision()
 }
 
-/// What became of a call that ended with `status`: only some codes say that nothing happened.
+/// What became of a call that ended at `at`: only some refusals say that nothing happened.
 #[must_use]
-pub fn ended(at: Moment, status: &Status) -> Outcome {
-    match status.code() {
+pub fn ended(at: Moment, told: compat::Outcome) -> Outcome {
+    let compat::Outcome::Refused(code, why) = told else {
+        return Outcome::Ok { at, answer: Answer::new(told) };
+    };
+    match code {
+        // There was no connection that it could have gone over.
+        Code::Unavailable if why.contains(NOT_CONNECTED) => Outcome::Fail { at, code: code as u64 },
         Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
@@ -116,7 +124,7 @@ pub fn ended(at: Moment, status: &Status) -> Outcome {
         | Code::PermissionDenied
         | Code::Unauthenticated
         | Code::Unimplemented
-        | Code::ResourceExhausted => Outcome::Fail { at, code: status.code() as u64 },
+        | Code::ResourceExhausted => Outcome::Fail { at, code: code as u64 },
         Code::Ok
         | Code::Unknown
         | Code::DeadlineExceeded
@@ -124,7 +132,7 @@ pub fn ended(at: Moment, status: &Status) -> Outcome {
         | Code::Aborted
         | Code::Internal
         | Code::Unavailable
-        | Code::DataLoss => Outcome::Info { why: format!("{:?}: {}", status.code(), status.message()) },
+        | Code::DataLoss => Outcome::Info { why: format!("{code:?}: {why}") },
     }
 }
 

@@ -62,25 +62,32 @@ impl Watching {
 }
 
 impl Session {
-    fn next(&self) -> i64 {
-        self.responses
-            .iter()
-            .map(|(_, response)| told_upto(response))
-            .max()
-            .map_or(self.start, |upto| upto + 1)
-            .max(self.start)
+    /// The first revision that it should tell of: if it asked for what comes, the answer says where that begins.
+    fn first(&self) -> i64 {
+        match self.responses.first() {
+            Some((_, created)) if self.start == 0 => header(created) + 1,
+            _ => self.start,
+        }
     }
+
+    fn next(&self) -> i64 {
+        let told = self.responses.iter().map(|(_, response)| told_upto(response)).max();
+        told.map_or(0, |upto| upto + 1).max(self.first())
+    }
+}
+
+fn header(response: &WatchResponse) -> i64 {
+    response.header.as_ref().map_or(0, |header| header.revision)
 }
 
 /// The revision up to which everything has been told with this response.
 fn told_upto(response: &WatchResponse) -> i64 {
     let last = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision).max();
-    let header = response.header.as_ref().map_or(0, |header| header.revision);
     match last {
         // The rest of a revision that comes in fragments is still to come.
         Some(last) if response.fragment => last - 1,
         Some(last) => last,
-        None if is_progress(response) => header,
+        None if is_progress(response) => header(response),
         None => 0,
     }
 }

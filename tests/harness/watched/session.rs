@@ -6,7 +6,7 @@ use maelstrom::check::Findings;
 use proto::etcdserverpb::WatchResponse;
 use proto::mvccpb::Event;
 
-use super::{Session, Watching, is_progress};
+use super::{Session, Watching, header, is_progress};
 use crate::history::{Moment, event as text};
 use crate::linearize::{Story, is_alike};
 
@@ -23,10 +23,7 @@ struct Walk<'a> {
 }
 
 pub(super) fn check(watching: &Watching, session: &Session, story: &Story, findings: &mut Findings) {
-    let start = match session.responses.first() {
-        Some((_, created)) if session.start == 0 => header(created) + 1,
-        _ => session.start,
-    };
+    let start = session.first();
     let due = due(watching, story, start);
     let mut walk = Walk { watching, session, story, due, told: 0, start, progress: 0, findings };
     for (at, response) in &session.responses {
@@ -41,10 +38,9 @@ pub(super) fn check_end(watching: &Watching, story: &Story, upto: i64, findings:
     if ended.is_some_and(|(_, response)| response.compact_revision > 0) {
         return;
     }
-    let start = match watching.sessions.first().and_then(|session| session.responses.first()) {
-        Some((_, created)) if watching.create.start_revision == 0 => header(created) + 1,
-        _ => watching.create.start_revision,
-    };
+    // Sessions that were told nothing at all have not begun.
+    let first = watching.sessions.iter().map(Session::first).find(|first| *first > 0);
+    let start = first.unwrap_or(watching.create.start_revision);
     let missing = due(watching, story, start)
         .into_iter()
         .find(|(revision, _)| *revision <= upto && !told.contains_key(revision));
@@ -71,10 +67,6 @@ fn due<'a>(watching: &Watching, story: &'a Story, start: i64) -> Vec<(i64, &'a E
     let revisions = story.revisions.range(start.max(0)..);
     let events = revisions.flat_map(|(revision, told)| told.events.iter().map(|event| (*revision, event)));
     events.filter(|(_, event)| watching.wants(event)).collect()
-}
-
-fn header(response: &WatchResponse) -> i64 {
-    response.header.as_ref().map_or(0, |header| header.revision)
 }
 
 fn revision_of(event: &Event) -> i64 {

@@ -9,6 +9,7 @@ use harness::server::{Kind, Server};
 use harness::tiers::{Shape, Tier, Tiers};
 use proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
+    WatchCreateRequest,
 };
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
@@ -113,7 +114,7 @@ async fn a_memstore_elsewhere_says_that_it_is_full() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_that_do_not_fit_together_are_refused() -> Result<()> {
+async fn etcd_12342_lists_that_do_not_fit_together_are_refused() -> Result<()> {
     let server = Server::start_with(Kind::Mainstem { partitions: 1 }, &[&limit()])?;
     let mut clients = Clients::new(&server.endpoint())?;
     for at in 0..400 {
@@ -153,5 +154,37 @@ async fn lists_that_do_not_fit_together_are_refused() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     ensure!(count == 400, "{count}");
+    Ok(())
+}
+
+/// Each of these would hold tens of megabytes if what it is owed waited for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_16839_watchers_that_nobody_reads_take_no_memory() -> Result<()> {
+    const WATCHERS: usize = 60;
+    const PUTS: usize = 300;
+    let server = Server::start_with(Kind::Mainstem { partitions: 1 }, &[&limit()])?;
+    let mut clients = Clients::new(&server.endpoint())?;
+    let mut watchers = Vec::new();
+    for _ in 0..WATCHERS {
+        let create = WatchCreateRequest {
+            key: "k/".into(),
+            range_end: "k0".into(),
+            prev_kv: true,
+            ..WatchCreateRequest::default()
+        };
+        watchers.push(Clients::new(&server.endpoint())?.watching(create).await?);
+    }
+    for at in 0..PUTS {
+        put(&mut clients, at % 100).await.with_context(|| format!("put {at}"))?;
+    }
+    ensure!(memory(&server)? < LIMIT, "{} of {LIMIT} bytes", memory(&server)?);
+    // Nothing of it is lost for who reads at last.
+    for watcher in &mut watchers[..2] {
+        let mut told = 0;
+        while told < PUTS {
+            told += watcher.message().await?.context("the watch goes on")?.events.len();
+        }
+    }
+    ensure!(memory(&server)? < LIMIT, "{} of {LIMIT} bytes", memory(&server)?);
     Ok(())
 }

@@ -115,7 +115,7 @@ async fn who_joins_after_the_trim_gets_every_key_and_not_from_the_leader() -> Re
 }
 
 #[tokio::test]
-async fn who_has_lost_everything_takes_no_damaged_snapshot() -> Result<()> {
+async fn etcd_20271_who_has_lost_everything_takes_no_damaged_snapshot() -> Result<()> {
     let mut cluster = trimmed().await?;
     let leader = cluster.leader().await?;
     let (lost, damaged) = ((leader + 1) % 3, (leader + 2) % 3);

@@ -36,17 +36,34 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Begins to watch, at an endpoint that chance says.
+    /// Begins to watch, at an endpoint that chance says, and another one each few seconds.
     #[must_use]
     pub fn begin(recorder: &Recorder, name: &str, create: WatchCreateRequest, seed: u64) -> Listener {
+        Listener::new(recorder, name, create, StdRng::seed_from_u64(seed), None)
+    }
+
+    /// Begins to watch at this endpoint, and stays there.
+    #[must_use]
+    pub fn begin_at(
+        recorder: &Recorder,
+        name: &str,
+        create: WatchCreateRequest,
+        endpoint: usize,
+    ) -> Listener {
+        Listener::new(recorder, name, create, StdRng::seed_from_u64(0), Some(endpoint))
+    }
+
+    fn new(
+        recorder: &Recorder,
+        name: &str,
+        create: WatchCreateRequest,
+        chance: StdRng,
+        endpoint: Option<usize>,
+    ) -> Listener {
         let watching = Watching { name: name.to_owned(), create, sessions: Vec::new() };
         let (watching, (tell, told)) = (Arc::new(Mutex::new(watching)), watch::channel(0));
-        let listening = Listening {
-            recorder: recorder.clone(),
-            watching: watching.clone(),
-            tell,
-            chance: StdRng::seed_from_u64(seed),
-        };
+        let listening =
+            Listening { recorder: recorder.clone(), watching: watching.clone(), tell, chance, endpoint };
         Listener { watching, told, task: tokio::spawn(listening.run()) }
     }
 
@@ -87,13 +104,18 @@ struct Listening {
     watching: Arc<Mutex<Watching>>,
     tell: watch::Sender<i64>,
     chance: StdRng,
+    /// Where it stays.
+    endpoint: Option<usize>,
 }
 
 impl Listening {
     async fn run(mut self) {
         while !self.has_ended() {
-            let endpoint = self.chance.random_range(0..self.recorder.endpoints());
-            let stays = Duration::from_millis(self.chance.random_range(0..STAYS_MS_MAX));
+            let chance = &mut self.chance;
+            let elsewhere = chance.random_range(0..self.recorder.endpoints());
+            let stays = Duration::from_millis(chance.random_range(0..STAYS_MS_MAX));
+            let (endpoint, stays) =
+                self.endpoint.map_or((elsewhere, stays), |endpoint| (endpoint, Duration::MAX));
             let start = self.watching.lock().next();
             let opened = self.recorder.now();
             if let Ok(Ok((asks, stream))) = tokio::time::timeout(PATIENCE, self.open(endpoint, start)).await {

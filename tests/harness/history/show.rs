@@ -100,6 +100,9 @@ fn txn(txn: &TxnRequest) -> String {
     let ops = |ops: &[RequestOp]| {
         ops.iter().filter_map(|one| one.request.as_ref()).map(op).collect::<Vec<_>>().join("; ")
     };
+    if txn.compare.is_empty() {
+        return format!("do {{{}}}", ops(&txn.success));
+    }
     let compares: Vec<String> = txn.compare.iter().map(compare).collect();
     format!("if {} then {{{}}} else {{{}}}", compares.join(" and "), ops(&txn.success), ops(&txn.failure))
 }

@@ -254,6 +254,13 @@ fn a_change_that_was_none_and_a_refusal_that_was_none_are_found() {
 }
 
 #[test]
+fn a_change_that_was_not_made_is_found() {
+    let (mut history, sightings) = serial(&[put("a", "1"), swap("a", "9", "2"), get("a")]);
+    history[1].call.request = swap("a", "1", "2");
+    assert_eq!(names(&history, &sightings), ["a wrong answer"]);
+}
+
+#[test]
 fn keys_go_with_their_lease_and_none_comes_later() {
     let (right, sightings) = serial(&[grant(7, 600), leased("a", 7), revoke(7), get("a")]);
     valid(&right, &sightings);

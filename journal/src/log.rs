@@ -13,6 +13,8 @@ mod worker;
 mod writer;
 
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod tests;

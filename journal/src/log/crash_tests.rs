@@ -21,14 +21,14 @@ const SETTINGS: Settings = Settings { segment_bytes: 24 << 10, recent_bytes_max:
 
 /// What a caller can see of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Seen {
-    entries: BTreeMap<u64, LogEntry>,
-    purged: Option<(u64, u64)>,
-    vote: Option<Bytes>,
+pub(super) struct Seen {
+    pub(super) entries: BTreeMap<u64, LogEntry>,
+    pub(super) purged: Option<(u64, u64)>,
+    pub(super) vote: Option<Bytes>,
 }
 
 impl Seen {
-    fn of(log: &Log) -> Seen {
+    pub(super) fn of(log: &Log) -> Seen {
         let (mut entries, mut from) = (BTreeMap::new(), log.purged().map_or(0, |(index, _)| index + 1));
         loop {
             let part = log.read(from, u64::MAX).expect("what is there can be read");
@@ -41,7 +41,7 @@ impl Seen {
         Seen { entries, purged: log.purged(), vote: log.vote() }
     }
 
-    fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         let purged = self.purged.map_or(0, |(index, _)| index + 1);
         self.entries.keys().next_back().map_or(purged, |last| last + 1)
     }

@@ -74,9 +74,15 @@ pub(super) fn get_header(payload: &mut &[u8], id: PartitionId) -> Result<Header,
     let revision = Revision(payload.try_get_u64_le().map_err(cut)?);
     let compacted = Revision(payload.try_get_u64_le().map_err(cut)?);
     let start = get_bytes(payload)?;
-    let has_end = payload.try_get_u8().map_err(cut)? == 1;
+    let has_end = payload.try_get_u8().map_err(cut)?;
     let end = get_bytes(payload)?;
-    let range = PartitionRange { id, start, end: has_end.then_some(end) };
+    let end = match has_end {
+        0 if end.is_empty() => None,
+        1 => Some(end),
+        _ => return Err(Error::Corrupt("its range has neither an end nor none".into())),
+    };
+    ended(payload)?;
+    let range = PartitionRange { id, start, end };
     Ok(Header { cluster, lsn, revision, compacted, range })
 }
 
@@ -122,6 +128,7 @@ pub(super) fn get_summary(payload: &mut &[u8]) -> Result<Summary, Error> {
     expect(payload, SUMMARY)?;
     let versions = payload.try_get_u64_le().map_err(cut)?;
     let set_hash = payload.try_get_u64_le().map_err(cut)?;
+    ended(payload)?;
     Ok(Summary { versions, set_hash })
 }
 
@@ -145,6 +152,14 @@ fn get_bytes(payload: &mut &[u8]) -> Result<Bytes, Error> {
         return Err(Error::Corrupt("a block ends within a version".into()));
     }
     Ok(payload.copy_to_bytes(length))
+}
+
+/// What a block says beyond what is known is not skipped: a later program may have meant something by it.
+fn ended(payload: &[u8]) -> Result<(), Error> {
+    if payload.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Corrupt(format!("a block goes on for {} bytes behind its end", payload.len())))
 }
 
 fn length(bytes: &[u8]) -> u32 {

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use journal::{LeaseId, Lsn, Revision};
 use proptest::prelude::*;
 
-use super::format::frame;
+use super::format::{frame, put_header, put_summary};
 use super::reader::Reader;
 use super::writer::Writer;
-use super::{Folder, Header};
+use super::{Folder, Header, Summary};
 use crate::error::Error;
 use crate::key_value::{KeyValue, Version};
 use crate::partition_id::PartitionRange;
@@ -262,6 +262,29 @@ fn what_comes_to_a_position_joins_what_is_there() {
     write(&folder, 9, &all, &[a.clone(), z.clone()]);
     assert_eq!(read(&folder, 9, &all[0]), Ok(vec![a, z]), "and nothing is there twice");
     assert!(!directory.path().join("partial").exists());
+}
+
+/// Checksums are right here: only what is said is wrong.
+#[test]
+fn what_a_block_says_beyond_what_is_known_is_refused() {
+    let header = &headers(9, &split(&[]))[0];
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    put_header(&mut first, header);
+    put_summary(&mut last, &Summary::default());
+    let read = |first: &[u8], last: &[u8]| {
+        let file = [frame(0, first), frame(1, last)].concat();
+        Reader::open(&file[..], header.range.id)?.verify()
+    };
+    assert_eq!(read(&first, &last), Ok(Summary::default()));
+    let longer = |block: &[u8]| [block, &[0]].concat();
+    assert!(read(&longer(&first), &last).is_err(), "a longer header");
+    assert!(read(&first, &longer(&last)).is_err(), "a longer summary");
+    // The last five bytes of the header: whether the range has an end, and that end.
+    let has_end = first.len() - 5;
+    first[has_end] = 2;
+    assert!(read(&first, &last).is_err(), "two for a yes or a no");
+    (first[has_end], first[has_end + 1]) = (0, 1);
+    assert!(read(&longer(&first), &last).is_err(), "an end that is none");
 }
 
 #[test]

@@ -13,6 +13,8 @@
 
 mod overlay;
 mod plan;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod serial;
 mod settle;
 
 use journal::{KeyRange, LeaseId, Read, Revision, Write};

@@ -7,6 +7,8 @@
 //! descriptors say how its messages look in JSON. Limits, counters, codes and texts are therefore those of gRPC.
 
 mod asked;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod mapping;
 mod paths;
 mod told;

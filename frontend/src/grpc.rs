@@ -6,7 +6,7 @@
 mod answer_room;
 pub(crate) mod body;
 mod call;
-mod frames;
+pub(crate) mod frames;
 mod guard;
 mod health;
 mod inbound;

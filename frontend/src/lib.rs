@@ -12,6 +12,9 @@ pub mod config;
 pub mod error;
 pub mod etcd;
 mod evaluate;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod grpc;
 mod http;
@@ -51,9 +54,9 @@ pub use quota::{Effect, Quota};
 pub use routes::{Holder, Routes};
 pub use store::Store;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 #[path = "../../tests/harness/model.rs"]
-#[expect(unreachable_pub, reason = "the suites use it too, from outside")]
+#[allow(dead_code, unreachable_pub, reason = "the suites use it too, from outside")]
 mod model;
 #[cfg(test)]
 mod mover;

@@ -10,6 +10,9 @@ mod conflicts;
 mod data_directory;
 mod dial;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gray;
 mod key_range;
 mod lessor;

@@ -6,6 +6,8 @@
 //! There is no lingering: what arrived during one sync goes with the next. After the first error nothing more is
 //! written, and every call fails: a sync that is tried again can succeed without the bytes.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod open;
 mod queue;
 mod view;

@@ -8,6 +8,8 @@
 
 pub(crate) mod cluster;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod log_store;
 pub(crate) mod lookout;
 mod members;

@@ -14,6 +14,9 @@ mod farewell;
 mod feed;
 mod follower;
 mod frontier;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash_kv;
 mod hash_over;
 mod hashing;

@@ -19,6 +19,8 @@ mod cover;
 mod depot;
 mod folder;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod incoming;
 mod journal_nodes;
 #[cfg(test)]

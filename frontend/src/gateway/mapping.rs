@@ -44,6 +44,11 @@ impl Mapping {
         Mapping { request: method.input(), response: method.output() }
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn request(&self) -> &MessageDescriptor {
+        &self.request
+    }
+
     /// Reads the first request of a text; `None` where it is not whole yet.
     ///
     /// # Errors

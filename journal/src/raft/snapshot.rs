@@ -18,7 +18,7 @@ use super::membership;
 use super::types::{LogId, Membership, Snapshot, SnapshotMeta, term};
 use crate::error::Error;
 
-const MAGIC: &[u8; 8] = b"mstmjsn1";
+pub(super) const MAGIC: &[u8; 8] = b"mstmjsn1";
 const NAME: &str = "state.snapshot";
 const NAME_WHILE_WRITTEN: &str = "state.snapshot.new";
 

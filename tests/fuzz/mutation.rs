@@ -84,7 +84,7 @@ impl Mutation {
     }
 
     /// Puts a number over what is there: of a fixed width, of either order, or a varint.
-    fn number(&mut self, bytes: &mut Vec<u8>, at: usize) {
+    fn number(&mut self, bytes: &mut [u8], at: usize) {
         let number = NUMBERS[self.pick(NUMBERS.len())];
         let width = [1, 2, 4, 8][self.pick(4)];
         let mut written = match self.pick(3) {

@@ -59,8 +59,9 @@ pub(crate) fn many(target: &Target, runs: u64, seconds: Option<u64>) -> Told {
     let inputs = corpus::inputs(target.name).into_iter().map(|(_, bytes)| bytes).collect();
     let mut search = Search::new(target, inputs, seed);
     loop {
-        let is_over = until
-            .map_or(search.told.runs >= runs, |until| search.told.runs % 64 == 0 && until <= Instant::now());
+        let is_over = until.map_or(search.told.runs >= runs, |until| {
+            search.told.runs.is_multiple_of(64) && until <= Instant::now()
+        });
         if is_over {
             return search.told;
         }

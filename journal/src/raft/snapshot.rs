@@ -103,12 +103,16 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Snapshot> {
         return None;
     }
     let number = |at: usize| body.get(at * 8..)?.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
-    let last = LogId::new_term_index(number(0)?, number(1)?);
-    let members = number(3)?.checked_sub(1).map(|index| (index, number(2)));
-    let members = members.map(|(index, term)| Some(LogId::new_term_index(term?, index)));
+    // Positions count from one, and there is a boundary behind the last.
+    let log_id = |term, index: u64| index.checked_add(2).map(|_| LogId::new_term_index(term, index));
+    let last = log_id(number(0)?, number(1)?)?;
+    let members = match number(3)?.checked_sub(1) {
+        Some(index) => Some(log_id(number(2)?, index)?),
+        None => None,
+    };
     let voters_end = 40_usize.checked_add(usize::try_from(number(4)?).ok()?)?;
     let voters = membership::decode(body.get(40..voters_end)?)?;
-    let last_membership = Membership::new(members.flatten(), voters);
+    let last_membership = Membership::new(members, voters);
     let meta = SnapshotMeta { last_log_id: Some(last), last_membership };
     Some(Snapshot { meta, snapshot: bytes.slice_ref(&body[voters_end..]) })
 }
@@ -137,6 +141,20 @@ mod tests {
         }
         let read = store.load().unwrap().unwrap();
         assert_eq!((read.meta, read.snapshot), (snapshot().meta, snapshot().snapshot));
+    }
+
+    #[test]
+    fn a_snapshot_behind_the_last_position_is_refused() {
+        let body = &encode(&snapshot())[MAGIC.len() + 4..];
+        let read = |place: usize, number: u64| {
+            let mut body = body.to_vec();
+            body[place * 8..][..8].copy_from_slice(&number.to_le_bytes());
+            decode(&Bytes::from([&MAGIC[..], &crc32fast::hash(&body).to_le_bytes(), &body].concat()))
+        };
+        for (place, last) in [(1, u64::MAX - 2), (3, u64::MAX - 1)] {
+            assert!(read(place, last).is_some());
+            assert!(read(place, last + 1).is_none());
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod targets;
 use targets::{TARGETS, Target};
 
 /// Changes that are tried of each target by default.
-const RUNS: u64 = 150_000;
+const RUNS: u64 = 50_000;
 
 fn each(mut look: impl FnMut(&Target)) {
     let chosen = std::env::var("MAINSTEM_FUZZ_TARGETS").unwrap_or_default();

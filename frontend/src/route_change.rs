@@ -50,7 +50,7 @@ impl RouteChanger {
             let (from, version) = (known.version(), next.version());
             let append = self.append(next);
             match Landing::of(&self.journal, append, &mut interregnum).await {
-                Ok(Landing::Committed(_)) => return Ok(self.later_than(version - 1).await?),
+                Ok(Landing::Committed { .. }) => return Ok(self.later_than(version - 1).await?),
                 // It may be that a request that was given up has made it: that, too, is in the routes then.
                 Err(Error::RoutesChanged) => known = self.later_than(from).await?,
                 Ok(Landing::Never | Landing::Lost(_)) | Err(Error::Overloaded) => known = self.known(),

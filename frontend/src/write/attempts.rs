@@ -6,12 +6,15 @@
 //!      └─┼────────┘
 //!        └──► nothing to append ──► answer
 //!
+//! An attempt whose verdict was lost may also come late: after its fate was told, and while the next one looks. So
+//! whoever finds nothing to append asks once more, and what happened is answered as that attempt drafted it.
+//!
 //! Every append of a frontend goes through here, so how attempts are named and when a footprint is reserved is
 //! decided once. The deadline is the one of the request around it: `Store::answer`.
 
-use journal::{Append, Read, SysOp, Write};
+use journal::{Append, Origin, Read, SysOp, Write};
 
-use super::landing::{Landing, Loss};
+use super::landing::{self, Landing, Loss};
 use crate::answer::{Answered, Position};
 use crate::error::Error;
 use crate::interregnum::Interregnum;
@@ -61,23 +64,73 @@ impl Store {
         let mut origin = self.origin();
         let mut conflicts = 0;
         let mut interregnum = Interregnum::default();
+        let mut unheard = Unheard(Vec::new());
         loop {
-            let (Draft { reads, writes, sysop }, basis) = match change.draft().await? {
-                Drafted::Append { draft, basis } => (draft, basis),
-                Drafted::Nothing(answered) => return Ok(answered),
+            let (Draft { reads, writes, sysop }, basis) = match change.draft().await {
+                Ok(Drafted::Append { draft, basis }) => (draft, basis),
+                Ok(Drafted::Nothing(answered)) => {
+                    let late = self.late(change, origin, &mut unheard, &mut interregnum).await?;
+                    return Ok(late.unwrap_or(answered));
+                }
+                Err(error) => {
+                    let late = self.late(change, origin, &mut unheard, &mut interregnum).await?;
+                    return late.ok_or(error);
+                }
             };
             let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
             let append = Append { origin, reads, writes, sysop, reserve };
             match Landing::of(self.journal(), append, &mut interregnum).await? {
-                Landing::Committed(at) => return Ok(Answered { answer: change.answer(basis, at), at }),
+                Landing::Committed { attempt, at } => {
+                    unheard.0.push((origin.attempt, basis));
+                    return unheard.answer(change, attempt, at);
+                }
                 Landing::Lost(loss) => {
                     conflicts += u32::from(matches!(loss, Loss::Conflict(_)));
                     change.lose(&basis, loss).await?;
                 }
-                Landing::Never => {}
+                Landing::Never => unheard.0.push((origin.attempt, basis)),
             }
             origin.attempt += 1;
         }
+    }
+
+    /// There is nothing to be changed any more, which may be the doing of an attempt that came late. A leader that
+    /// is asked now knows. What it does not know of meets a conflict if it comes later still: something that it
+    /// rests on has changed since, or there would be something to be changed.
+    async fn late<C: Change>(
+        &self,
+        change: &C,
+        origin: Origin,
+        unheard: &mut Unheard<C::Basis>,
+        interregnum: &mut Interregnum,
+    ) -> Result<Option<Answered<C::Answer>>, Error> {
+        if unheard.0.is_empty() {
+            return Ok(None);
+        }
+        match landing::fate(self.journal(), origin, interregnum).await? {
+            Landing::Committed { attempt, at } => unheard.answer(change, attempt, at).map(Some),
+            Landing::Lost(_) | Landing::Never => Ok(None),
+        }
+    }
+}
+
+/// Attempts that nobody has judged, as far as was heard, and what they were drafted on.
+struct Unheard<B>(Vec<(u32, B)>);
+
+impl<B> Unheard<B> {
+    /// What the attempt did that has happened.
+    fn answer<C: Change<Basis = B>>(
+        &mut self,
+        change: &C,
+        attempt: u32,
+        at: Position,
+    ) -> Result<Answered<C::Answer>, Error> {
+        let Some(index) = self.0.iter().position(|(unheard, _)| *unheard == attempt) else {
+            tracing::error!(attempt, "an attempt of a request happened that had been refused");
+            return Err(Error::Internal("what an earlier attempt did is not known any more".to_owned()));
+        };
+        let (_, basis) = self.0.swap_remove(index);
+        Ok(Answered { answer: change.answer(basis, at), at })
     }
 }
 
@@ -101,3 +154,6 @@ impl<F: Fn() -> Draft + Sync> Change for Blind<F> {
 
     fn answer(&self, (): (), _: Position) {}
 }
+
+#[cfg(test)]
+mod tests;

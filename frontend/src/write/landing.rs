@@ -19,9 +19,13 @@ pub(super) const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 /// What became of it. Only `Committed` changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Landing {
-    Committed(Position),
+    /// As it was drafted in this attempt.
+    Committed {
+        attempt: u32,
+        at: Position,
+    },
     Lost(Loss),
-    /// It did not happen and never will.
+    /// Nobody has it. A copy of it may still be under way, and happen unless something it rests on has changed.
     Never,
 }
 
@@ -42,7 +46,7 @@ impl Landing {
         let origin = append.origin;
         match journal.append(append).await {
             Verdict::Committed { lsn, revision, term, attempt } => {
-                committed(origin, attempt, Position { lsn, revision, term })
+                Ok(Landing::Committed { attempt, at: Position { lsn, revision, term } })
             }
             Verdict::Conflict { wait } | Verdict::TooOld { wait } => Ok(Landing::Lost(Loss::Conflict(wait))),
             Verdict::LeaseNotFound(lease) => Ok(Landing::Lost(Loss::LeaseNotFound(lease))),
@@ -62,12 +66,16 @@ impl Landing {
     }
 }
 
-/// Asks until somebody knows. The request's deadline ends it.
-async fn fate(journal: &Journal, origin: Origin, interregnum: &mut Interregnum) -> Result<Landing, Error> {
+/// Asks until somebody knows, of any attempt. The request's deadline ends it.
+pub(super) async fn fate(
+    journal: &Journal,
+    origin: Origin,
+    interregnum: &mut Interregnum,
+) -> Result<Landing, Error> {
     loop {
         match journal.fate(origin).await {
             Ok(Fate::Committed { lsn, revision, term, attempt }) => {
-                return committed(origin, attempt, Position { lsn, revision, term });
+                return Ok(Landing::Committed { attempt, at: Position { lsn, revision, term } });
             }
             Ok(Fate::Pending) => tokio::time::sleep(PENDING_PAUSE).await,
             Ok(Fate::Never) => return Ok(Landing::Never),
@@ -75,13 +83,4 @@ async fn fate(journal: &Journal, origin: Origin, interregnum: &mut Interregnum) 
             Err(error) => interregnum.ride_out(journal, error).await?,
         }
     }
-}
-
-/// Only the last attempt can have happened, since none is made before the fate of the one before is known.
-fn committed(origin: Origin, attempt: u32, at: Position) -> Result<Landing, Error> {
-    if attempt == origin.attempt {
-        return Ok(Landing::Committed(at));
-    }
-    tracing::error!(?origin, attempt, "an earlier attempt of a request happened after a later one was made");
-    Err(Error::Internal("the outcome of an earlier attempt is not known any more".to_owned()))
 }

@@ -1,0 +1,74 @@
+//! Attempts that come late to the journal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use journal::{KeyRange, LeaseId, Revision, Verdict};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::routes::tests::served::Served;
+
+/// A change whose first attempt nobody takes at once. A copy of it comes to the journal while the second looks,
+/// and then there is nothing left to do.
+struct Overtaken<'a> {
+    store: &'a Store,
+    /// How the change is named.
+    origin: Origin,
+    draws: AtomicU32,
+}
+
+fn put() -> Write {
+    Write::Put { key: Bytes::from_static(b"k"), value: Bytes::from_static(b"v"), lease: LeaseId::NONE }
+}
+
+impl Change for Overtaken<'_> {
+    type Basis = u32;
+    type Answer = Option<u32>;
+
+    async fn draft(&self) -> Result<Drafted<u32, Option<u32>>, Error> {
+        if self.draws.fetch_add(1, Relaxed) == 0 {
+            // Who has read what this leader does not know of has read another's: it refuses, and takes nothing.
+            let read = Read::Keys { keys: KeyRange::all(), at: Revision(1_000) };
+            let draft = Draft { reads: vec![read], writes: vec![put()], sysop: None };
+            return Ok(Drafted::Append { draft, basis: 1 });
+        }
+        let (origin, writes) = (self.origin, vec![put()]);
+        let copy = Append { origin, reads: Vec::new(), writes, sysop: None, reserve: false };
+        let verdict = self.store.journal().append(copy).await;
+        assert!(matches!(verdict, Verdict::Committed { .. }), "{verdict:?}");
+        let at = self.store.barrier().await?;
+        Ok(Drafted::Nothing(Answered { answer: None, at }))
+    }
+
+    async fn lose(&self, _: &u32, loss: Loss) -> Result<(), Error> {
+        panic!("it loses against nobody: {loss:?}");
+    }
+
+    fn answer(&self, basis: u32, _: Position) -> Option<u32> {
+        Some(basis)
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_comes_late_is_what_the_request_did() {
+    let clock = Arc::new(journal::SystemClock::default());
+    let config = journal::Config::single(11, 12, journal::Storage::Memory);
+    let node = journal::Node::start(config, clock).await.expect("it needs nothing");
+    let served = Served::start(&node.handle(), &[&[]]).await;
+    let cancel = CancellationToken::new();
+    let store = Store::new(node.handle(), served.routes.clone(), Duration::from_secs(60), cancel.clone());
+    store.barrier().await.expect("it leads before long");
+
+    let before = store.origin();
+    let origin = Origin { seq: before.seq + 1, ..before };
+    let change = Overtaken { store: &store, origin, draws: AtomicU32::new(0) };
+    let answered = store.land(&change).await.expect("it happened");
+    assert_eq!((answered.answer, answered.at.revision), (Some(1), Revision(2)));
+
+    cancel.cancel();
+    served.close().await;
+    node.close().await;
+}

@@ -49,8 +49,33 @@ impl Interregnum {
         }
         let pause = (PAUSE_MIN * (1 << self.refusals.min(5))).min(PAUSE_MAX);
         self.refusals += 1;
-        let another_leads = status.wait_for(|status| reign(status) != now && status.leader.is_some());
-        // A journal that has closed says so when it is asked.
+        let another_leads = async {
+            let leads = status.wait_for(|status| reign(status) != now && status.leader.is_some());
+            if leads.await.is_err() {
+                // A journal that closes has nothing more to tell, and refuses for as long as it takes to close.
+                std::future::pending::<()>().await;
+            }
+        };
         let _ = tokio::time::timeout(pause, another_leads).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use journal::{Config, Node, Storage, SystemClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_journal_that_closes_is_not_asked_without_a_pause() {
+        let node = Node::start(Config::single(1, 1, Storage::Memory), Arc::new(SystemClock::default()));
+        let node = node.await.expect("a node in memory");
+        let journal = node.handle();
+        node.close().await;
+        let began = tokio::time::Instant::now();
+        Interregnum::default().wait(&journal).await;
+        assert!(PAUSE_MIN <= began.elapsed());
     }
 }

@@ -74,13 +74,13 @@ pub(super) struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Starts the threads. Without clients there is one, for probes, and none where nobody listens.
+    /// Starts the threads. Without clients there is one, for probes, and none where nothing is listened on.
     pub(super) fn start(
         &self,
         sockets: Vec<Socket>,
         stops: &CancellationToken,
     ) -> std::io::Result<Option<Frontends>> {
-        if self.store.is_none() && sockets.is_empty() {
+        if sockets.is_empty() {
             return Ok(None);
         }
         let config = self.config;

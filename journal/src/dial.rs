@@ -15,7 +15,7 @@ use tonic::codegen::http::Uri;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::Error;
-use crate::network::{Connecting, Connection, Network};
+use crate::network::{Arrivals, Connecting, Connection, Network};
 use crate::tls::{Connector, Settings};
 
 /// How long a connection may take to come up.
@@ -58,6 +58,12 @@ impl Dialer {
     /// `Io`: what is wrong with the files.
     pub fn tls(settings: &Settings) -> Result<Dialer, Error> {
         Ok(Dialer { connector: Some(Connector::new(settings)?), network: None })
+    }
+
+    /// Whoever connects to this process at `port`, where that is not over TCP.
+    #[must_use]
+    pub fn listen(&self, port: u16) -> Option<Arrivals> {
+        self.network.as_ref()?.listen(port)
     }
 
     /// A channel to `url`, such as `http://10.0.0.1:2380`. Nothing is sent before it is used.

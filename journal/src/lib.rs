@@ -54,7 +54,7 @@ pub use key_range::KeyRange;
 pub use lsn::Lsn;
 pub use member::{LeaderMoved, Member, MemberChange, MemberRefusal, MembersChanged, MoveRefusal};
 pub use metrics::{Histogram, LogMetrics};
-pub use network::{Connecting, Connection, Network};
+pub use network::{Arrivals, Connecting, Connection, Network};
 pub use node::Node;
 pub use origin::Origin;
 pub use peer_metrics::{PeerMetrics, PeersMetrics};

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::identity::{Begins, Identity};
 use super::journal_thread::JournalThread;
-use super::peer_listener::PeerListener;
+use super::peer_listener::{Door, PeerListener};
 use super::peers::Snapshots;
 use super::security::Security;
 use super::serving::bind_one;
@@ -151,9 +151,15 @@ pub(super) fn bind_for_processes(
     security: &Security,
 ) -> Result<Vec<PeerListener>, StartError> {
     let bound = addresses.iter().map(|address| {
-        let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
+        let door = match security.dialer.listen(address.socket.port()) {
+            Some(arrivals) => Door::Carried(arrivals),
+            None => {
+                let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
+                Door::Tcp(socket.listener)
+            }
+        };
         let tls = security.peers.clone().filter(|_| address.secure);
-        Ok(PeerListener { listener: socket.listener, tls, guard: security.guard.clone() })
+        Ok(PeerListener { door, tls, guard: security.guard.clone() })
     });
     bound.collect()
 }

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use journal::Arrivals;
 use journal::tls::{Acceptor, Guard, Refused, Stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -14,11 +16,18 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Bound, and not yet served.
 pub(super) struct PeerListener {
-    pub(super) listener: TcpListener,
+    pub(super) door: Door,
     /// Where TLS is spoken on it.
     pub(super) tls: Option<Acceptor>,
     /// Of the services behind it.
     pub(super) guard: Arc<Guard>,
+}
+
+/// Where others come in.
+pub(super) enum Door {
+    Tcp(TcpListener),
+    /// Another network's.
+    Carried(Arrivals),
 }
 
 impl PeerListener {
@@ -30,9 +39,21 @@ impl PeerListener {
     pub(super) fn accept(
         self,
         arrived: mpsc::Sender<Stream>,
-    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        Ok(accept(listener, self.tls, arrived))
+    ) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        Ok(match self.door {
+            Door::Tcp(listener) => {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                Box::pin(accept(listener, self.tls, arrived))
+            }
+            Door::Carried(arrivals) => Box::pin(forward(arrivals, arrived)),
+        })
+    }
+}
+
+async fn forward(mut arrivals: Arrivals, arrived: mpsc::Sender<Stream>) {
+    while let Some(connection) = arrivals.recv().await {
+        // An error means that the server has ended.
+        drop(arrived.send(Stream::Carried(connection)).await);
     }
 }
 

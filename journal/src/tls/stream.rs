@@ -13,12 +13,15 @@ use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::caller::Caller;
+use crate::network;
 
 /// The connection.
 pub enum Stream {
     Plain(TcpStream),
     /// Boxed, because its buffers' bookkeeping is a kilobyte.
     Secure(Box<TlsStream<TcpStream>>),
+    /// What a `Network` carries.
+    Carried(Box<dyn network::Connection>),
 }
 
 impl Stream {
@@ -26,7 +29,7 @@ impl Stream {
     #[must_use]
     pub fn caller(&self) -> Option<Arc<Caller>> {
         match self {
-            Stream::Plain(_) => None,
+            Stream::Plain(_) | Stream::Carried(_) => None,
             Stream::Secure(stream) => {
                 let certificates = stream.get_ref().1.peer_certificates()?;
                 certificates.first().and_then(Caller::of).map(Arc::new)
@@ -58,6 +61,7 @@ impl AsyncRead for Stream {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Secure(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Carried(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -71,6 +75,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Secure(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Carried(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -82,6 +87,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Stream::Secure(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Stream::Carried(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -89,6 +95,7 @@ impl AsyncWrite for Stream {
         match self {
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Secure(stream) => stream.is_write_vectored(),
+            Stream::Carried(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -96,6 +103,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Secure(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Carried(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -103,6 +111,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Secure(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Carried(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

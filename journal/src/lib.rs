@@ -19,6 +19,7 @@ mod lessor;
 mod log;
 mod log_device;
 mod lsn;
+pub mod machine;
 mod member;
 mod metrics;
 mod network;

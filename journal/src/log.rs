@@ -10,6 +10,7 @@
 pub(crate) mod fuzzing;
 mod open;
 mod queue;
+mod turns;
 mod view;
 mod worker;
 mod writer;
@@ -39,9 +40,11 @@ use crate::log_device::LogDevice;
 use crate::log_device::file::{Directory, Sync};
 use crate::log_device::sim::Sim;
 use crate::lsn::Lsn;
+use crate::machine::Machine;
 use crate::metrics::LogMetrics;
 use crate::segments::Segments;
 use queue::Shared;
+use turns::Turns;
 use view::{Source, View};
 use worker::Worker;
 use writer::{Step, Writer};
@@ -90,7 +93,14 @@ pub(crate) struct Log {
 /// Closes the log with its last handle.
 struct Running {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    writes: Mutex<Option<Writes>>,
+}
+
+/// What writes.
+enum Writes {
+    Thread(JoinHandle<()>),
+    /// On a simulated machine.
+    InTurns(Turns),
 }
 
 impl Drop for Running {
@@ -124,6 +134,9 @@ impl Log {
         match storage {
             Storage::Directory(path) => {
                 let directory = DataDirectory::open(path, cluster)?;
+                if let Some(machine) = Machine::simulated() {
+                    return Log::simulated(machine, cluster, clock, directory);
+                }
                 let device = Arc::new(Directory::new(directory.path().to_owned(), sync));
                 Log::start(device, cluster, settings, clock, Some(directory))
             }
@@ -136,6 +149,21 @@ impl Log {
     pub(crate) fn on_sim(disk: &Sim, segment_bytes: u64, clock: Arc<dyn Clock>) -> Result<Log, Error> {
         let settings = Settings { segment_bytes, ..Settings::of(&Storage::Memory) };
         Log::start(Arc::new(disk.clone()), 7, settings, clock, None)
+    }
+
+    /// Of `directory` there is the name alone, which is locked.
+    fn simulated(
+        machine: Machine,
+        cluster: u64,
+        clock: Arc<dyn Clock>,
+        directory: DataDirectory,
+    ) -> Result<Log, Error> {
+        let Machine { disk, segment_bytes } = machine;
+        let settings = Settings { segment_bytes, ..Settings::of(&Storage::Memory) };
+        let (log, worker) = Log::parts(Arc::new(disk.clone()), cluster, settings, clock.clone())?;
+        let turns = Turns::start(worker, directory, disk, clock);
+        *log.running.writes.lock() = Some(Writes::InTurns(turns));
+        Ok(log)
     }
 
     fn start(
@@ -156,7 +184,7 @@ impl Log {
             drop(directory);
         });
         let thread = thread.map_err(|error| Error::io("cannot start the log's thread", &error))?;
-        *log.running.thread.lock() = Some(thread);
+        *log.running.writes.lock() = Some(Writes::Thread(thread));
         Ok(log)
     }
 
@@ -206,7 +234,7 @@ impl Log {
         let committed = committed_end.checked_sub(1);
         let found = Arc::new(Recovered { committed, warning: found.warning });
         let shared = Arc::clone(&worker.shared);
-        let running = Arc::new(Running { shared: Arc::clone(&shared), thread: Mutex::default() });
+        let running = Arc::new(Running { shared: Arc::clone(&shared), writes: Mutex::default() });
         Ok((Log { shared, running, found, metrics, disk_bytes, clock }, worker))
     }
 
@@ -337,9 +365,11 @@ impl Log {
     /// Writes what was asked for, lets go of the directory, and returns then. Later calls fail.
     pub(crate) fn close(&self) {
         self.shared.close();
-        let thread = self.running.thread.lock().take();
-        if let Some(thread) = thread {
-            thread.join().expect("the log's thread does not panic");
+        let writes = self.running.writes.lock().take();
+        match writes {
+            None => {}
+            Some(Writes::Thread(thread)) => thread.join().expect("the log's thread does not panic"),
+            Some(Writes::InTurns(turns)) => turns.close(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::panic::resume_unwind;
 
+use journal::machine;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
@@ -12,7 +13,7 @@ pub(crate) async fn aside<T: Send + 'static>(
 ) -> Result<T, Error> {
     let given_up = CancellationToken::new();
     let _gives_up = given_up.clone().drop_guard();
-    match tokio::task::spawn_blocking(move || work(&given_up)).await {
+    match machine::spawn_blocking(move || work(&given_up)).await {
         Ok(done) => Ok(done),
         Err(failed) => match failed.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

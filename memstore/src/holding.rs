@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use journal::{Entry, Lsn};
+use journal::{Entry, Lsn, machine};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::info;
@@ -251,7 +251,7 @@ impl Holding {
         left.iter().for_each(|replica| replica.retire(&mut wakes));
         wakes.wake();
         // Freeing takes long where there are many keys, and nobody shall wait for it here.
-        tokio::task::spawn_blocking(move || drop(left));
+        machine::spawn_blocking(move || drop(left));
     }
 }
 

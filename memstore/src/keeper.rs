@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use journal::{Lsn, Revision, SysOp};
+use journal::{Lsn, Revision, SysOp, machine};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -154,7 +154,7 @@ impl Keeper {
     async fn write(&self, headers: Vec<Header>, served: Arc<Served>) -> Result<Written, Error> {
         let snapshots = self.snapshots.as_ref().expect("it was just looked at");
         let folder = snapshots.folder.clone();
-        let writing = tokio::task::spawn_blocking(move || {
+        let writing = machine::spawn_blocking(move || {
             folder.write(&headers, |header, sink| fill(&served, header, sink))
         });
         writing.await.map_err(|error| Error::Io(error.to_string()))?

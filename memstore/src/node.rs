@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{Clock, Dialer, Journal, Lsn};
+use journal::{Clock, Dialer, Journal, Lsn, machine};
 use proto::memstore::memstore_server::MemstoreServer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -238,17 +238,10 @@ impl Node {
 
 fn spawn(run: Run) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
     let (tell, outcome) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        // Also for sockets: the journal may be elsewhere.
-        .enable_all()
-        .build()
-        .map_err(|error| Error::io(&error))?;
-    std::thread::Builder::new()
-        .name("memstore".into())
-        .spawn(move || {
-            // Whoever started it may have left without waiting.
-            let _ = tell.send(runtime.block_on(run.run()));
-        })
-        .map_err(|error| Error::io(&error))?;
+    let run = move || async move {
+        // Whoever started it may have left without waiting.
+        let _ = tell.send(run.run().await);
+    };
+    machine::spawn_runtime("memstore", run).map_err(|error| Error::io(&error))?;
     Ok(outcome)
 }

@@ -2,9 +2,8 @@
 //! that no request delays them.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use journal::{Journal, LogMetrics, PeersMetrics, Remote, SystemClock};
+use journal::{Journal, LogMetrics, PeersMetrics, Remote, SystemClock, machine};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +29,7 @@ pub(super) struct JournalThread {
     /// Dropping it closes as well.
     close: oneshot::Sender<()>,
     stopped: CancellationToken,
-    thread: JoinHandle<()>,
+    thread: oneshot::Receiver<()>,
 }
 
 impl JournalThread {
@@ -55,21 +54,18 @@ impl JournalThread {
         .await
     }
 
-    async fn spawn<F: Future<Output = ()>>(
+    async fn spawn<F: Future<Output = ()> + Send>(
         run: impl FnOnce(oneshot::Sender<Started>, oneshot::Receiver<()>) -> F + Send + 'static,
     ) -> Result<JournalThread, StartError> {
         let (started, starts) = oneshot::channel();
         let (close, closes) = oneshot::channel();
         let stopped = CancellationToken::new();
         let tell = stopped.clone().drop_guard();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(StartError::Threads)?;
-        let run = move || {
-            runtime.block_on(run(started, closes));
+        let run = move || async move {
+            run(started, closes).await;
             drop(tell);
         };
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run);
-        let thread = thread.map_err(StartError::Threads)?;
+        let thread = machine::spawn_runtime("journal", run).map_err(StartError::Threads)?;
         let (handle, figures) = starts.await.unwrap_or(Err(journal::Error::Closed))?;
         Ok(JournalThread { handle, figures, close, stopped, thread })
     }
@@ -92,8 +88,7 @@ impl JournalThread {
     pub(super) async fn close(self) {
         // An error means that it has stopped already.
         let _ = self.close.send(());
-        self.stopped.cancelled().await;
-        if self.thread.join().is_err() {
+        if self.thread.await.is_err() {
             tracing::error!("the journal's thread has panicked");
         }
     }

@@ -1,8 +1,7 @@
 //! What frontends in other processes reach a memstore by, on the addresses of `--listen-memstore-urls`: a thread with
 //! a runtime of its own, so that neither following the journal nor probes wait for it.
 
-use std::thread::JoinHandle;
-
+use journal::machine;
 use memstore::MemstoreService;
 use proto::memstore::memstore_server::MemstoreServer as Service;
 use tokio::sync::oneshot;
@@ -16,7 +15,7 @@ const STREAMS_MAX: u32 = 1 << 20;
 
 /// The running thread.
 pub(super) struct MemstoreServer {
-    thread: JoinHandle<()>,
+    thread: oneshot::Receiver<()>,
     closing: CancellationToken,
 }
 
@@ -29,10 +28,9 @@ impl MemstoreServer {
         service: Service<MemstoreService>,
         listeners: Vec<PeerListener>,
     ) -> std::io::Result<MemstoreServer> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let closing = CancellationToken::new();
         let (closes, (served, serves)) = (closing.clone(), oneshot::channel());
-        let run = async move {
+        let run = move || async move {
             match RpcServer::serve(&service, listeners, Some(STREAMS_MAX)) {
                 Err(error) => drop(served.send(Err(error))),
                 Ok(server) => {
@@ -43,8 +41,7 @@ impl MemstoreServer {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("memstore-rpc".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(run))?;
+        let thread = machine::spawn_runtime("memstore-rpc", run)?;
         serves.await.map_err(std::io::Error::other)??;
         Ok(MemstoreServer { thread, closing })
     }
@@ -52,8 +49,7 @@ impl MemstoreServer {
     /// Ends what is under way. The memstore has closed, so that streams end by themselves.
     pub(super) async fn close(self) {
         self.closing.cancel();
-        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
-        if !matches!(joined, Ok(Ok(()))) {
+        if self.thread.await.is_err() {
             tracing::error!("the thread that serves frontends has panicked");
         }
     }

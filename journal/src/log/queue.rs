@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::Notify;
 
 use super::Done;
 use super::view::{Ticket, View};
@@ -30,6 +31,8 @@ pub(super) struct Queued {
 pub(super) struct Shared {
     inner: Mutex<Inner>,
     work: Condvar,
+    /// The same, for a worker that has no thread.
+    turn: Notify,
     room: Condvar,
     committed_end: AtomicU64,
 }
@@ -62,6 +65,7 @@ impl Shared {
         Shared {
             inner: Mutex::new(inner),
             work: Condvar::new(),
+            turn: Notify::new(),
             room: Condvar::new(),
             committed_end: AtomicU64::new(0),
         }
@@ -88,6 +92,7 @@ impl Shared {
         inner.waits_since.get_or_insert(now);
         drop(inner);
         self.work.notify_one();
+        self.turn.notify_one();
         Ok(())
     }
 
@@ -98,6 +103,19 @@ impl Shared {
             full && !inner.queue.is_empty() && !inner.closed
         });
         inner
+    }
+
+    /// Waits for work without taking it; `false` when the log was closed.
+    pub(super) async fn work_comes(&self) -> bool {
+        loop {
+            {
+                let inner = self.inner.lock();
+                if inner.closed || !inner.queue.is_empty() {
+                    return !inner.closed;
+                }
+            }
+            self.turn.notified().await;
+        }
     }
 
     /// Waits for work and takes all of it; `None` when the log was closed and everything was taken.
@@ -157,6 +175,7 @@ impl Shared {
     pub(super) fn close(&self) {
         self.inner.lock().closed = true;
         self.work.notify_all();
+        self.turn.notify_one();
         self.room.notify_all();
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -17,19 +18,19 @@ const SECTOR_BYTES: usize = 512;
 
 /// What goes wrong, and when. Operations are counted from 0: each create, write, rename, remove and sync.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Faults {
-    pub(crate) seed: u64,
+pub struct Faults {
+    pub seed: u64,
     /// The machine stops in this operation.
-    pub(crate) crash_at: Option<u64>,
+    pub crash_at: Option<u64>,
     /// This operation reports an error, having done part of its work. The next one succeeds.
-    pub(crate) fail_at: Option<u64>,
+    pub fail_at: Option<u64>,
     /// The disk holds no more than this.
-    pub(crate) bytes_max: Option<u64>,
+    pub bytes_max: Option<u64>,
 }
 
 /// A disk. Clones are the same disk.
 #[derive(Clone, Default)]
-pub(crate) struct Sim(Arc<Mutex<Disk>>);
+pub struct Sim(Arc<Mutex<Disk>>);
 
 #[derive(Default)]
 struct Disk {
@@ -44,6 +45,9 @@ struct Disk {
     /// Nothing is written until it is let go.
     hangs: bool,
     let_go: Arc<Condvar>,
+    /// What a write takes where it has no thread that could wait, and whether it does not end there.
+    write_takes: Duration,
+    stands_still: bool,
 }
 
 enum Change {
@@ -276,13 +280,57 @@ impl Sim {
         Hang(self.clone())
     }
 
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        let content = Arc::clone(&self.0.lock().names[name]);
+        let mut bytes = content.written.lock().clone();
+        bytes.resize(usize::try_from(content.bytes).unwrap(), 0);
+        bytes
+    }
+
+    /// Puts other bytes, perhaps fewer or more, in the place of a file.
+    pub(crate) fn replace(&self, name: &str, bytes: Vec<u8>) {
+        let content = Arc::new(Content { bytes: bytes.len() as u64, written: Mutex::new(bytes) });
+        let mut disk = self.0.lock();
+        disk.names.insert(name.into(), Arc::clone(&content));
+        disk.durable.insert(name.into(), content);
+    }
+}
+
+/// What a simulation does to it.
+impl Sim {
+    /// From now on this goes wrong.
+    pub fn suffer(&self, faults: Faults) {
+        self.0.lock().faults = faults;
+    }
+
+    /// From now on a write takes so long; `None`: it hangs.
+    pub fn slow(&self, write_takes: Option<Duration>) {
+        let mut disk = self.0.lock();
+        disk.stands_still = write_takes.is_none();
+        disk.write_takes = write_takes.unwrap_or_default();
+    }
+
+    /// What a write takes now; `None` while it hangs.
+    pub(crate) fn write_takes(&self) -> Option<Duration> {
+        let disk = self.0.lock();
+        (!disk.stands_still).then_some(disk.write_takes)
+    }
+
+    /// Whether the machine has stopped in one of its operations.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        self.0.lock().crashed
+    }
+
     /// How much it has been asked to do so far.
-    pub(crate) fn operations(&self) -> u64 {
+    #[must_use]
+    pub fn operations(&self) -> u64 {
         self.0.lock().operations
     }
 
     /// Stops the machine now, if it has not stopped, and answers the disk as the next start finds it.
-    pub(crate) fn restart(&self, faults: Faults) -> Sim {
+    #[must_use]
+    pub fn restart(&self, faults: Faults) -> Sim {
         let mut disk = self.0.lock();
         disk.crashed = true;
         let mut bits = Bits(disk.faults.seed ^ disk.operations ^ 0xd15c);
@@ -299,22 +347,15 @@ impl Sim {
         let names: BTreeMap<_, _> =
             names.iter().map(|(name, content)| (name.clone(), copy(content))).collect();
         let durable = names.clone();
-        Sim(Arc::new(Mutex::new(Disk { faults, names, durable, ..Disk::default() })))
-    }
-
-    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
-        let content = Arc::clone(&self.0.lock().names[name]);
-        let mut bytes = content.written.lock().clone();
-        bytes.resize(usize::try_from(content.bytes).unwrap(), 0);
-        bytes
-    }
-
-    /// Puts other bytes, perhaps fewer or more, in the place of a file.
-    pub(crate) fn replace(&self, name: &str, bytes: Vec<u8>) {
-        let content = Arc::new(Content { bytes: bytes.len() as u64, written: Mutex::new(bytes) });
-        let mut disk = self.0.lock();
-        disk.names.insert(name.into(), Arc::clone(&content));
-        disk.durable.insert(name.into(), content);
+        let (write_takes, stands_still) = (disk.write_takes, disk.stands_still);
+        Sim(Arc::new(Mutex::new(Disk {
+            faults,
+            names,
+            durable,
+            write_takes,
+            stands_still,
+            ..Disk::default()
+        })))
     }
 }
 

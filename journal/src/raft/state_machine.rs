@@ -24,6 +24,7 @@ use super::{entry, membership};
 use crate::client::Status;
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::machine;
 use crate::planted::Bug;
 use crate::record::Entry;
 use crate::state::{Applied, State};
@@ -315,7 +316,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
 /// Beside the runtime's thread, which has more to do than to wait for a disk.
 async fn save(snapshots: SnapshotStore, snapshot: Snapshot) -> io::Result<()> {
-    tokio::task::spawn_blocking(move || snapshots.save(&snapshot)).await.map_err(io::Error::other)?
+    machine::spawn_blocking(move || snapshots.save(&snapshot)).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use journal::Lsn;
+use journal::{Lsn, machine};
 use proto::snapshots::{Chunk, Pieces, WriteRequest, write_request};
 use tokio::sync::mpsc;
 
@@ -56,7 +56,7 @@ impl Leaving {
             let (path, file) = (Arc::new(path), Arc::new(file));
             while let Ok(place) = out.reserve().await {
                 let (path, file) = (path.clone(), file.clone());
-                let read = tokio::task::spawn_blocking(move || {
+                let read = machine::spawn_blocking(move || {
                     let mut data = Vec::with_capacity(CHUNK_BYTES);
                     let read = (&*file).take(CHUNK_BYTES as u64).read_to_end(&mut data);
                     read.map_err(|error| named(&path, Error::io(&error)))?;

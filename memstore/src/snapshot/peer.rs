@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{Clock, Dialer, Lsn};
+use journal::{Clock, Dialer, Lsn, machine};
 use proto::snapshots::snapshots_client::SnapshotsClient;
 use proto::snapshots::{Chunk, ListRequest, ReadRequest};
 use tokio::sync::mpsc;
@@ -100,7 +100,7 @@ impl Peer {
                 Ok(()) => {}
             }
         }
-        let finished = tokio::task::spawn_blocking(|| incoming.finish()).await;
+        let finished = machine::spawn_blocking(|| incoming.finish()).await;
         finished.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(Refusal::from)
     }
 
@@ -113,7 +113,7 @@ impl Peer {
         ranges: Vec<PartitionRange>,
     ) -> Result<(), Refusal> {
         let folder = folder.clone();
-        let leaving = tokio::task::spawn_blocking(move || Leaving::open(&folder, lsn, &ranges)).await;
+        let leaving = machine::spawn_blocking(move || Leaving::open(&folder, lsn, &ranges)).await;
         let leaving = leaving.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(Refusal::Here)?;
         let (out, parts) = mpsc::channel(CHUNKS_MAX);
         let mut client = self.client.clone();

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use journal::{Journal, Lsn, Status};
+use journal::{Journal, Lsn, Status, machine};
 use proto::snapshots::snapshots_server::{Snapshots, SnapshotsServer};
 use proto::snapshots::{
     Chunk, ListAnswer, ListRequest, Pieces, ReadRequest, WriteAnswer, WriteRequest, write_request,
@@ -223,7 +223,7 @@ async fn hand_out(mut file: File, out: mpsc::Sender<Result<Chunk, Refusal>>, _pe
 async fn beside<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let read = tokio::task::spawn_blocking(read).await;
+    let read = machine::spawn_blocking(read).await;
     let read = read.map_err(|_| Refusal::unavailable("the member is stopping"))?;
     read.map_err(|error| refusal(&error))
 }

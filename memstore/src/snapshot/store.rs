@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, TryStreamExt};
-use journal::{Clock, Lsn};
+use journal::{Clock, Lsn, machine};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -211,7 +211,7 @@ impl Store {
         let file = Arc::new(File::open(&held.path).map_err(|error| name(&error))?);
         let next = async || {
             let file = file.clone();
-            let read = tokio::task::spawn_blocking(move || {
+            let read = machine::spawn_blocking(move || {
                 let mut part = Vec::with_capacity(PART_BYTES);
                 (&*file).take(PART_BYTES as u64).read_to_end(&mut part).map(|_| part)
             });
@@ -261,7 +261,7 @@ impl Store {
                 return Err(Refusal::Useless("its snapshot is shorter than it says".into()));
             }
         }
-        let finished = tokio::task::spawn_blocking(|| incoming.finish()).await;
+        let finished = machine::spawn_blocking(|| incoming.finish()).await;
         finished.map_err(|error| Refusal::Silent(error.to_string()))?.map_err(Refusal::from)
     }
 

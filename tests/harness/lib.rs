@@ -16,6 +16,7 @@ pub mod model;
 pub mod ports;
 pub mod program;
 pub mod recorder;
+pub mod scratch;
 pub mod server;
 pub mod tiers;
 pub mod tools;

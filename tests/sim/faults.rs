@@ -1,0 +1,186 @@
+//! What goes wrong in a world, and when: each world draws its own mix, and from that, one thing after the other.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    PowerLoss,
+    TornWrite,
+    Kill,
+    Stop,
+    Pause,
+    Cut,
+    CutOneWay,
+    Isolate,
+    Reset,
+    SlowNetwork,
+    LossyNetwork,
+    SlowDisk,
+    HangingDisk,
+    SyncError,
+    FullDisk,
+    ClockRate,
+    Routes,
+}
+
+const KINDS: [Kind; 17] = [
+    Kind::PowerLoss,
+    Kind::TornWrite,
+    Kind::Kill,
+    Kind::Stop,
+    Kind::Pause,
+    Kind::Cut,
+    Kind::CutOneWay,
+    Kind::Isolate,
+    Kind::Reset,
+    Kind::SlowNetwork,
+    Kind::LossyNetwork,
+    Kind::SlowDisk,
+    Kind::HangingDisk,
+    Kind::SyncError,
+    Kind::FullDisk,
+    Kind::ClockRate,
+    Kind::Routes,
+];
+
+/// How much faster or slower than the world a clock may go.
+pub(crate) const RATE_MAX: f64 = 1.05;
+
+/// Something that goes wrong with some hosts, or goes right again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    PowerLoss(usize),
+    /// The machine stops in the middle of a write to come.
+    TornWrite(usize, u64),
+    Kill(usize),
+    Stop(usize),
+    Start(usize),
+    Pause(usize),
+    Resume(usize),
+    /// From the one to the other, so that nothing comes through.
+    Cut(usize, usize),
+    Heal(usize, usize),
+    Reset(usize, usize),
+    /// So long, and so many in a thousand lost, from everybody to everybody.
+    Network(Duration, u32),
+    Disk(usize, Option<Duration>),
+    SyncError(usize, u64),
+    FullDisk(usize),
+    RoomAgain(usize),
+    Rate(usize, f64),
+    Routes(Change),
+}
+
+/// What an operator does with the partitions.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Change {
+    Split(Bytes),
+    /// The partition of this place and the next.
+    Merge(usize),
+    /// Another holder for the partition of this place, or one fewer.
+    AddReplica(usize, usize),
+    RemoveReplica(usize, usize),
+}
+
+/// The kinds of one world and how often one of them happens.
+pub(crate) struct Mix {
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) every: Duration,
+    hosts: usize,
+}
+
+impl Mix {
+    /// Some kinds and not others: what all of them together hide shows.
+    pub(crate) fn draw(chance: &mut StdRng, hosts: usize) -> Mix {
+        let mut kinds = KINDS.to_vec();
+        kinds.shuffle(chance);
+        kinds.truncate(chance.random_range(2..=KINDS.len()));
+        Mix { kinds, every: Duration::from_millis(chance.random_range(150..1_500)), hosts }
+    }
+
+    /// Until the next fault.
+    pub(crate) fn pause(&self, chance: &mut StdRng) -> Duration {
+        self.every.mul_f64(2.0 * chance.random::<f64>())
+    }
+
+    /// What happens now, and what ends it later.
+    pub(crate) fn next(&self, chance: &mut StdRng) -> Vec<(Duration, Event)> {
+        let kind = *self.kinds.choose(chance).expect("there are some");
+        let (one, other) = (chance.random_range(0..self.hosts), chance.random_range(0..self.hosts));
+        let lasts = Duration::from_millis(chance.random_range(50..3_000));
+        let now = Duration::ZERO;
+        match kind {
+            Kind::PowerLoss => vec![(now, Event::PowerLoss(one)), (lasts, Event::Start(one))],
+            Kind::TornWrite => {
+                vec![(now, Event::TornWrite(one, chance.random_range(0..6))), (lasts, Event::Start(one))]
+            }
+            Kind::Kill => vec![(now, Event::Kill(one)), (lasts, Event::Start(one))],
+            Kind::Stop => vec![(now, Event::Stop(one))],
+            Kind::Pause => vec![(now, Event::Pause(one)), (lasts, Event::Resume(one))],
+            Kind::Cut if one != other => vec![
+                (now, Event::Cut(one, other)),
+                (now, Event::Cut(other, one)),
+                (lasts, Event::Heal(one, other)),
+                (lasts, Event::Heal(other, one)),
+            ],
+            Kind::CutOneWay if one != other => {
+                vec![(now, Event::Cut(one, other)), (lasts, Event::Heal(one, other))]
+            }
+            Kind::Isolate => {
+                let others = (0..self.hosts).filter(|other| *other != one);
+                let both = others.flat_map(|other| [(one, other), (other, one)]);
+                let events = |(from, to)| [(now, Event::Cut(from, to)), (lasts, Event::Heal(from, to))];
+                both.flat_map(events).collect()
+            }
+            Kind::Reset if one != other => vec![(now, Event::Reset(one, other))],
+            Kind::Cut | Kind::CutOneWay | Kind::Reset => Vec::new(),
+            Kind::SlowNetwork => {
+                let delay = Duration::from_millis(chance.random_range(5..150));
+                vec![(now, Event::Network(delay, 0)), (lasts, Event::Network(Duration::from_micros(500), 0))]
+            }
+            Kind::LossyNetwork => {
+                let lost = chance.random_range(5..200);
+                let delay = Duration::from_micros(500);
+                vec![(now, Event::Network(delay, lost)), (lasts, Event::Network(delay, 0))]
+            }
+            Kind::SlowDisk => {
+                let takes = Duration::from_millis(chance.random_range(5..200));
+                vec![
+                    (now, Event::Disk(one, Some(takes))),
+                    (lasts, Event::Disk(one, Some(Duration::from_micros(500)))),
+                ]
+            }
+            Kind::HangingDisk => {
+                vec![
+                    (now, Event::Disk(one, None)),
+                    (lasts, Event::Disk(one, Some(Duration::from_micros(500)))),
+                ]
+            }
+            Kind::SyncError => vec![(now, Event::SyncError(one, chance.random_range(0..4)))],
+            Kind::FullDisk => vec![(now, Event::FullDisk(one)), (lasts, Event::RoomAgain(one))],
+            Kind::ClockRate => {
+                let rate = chance.random_range(1.0 / RATE_MAX..RATE_MAX);
+                vec![(now, Event::Rate(one, rate))]
+            }
+            Kind::Routes => vec![(now, Event::Routes(change(chance)))],
+        }
+    }
+}
+
+fn change(chance: &mut StdRng) -> Change {
+    let place = chance.random_range(0..4);
+    match chance.random_range(0..8) {
+        0..4 => {
+            Change::Split(Bytes::from(vec![chance.random_range(b'a'..b'n'), chance.random_range(b'0'..b'4')]))
+        }
+        4..6 => Change::Merge(place),
+        6 => Change::AddReplica(place, chance.random_range(0..3)),
+        _ => Change::RemoveReplica(place, chance.random_range(0..3)),
+    }
+}

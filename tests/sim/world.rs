@@ -1,0 +1,484 @@
+//! A world from a seed: hosts, the network between them, people who use the store, and what goes wrong.
+//!
+//!     begin ──► safety: faults, by chance ──► healing: none, and everybody must make progress ──► the history is judged
+//!
+//! Time is virtual and goes in steps: what is due arrives, then each host runs until its own clock has come as far.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use frontend::Client;
+use journal::machine::Faults;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::Notify;
+
+use crate::check;
+use crate::clients::{Habits, Person, make_progress, watch_everything};
+use crate::faults::{Event, Mix, RATE_MAX};
+use crate::history::{End, History};
+use crate::host::{Host, Life, Role, flags};
+use crate::network::{Net, Way};
+use crate::operator;
+use crate::story::Story;
+use crate::system;
+
+const STEP: Duration = Duration::from_millis(1);
+/// How long everything may take to come up where nothing goes wrong.
+const BEGIN_MAX: Duration = Duration::from_secs(30);
+/// How long after the last fault the cluster may take until everybody can write and read.
+const HEAL_MAX: Duration = Duration::from_secs(30);
+const CALM: Way = Way {
+    delay: Duration::from_micros(500),
+    jitter: Duration::from_millis(1),
+    lost_in_1000: 0,
+    is_cut: false,
+};
+
+thread_local! {
+    /// Whether a host's process runs.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How a world went.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) seed: u64,
+    /// Of everything that happened.
+    pub(crate) hash: u64,
+    pub(crate) wrong: Vec<String>,
+    pub(crate) figures: Figures,
+}
+
+/// What there was to be judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) answered: usize,
+    pub(crate) refused: usize,
+    pub(crate) unknown: usize,
+    pub(crate) revisions: u64,
+    pub(crate) faults: usize,
+    pub(crate) starts: u32,
+    pub(crate) virtual_ms: u128,
+}
+
+pub(crate) struct World {
+    seed: u64,
+    now: Duration,
+    chance: StdRng,
+    story: Story,
+    net: Net,
+    hosts: Vec<Host>,
+    mix: Mix,
+    habits: Habits,
+    history: History,
+    /// What is yet to happen.
+    due: BTreeMap<(Duration, u64), Event>,
+    events: u64,
+    faults: usize,
+    /// The lives whose people have come.
+    peopled: Vec<(usize, u32)>,
+    people_each: u32,
+    wrong: Vec<String>,
+}
+
+/// Runs the world of a seed, on a thread of its own, with its files in `directory`.
+pub(crate) fn run(seed: u64, directory: PathBuf, story: Story) -> Outcome {
+    note_panics();
+    let thread = std::thread::Builder::new().name(format!("seed {seed}")).stack_size(16 << 20);
+    let world = thread.spawn(move || {
+        system::simulate(seed);
+        let lived = catch_unwind(AssertUnwindSafe(|| World::new(seed, &directory, story).live()));
+        lived.map_err(|_| PANICS.take())
+    });
+    match world.expect("there is a thread").join() {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panics)) => panic!("the simulation of seed {seed} itself has failed: {panics:#?}"),
+        Err(_) => panic!("the simulation of seed {seed} itself has failed"),
+    }
+}
+
+/// A panic of a task is told to nobody but who waits for it: here it is always wrong.
+fn note_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| match INSIDE.get() {
+            true => PANICS.with_borrow_mut(|panics| panics.push(panic.to_string())),
+            false => usual(panic),
+        }));
+    });
+}
+
+impl World {
+    fn new(seed: u64, directory: &PathBuf, story: Story) -> World {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let roles = layout(&mut chance);
+        let names: Vec<String> = roles.iter().map(|(name, _)| name.clone()).collect();
+        let net = Net::new(chance.random(), &names, CALM, story.clone());
+        let is_journal = |(_, role): &&(String, Role)| matches!(role, Role::All | Role::Journal);
+        let journals: Vec<String> = roles.iter().filter(is_journal).map(|(name, _)| name.clone()).collect();
+        let split = ["", "c", "c,g", "c,g,k"][chance.random_range(0..4)];
+        let host = |(number, (name, role)): (usize, &(String, Role))| {
+            let mut flags = flags(name, *role, &journals, directory);
+            flags.push(format!("--split-keys={split}"));
+            Host::new(number, name, flags, &net)
+        };
+        let hosts: Vec<Host> = roles.iter().enumerate().map(host).collect();
+        let mix = Mix::draw(&mut chance, hosts.len());
+        let habits = habits(&mut chance);
+        let people_each = chance.random_range(1..5);
+        story.tell(format!("seed {seed}: {}; split at {split:?}", names.join(" ")));
+        story.tell(format!("every {:?} one of {:?}", mix.every, mix.kinds));
+        story.tell(format!("{people_each} clients at each frontend, {habits:?}"));
+        World {
+            seed,
+            now: Duration::ZERO,
+            chance,
+            story,
+            net,
+            hosts,
+            mix,
+            habits,
+            history: History::default(),
+            due: BTreeMap::new(),
+            events: 0,
+            faults: 0,
+            peopled: Vec::new(),
+            people_each,
+            wrong: Vec::new(),
+        }
+    }
+
+    fn live(mut self) -> Outcome {
+        self.begin();
+        if self.wrong.is_empty() {
+            self.suffer();
+            self.heal();
+        }
+        self.judge()
+    }
+
+    /// Everything is started, and serves.
+    fn begin(&mut self) {
+        self.hosts.iter_mut().for_each(Host::start);
+        let until = self.now + BEGIN_MAX;
+        while self.hosts.iter().any(|host| host.life() != Some(Life::Serves)) {
+            self.step();
+            if until < self.now {
+                let lives: Vec<_> = self.hosts.iter().map(|host| (host.name.clone(), host.life())).collect();
+                return self.wrong.push(format!("it does not begin within {BEGIN_MAX:?}: {lives:?}"));
+            }
+        }
+        self.story.tell("everything serves");
+    }
+
+    /// The half in which things go wrong.
+    fn suffer(&mut self) {
+        let until = self.now + Duration::from_millis(self.chance.random_range(4_000..12_000));
+        let mut next = self.now + self.mix.pause(&mut self.chance);
+        while self.now < until && self.wrong.is_empty() {
+            if next <= self.now {
+                for (after, event) in self.mix.next(&mut self.chance) {
+                    self.schedule(after, event);
+                }
+                self.faults += 1;
+                next = self.now + self.mix.pause(&mut self.chance);
+            }
+            self.step();
+        }
+    }
+
+    /// Nothing goes wrong any more: before long everybody can write and read, and watchers are told of it.
+    fn heal(&mut self) {
+        self.story.tell("nothing goes wrong any more");
+        self.due.clear();
+        for from in 0..self.hosts.len() {
+            for to in 0..self.hosts.len() {
+                self.net.set_way(from, to, |way| *way = CALM);
+            }
+            let host = &mut self.hosts[from];
+            host.is_paused = false;
+            host.rate = 1.0;
+            host.disk().slow(Some(Duration::from_micros(500)));
+            host.disk().suffer(Faults::default());
+        }
+        let until = self.now + HEAL_MAX;
+        let mut progress: BTreeMap<(usize, u32), (Arc<Notify>, bool)> = BTreeMap::new();
+        loop {
+            self.step();
+            for number in 0..self.hosts.len() {
+                let endpoint = (number, self.hosts[number].starts);
+                let Some(client) = self.hosts[number].client().filter(|_| !progress.contains_key(&endpoint))
+                else {
+                    continue;
+                };
+                let done = Arc::new(Notify::new());
+                let made = make_progress(client, endpoint, self.history.clone(), done.clone());
+                self.hosts[number].spawn(made);
+                progress.insert(endpoint, (done, false));
+            }
+            let frontends: Vec<_> = self.frontends().collect();
+            let here = |number: &usize| (*number, self.hosts[*number].starts);
+            for (done, is_done) in progress.values_mut() {
+                *is_done |= poll(done);
+            }
+            let serves = self.hosts.iter().all(|host| host.life() == Some(Life::Serves));
+            let all =
+                frontends.iter().all(|number| progress.get(&here(number)).is_some_and(|(_, done)| *done));
+            if serves && all && self.is_told() {
+                return self.story.tell("everybody has made progress");
+            }
+            if until < self.now {
+                let lives: Vec<_> = self.hosts.iter().map(|host| (host.name.clone(), host.life())).collect();
+                let told = self.history.told_before();
+                let wrong = format!(
+                    "no progress within {HEAL_MAX:?} of the last fault: {lives:?}, {progress:?}, told before {told}"
+                );
+                return self.wrong.push(wrong);
+            }
+        }
+    }
+
+    fn frontends(&self) -> impl Iterator<Item = usize> {
+        let serves = |host: &&Host| matches!(host.name.as_bytes()[0], b'f' | b'n');
+        self.hosts.iter().filter(serves).map(|host| host.number)
+    }
+
+    /// Whether watchers were told of all that was acknowledged.
+    fn is_told(&self) -> bool {
+        self.history.look(|record| {
+            let told = |request: &crate::history::Request| match &request.ended {
+                Some((_, End::Answered { revision, .. })) => *revision < record.told_before,
+                _ => true,
+            };
+            record.requests.iter().all(told)
+        })
+    }
+
+    /// A moment passes.
+    fn step(&mut self) {
+        self.now += STEP;
+        system::set_world_now(self.now);
+        self.story.is_now(self.now);
+        while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let event = entry.remove();
+            self.happens(&event);
+        }
+        self.net.advance(self.now);
+        INSIDE.set(true);
+        for host in &mut self.hosts {
+            host.step(STEP);
+        }
+        INSIDE.set(false);
+        self.supervise();
+        let panics = PANICS.with_borrow_mut(std::mem::take);
+        self.wrong.extend(panics.into_iter().map(|panic| format!("a panic: {panic}")));
+    }
+
+    /// Processes that have ended are started again some time, and frontends that serve have people.
+    fn supervise(&mut self) {
+        for number in 0..self.hosts.len() {
+            let host = &mut self.hosts[number];
+            if host.disk().has_crashed() && host.is_running() {
+                self.story.tell(format!("{} stops in the middle of a write", host.name));
+                host.lose_power();
+                self.start_later(number);
+                continue;
+            }
+            match host.life() {
+                Some(Life::Ended(why)) => {
+                    self.story.tell(format!("{} has ended: {}", host.name, first_line(&why)));
+                    host.kill();
+                    self.start_later(number);
+                }
+                None => {
+                    let start = |event: &Event| *event == Event::Start(number);
+                    if !self.due.values().any(start) {
+                        self.start_later(number);
+                    }
+                }
+                Some(Life::Starts | Life::Serves) => {}
+            }
+            let (host, endpoint) = (&self.hosts[number], (number, self.hosts[number].starts));
+            if let Some(client) = host.client().filter(|_| !self.peopled.contains(&endpoint)) {
+                self.peopled.push(endpoint);
+                self.people_come(&client, endpoint);
+            }
+        }
+    }
+
+    fn people_come(&mut self, client: &Client, endpoint: (usize, u32)) {
+        let (history, habits) = (self.history.clone(), self.habits);
+        for _ in 0..self.people_each {
+            let seed = self.chance.random();
+            let (client, history) = (client.clone(), history.clone());
+            self.hosts[endpoint.0].spawn(Person { client, endpoint, history, habits, seed }.run());
+        }
+        self.hosts[endpoint.0].spawn(watch_everything(client.clone(), endpoint, history));
+    }
+
+    fn schedule(&mut self, after: Duration, event: Event) {
+        self.events += 1;
+        self.due.insert((self.now + after, self.events), event);
+    }
+
+    fn start_later(&mut self, number: usize) {
+        let after = Duration::from_millis(self.chance.random_range(20..800));
+        self.schedule(after, Event::Start(number));
+    }
+
+    fn happens(&mut self, event: &Event) {
+        let name = |number: &usize| self.hosts[*number].name.clone();
+        let told = match event {
+            Event::PowerLoss(one) => format!("{} loses its power", name(one)),
+            Event::TornWrite(one, after) => {
+                format!("{} will stop in the {after}th write from now", name(one))
+            }
+            Event::Kill(one) => format!("{} is killed", name(one)),
+            Event::Stop(one) => format!("{} is asked to stop", name(one)),
+            Event::Start(one) if self.hosts[*one].is_running() => return,
+            Event::Start(one) => format!("{} starts", name(one)),
+            Event::Pause(one) => format!("{} is paused", name(one)),
+            Event::Resume(one) => format!("{} goes on", name(one)),
+            Event::Cut(from, to) => format!("nothing comes from {} to {}", name(from), name(to)),
+            Event::Heal(from, to) => format!("{} reaches {} again", name(from), name(to)),
+            Event::Reset(one, other) => {
+                format!("connections between {} and {} break", name(one), name(other))
+            }
+            Event::Network(delay, lost) => format!("the network takes {delay:?} and loses {lost} of 1000"),
+            Event::Disk(one, Some(takes)) => format!("the disk of {} takes {takes:?}", name(one)),
+            Event::Disk(one, None) => format!("the disk of {} hangs", name(one)),
+            Event::SyncError(one, after) => {
+                format!("the {after}th write of {} from now will fail", name(one))
+            }
+            Event::FullDisk(one) => format!("the disk of {} is full", name(one)),
+            Event::RoomAgain(one) => format!("the disk of {} has room again", name(one)),
+            Event::Rate(one, rate) => format!("the clock of {} goes {rate:.4} times as fast", name(one)),
+            Event::Routes(change) => format!("an operator asks for {change:?}"),
+        };
+        self.story.tell(told);
+        match event {
+            Event::PowerLoss(one) => self.hosts[*one].lose_power(),
+            Event::Kill(one) => self.hosts[*one].kill(),
+            Event::Stop(one) => self.hosts[*one].ask_to_stop(),
+            Event::Start(one) => self.hosts[*one].start(),
+            Event::Pause(one) => self.hosts[*one].is_paused = true,
+            Event::Resume(one) => self.hosts[*one].is_paused = false,
+            Event::Cut(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = true),
+            Event::Heal(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = false),
+            Event::Reset(one, other) => self.net.reset(*one, *other),
+            Event::Network(delay, lost) => self.set_network(*delay, *lost),
+            Event::Disk(one, takes) => self.hosts[*one].disk().slow(*takes),
+            Event::TornWrite(one, after) => {
+                let crash_at = Some(self.hosts[*one].disk().operations() + after);
+                self.set_faults(*one, |faults| faults.crash_at = crash_at);
+            }
+            Event::SyncError(one, after) => {
+                let fail_at = Some(self.hosts[*one].disk().operations() + after);
+                self.set_faults(*one, |faults| faults.fail_at = fail_at);
+            }
+            Event::FullDisk(one) => self.set_faults(*one, |faults| faults.bytes_max = Some(1)),
+            Event::RoomAgain(one) => self.set_faults(*one, |faults| faults.bytes_max = None),
+            Event::Rate(one, rate) => self.hosts[*one].rate = *rate,
+            Event::Routes(change) => {
+                let journal =
+                    self.frontends().find_map(|number| Some((number, self.hosts[number].client()?)));
+                if let Some((number, client)) = journal {
+                    self.hosts[number].spawn(operator::change(client, change.clone()));
+                }
+            }
+        }
+    }
+
+    fn set_network(&mut self, delay: Duration, lost_in_1000: u32) {
+        for from in 0..self.hosts.len() {
+            for to in 0..self.hosts.len() {
+                self.net.set_way(from, to, |way| (way.delay, way.lost_in_1000) = (delay, lost_in_1000));
+            }
+        }
+    }
+
+    fn set_faults(&mut self, number: usize, change: impl FnOnce(&mut Faults)) {
+        let mut faults = Faults { seed: self.chance.random(), ..Faults::default() };
+        change(&mut faults);
+        self.hosts[number].disk().suffer(faults);
+    }
+
+    fn judge(mut self) -> Outcome {
+        self.hosts.iter_mut().filter(|host| host.is_running()).for_each(Host::kill);
+        let is_comparable = self.wrong.is_empty();
+        if is_comparable {
+            self.wrong.extend(self.history.look(|record| check::check(record, RATE_MAX)));
+        } else {
+            self.wrong.extend(self.history.look(|record| record.wrong.clone()));
+        }
+        let figures = self.figures();
+        self.story.tell(format!("{figures:?}"));
+        for wrong in &self.wrong {
+            self.story.tell(format!("WRONG: {wrong}"));
+        }
+        Outcome { seed: self.seed, hash: self.story.hash(), wrong: self.wrong, figures }
+    }
+
+    fn figures(&self) -> Figures {
+        let ended = |is: fn(&End) -> bool| {
+            self.history.look(|record| {
+                record
+                    .requests
+                    .iter()
+                    .filter(|request| request.ended.as_ref().is_some_and(|(_, end)| is(end)))
+                    .count()
+            })
+        };
+        let all = self.history.look(|record| record.requests.len());
+        let answered = ended(|end| matches!(end, End::Answered { .. }));
+        let refused = ended(|end| matches!(end, End::Refused(_)));
+        Figures {
+            answered,
+            refused,
+            unknown: all - answered - refused,
+            revisions: self.history.told_before() - 1,
+            faults: self.faults,
+            starts: self.hosts.iter().map(|host| host.starts).sum(),
+            virtual_ms: self.now.as_millis(),
+        }
+    }
+}
+
+fn layout(chance: &mut StdRng) -> Vec<(String, Role)> {
+    let named = |letter: char, count: usize, role: Role| {
+        (0..count).map(move |number| (format!("{letter}{number}"), role))
+    };
+    match chance.random_bool(0.3) {
+        true => named('n', 3, Role::All).collect(),
+        false => {
+            let memstores = chance.random_range(2..4);
+            let (journals, frontends) = (named('j', 3, Role::Journal), named('f', 2, Role::Frontend));
+            journals.chain(named('m', memstores, Role::Memstore)).chain(frontends).collect()
+        }
+    }
+}
+
+fn habits(chance: &mut StdRng) -> Habits {
+    let mut weight = |max: u32| if chance.random_bool(0.2) { 0 } else { chance.random_range(1..=max) };
+    let (put, get, range, delete) = (weight(10) + 1, weight(8), weight(5), weight(3));
+    let (txn, lease, compact) = (weight(6), weight(3), weight(1));
+    let pause = Duration::from_millis(chance.random_range(2..60));
+    Habits { put, get, range, delete, txn, lease, compact, pause }
+}
+
+/// Whether it was notified, without waiting.
+fn poll(done: &Notify) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::pin!(done.notified()).poll(&mut context).is_ready()
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

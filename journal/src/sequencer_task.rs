@@ -141,13 +141,15 @@ impl SequencerTask {
 
     async fn next_event(&mut self) -> Event {
         let closing = self.give_up.is_some();
+        // A queue that is closed and empty would be ready for ever, and keep whoever is behind it from being asked.
+        let may_be_asked = !closing || !self.commands.is_empty();
         tokio::select! {
             biased;
             landed = self.landings.recv() => Event::Landed(landed.expect("a sender is held here")),
             changed = self.cluster.leadership_changed() => Event::Leadership(changed),
             _ = self.progress.changed() => Event::Progress,
             confirmed = self.confirmation.wait() => Event::Confirmed(confirmed),
-            count = self.commands.recv_many(&mut self.taken, COMMANDS_AT_ONCE) => {
+            count = self.commands.recv_many(&mut self.taken, COMMANDS_AT_ONCE), if may_be_asked => {
                 if count == 0 && !closing { Event::Closing } else { Event::Commands }
             }
             () = ring(&mut self.alarm) => Event::Alarm,

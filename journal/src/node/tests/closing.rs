@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::three::{check, clients, join_all, rest};
-use super::world::{NODES, World};
+use super::world::{NODES, World, put};
 use crate::clock::Clock;
 use crate::config::{Config, Storage};
+use crate::verdict::Verdict;
 
 fn election_timeout() -> Duration {
     Config::single(1, 1, Storage::Memory).election_timeout
@@ -53,4 +54,19 @@ async fn a_leader_that_is_left_alone_does_not_wait_for_the_dead() {
     let begun = world.clock.now();
     world.close(leader).await;
     assert!(world.clock.now() - begun < election_timeout());
+}
+
+/// It never lands. Should the task wait for it without a pause, paused time would stand still.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_left_alone_gives_up_what_is_on_its_way() {
+    let mut world = World::start().await;
+    let leader = world.leader(&NODES).await;
+    for node in others(leader) {
+        world.crash(node).await;
+    }
+    let journal = world.handle(leader);
+    let append = tokio::spawn(async move { journal.append(put(9, 1, 8)).await });
+    rest(&world, 1).await;
+    world.close(leader).await;
+    assert_eq!(append.await.unwrap(), Verdict::Unknown);
 }

@@ -47,7 +47,7 @@ impl Drop for Entered {
     }
 }
 
-fn is_simulated() -> bool {
+pub(crate) fn is_simulated() -> bool {
     SIMULATED.with_borrow(Option::is_some)
 }
 
@@ -99,7 +99,7 @@ mod tests {
         let (me, entered) = (here(), machine().enter());
         assert_eq!(spawn_blocking(here).await.unwrap(), me);
         let (tell, told) = oneshot::channel();
-        let run = move || async move { drop(tell.send(here())) };
+        let run = move || async move { tell.send(here()).expect("somebody waits") };
         spawn_runtime("other", run).unwrap().await.unwrap();
         assert_eq!(told.await.unwrap(), me);
         drop(entered);

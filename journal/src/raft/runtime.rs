@@ -2,7 +2,7 @@
 //!
 //! openraft waits a microsecond between two completions of the log when they come close together. tokio's timer
 //! counts milliseconds, so each such wait would be a thousand times too long: here it lasts one turn of the
-//! scheduler.
+//! scheduler. Virtual time stands still meanwhile, so on a simulated machine a short wait is as long as any.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use openraft::{AsyncRuntime, Instant};
+
+use crate::machine;
 
 type Tokio = openraft::TokioRuntime;
 
@@ -64,7 +66,7 @@ impl AsyncRuntime for Runtime {
     }
 
     fn sleep(duration: Duration) -> Pause {
-        if duration < TURN {
+        if duration < TURN && !machine::is_simulated() {
             Pause::Turn { taken: false }
         } else {
             Pause::Timer(Box::pin(Tokio::sleep(duration)))
@@ -72,7 +74,7 @@ impl AsyncRuntime for Runtime {
     }
 
     fn sleep_until(deadline: Self::Instant) -> Pause {
-        if deadline < Self::Instant::now() + TURN {
+        if deadline < Self::Instant::now() + TURN && !machine::is_simulated() {
             Pause::Turn { taken: false }
         } else {
             Pause::Timer(Box::pin(Tokio::sleep_until(deadline)))

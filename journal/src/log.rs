@@ -151,21 +151,6 @@ impl Log {
         Log::start(Arc::new(disk.clone()), 7, settings, clock, None)
     }
 
-    /// Of `directory` there is the name alone, which is locked.
-    fn simulated(
-        machine: Machine,
-        cluster: u64,
-        clock: Arc<dyn Clock>,
-        directory: DataDirectory,
-    ) -> Result<Log, Error> {
-        let Machine { disk, segment_bytes } = machine;
-        let settings = Settings { segment_bytes, ..Settings::of(&Storage::Memory) };
-        let (log, worker) = Log::parts(Arc::new(disk.clone()), cluster, settings, clock.clone())?;
-        let turns = Turns::start(worker, directory, disk, clock);
-        *log.running.writes.lock() = Some(Writes::InTurns(turns));
-        Ok(log)
-    }
-
     fn start(
         device: Arc<dyn LogDevice>,
         cluster: u64,

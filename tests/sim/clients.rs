@@ -2,7 +2,6 @@
 //!
 //! They are tasks of a frontend's process, and die with it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -227,12 +226,7 @@ pub(crate) async fn watch_everything(client: Client, endpoint: (usize, u32), his
 }
 
 /// Waits until this endpoint can write and read, and answers what it then reads of everything.
-pub(crate) async fn make_progress(
-    client: Client,
-    endpoint: (usize, u32),
-    history: History,
-    done: Arc<tokio::sync::Notify>,
-) {
+pub(crate) async fn make_progress(client: &Client, endpoint: (usize, u32), history: &History) {
     for tries_to_write in [true, false] {
         loop {
             let value =
@@ -242,7 +236,7 @@ pub(crate) async fn make_progress(
                 false => Asked::Range(Range::all(KeyRange::all())),
             };
             let id = history.call(endpoint, asked.clone());
-            let ended = ask(&client, asked.clone()).await;
+            let ended = ask(client, asked).await;
             let is_done = ended.is_ok();
             history.end(
                 id,
@@ -257,5 +251,4 @@ pub(crate) async fn make_progress(
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
-    done.notify_one();
 }

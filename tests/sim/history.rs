@@ -53,6 +53,7 @@ pub(crate) enum Answer {
 
 /// How a request ended. One without an end was lost together with its endpoint.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "the errors are for whoever reads what is wrong")]
 pub(crate) enum End {
     Answered {
         answer: Answer,

@@ -3,7 +3,7 @@
 //! A process is a runtime of its own, paused, that is run until a moment of its own clock. Dropping it is the death of
 //! the process, with all that it had in memory.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,7 +208,7 @@ async fn live(config: Config, seen: Arc<Seen>, told: Arc<Mutex<Told>>, stops: Ar
 }
 
 /// What a host is started with.
-pub(crate) fn flags(name: &str, role: Role, journals: &[String], directory: &PathBuf) -> Vec<String> {
+pub(crate) fn flags(name: &str, role: Role, journals: &[String], directory: &Path) -> Vec<String> {
     let url = |name: &String| format!("http://{name}:{PEER_PORT}");
     let urls: Vec<_> = journals.iter().map(url).collect();
     let members: Vec<_> = journals.iter().map(|name| format!("{name}={}", url(name))).collect();

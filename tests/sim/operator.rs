@@ -1,10 +1,18 @@
-//! What an operator asks for: other partitions, or other holders of them. As with the program's own commands, one change
-//! is one record, and only where nobody else was quicker.
+//! What an operator asks for: other partitions, or other holders of them, and whether these hold the same. As with the
+//! program's own commands, one change is one record, and only where nobody else was quicker.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use frontend::Client;
-use journal::{Append, Origin, RouteRefusal, Routes, SysOp};
+use journal::{Append, Dialer, Origin, Route, RouteRefusal, Routes, SysOp, SystemClock};
+use memstore::{Agreement, Applied, Memstore, PartitionId, PartitionRange, Remote};
 
 use crate::faults::Change;
+use crate::history::History;
+
+/// How long a memstore that is asked for the first time may take to tell what it serves.
+const ANSWERS_AFTER: Duration = Duration::from_millis(200);
 
 pub(crate) async fn change(client: Client, change: Change) {
     let journal = client.store().journal();
@@ -16,6 +24,29 @@ pub(crate) async fn change(client: Client, change: Change) {
     let append = Append { origin, reads: Vec::new(), writes: Vec::new(), sysop, reserve: false };
     // Whatever comes of it: the next change begins with what there is.
     let _ = journal.append(append).await;
+}
+
+/// Compares what the memstores of each partition hold, where there are some of their own.
+pub(crate) async fn compare(client: Client, dialer: Dialer, history: History) {
+    let (routes, cluster) = {
+        let status = client.store().journal().status_now();
+        (status.routes.clone(), status.cluster)
+    };
+    let memstore = |id: &u64| -> Option<(u64, Memstore)> {
+        let (url, dialer) = (routes.memstore(*id)?.url.clone(), dialer.clone());
+        let remote = Remote { url, cluster, dialer, clock: Arc::new(SystemClock::default()) };
+        Some((*id, remote.connect().ok()?))
+    };
+    for Route { partition, start, end, replicas } in routes.partitions().iter().cloned() {
+        let holders: Vec<_> = replicas.iter().filter_map(memstore).collect();
+        tokio::time::sleep(ANSWERS_AFTER).await;
+        let Ok(at) = client.store().barrier().await else { return };
+        let range = PartitionRange { id: PartitionId(partition), start, end };
+        let at = Applied { lsn: at.lsn, revision: at.revision };
+        if let Agreement::Differ { thrown } = memstore::compare(&range, &holders, at).await {
+            history.is_wrong(format!("the replicas of {range:?} differ: {thrown:?} were thrown away"));
+        }
+    }
 }
 
 fn apply(routes: &Routes, change: &Change) -> Result<Routes, RouteRefusal> {

@@ -97,7 +97,7 @@ unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> i
         let part = rest.min(8);
         let bits = if now().is_some() { chance() } else { real_chance() };
         // SAFETY: `part` bytes from here are within what the caller promises, and `bits` has eight.
-        unsafe { buffer.add(length - rest).copy_from_nonoverlapping(bits.to_ne_bytes().as_ptr(), part) };
+        unsafe { buffer.add(length - rest).copy_from_nonoverlapping(bits.to_le_bytes().as_ptr(), part) };
         rest -= part;
     }
     isize::try_from(length).unwrap_or(isize::MAX)
@@ -107,5 +107,5 @@ fn real_chance() -> u64 {
     let mut bits = [0; 8];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bits));
     read.expect("the system has chance");
-    u64::from_ne_bytes(bits)
+    u64::from_le_bytes(bits)
 }

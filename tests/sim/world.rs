@@ -4,11 +4,12 @@
 //!
 //! Time is virtual and goes in steps: what is due arrives, then each host runs until its own clock has come as far.
 
-use std::cell::{Cell, RefCell};
+mod happens;
+mod run;
+
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::{Arc, Once};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use frontend::Client;
@@ -27,6 +28,9 @@ use crate::operator;
 use crate::story::Story;
 use crate::system;
 
+use self::run::INSIDE;
+pub(crate) use self::run::{Figures, Outcome, run};
+
 const STEP: Duration = Duration::from_millis(1);
 /// How long everything may take to come up where nothing goes wrong.
 const BEGIN_MAX: Duration = Duration::from_secs(30);
@@ -38,34 +42,6 @@ const CALM: Way = Way {
     lost_in_1000: 0,
     is_cut: false,
 };
-
-thread_local! {
-    /// Whether a host's process runs.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-/// How a world went.
-#[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) seed: u64,
-    /// Of everything that happened.
-    pub(crate) hash: u64,
-    pub(crate) wrong: Vec<String>,
-    pub(crate) figures: Figures,
-}
-
-/// What there was to be judged.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) answered: usize,
-    pub(crate) refused: usize,
-    pub(crate) unknown: usize,
-    pub(crate) revisions: u64,
-    pub(crate) faults: usize,
-    pub(crate) starts: u32,
-    pub(crate) virtual_ms: u128,
-}
 
 pub(crate) struct World {
     seed: u64,
@@ -87,36 +63,8 @@ pub(crate) struct World {
     wrong: Vec<String>,
 }
 
-/// Runs the world of a seed, on a thread of its own, with its files in `directory`.
-pub(crate) fn run(seed: u64, directory: PathBuf, story: Story) -> Outcome {
-    note_panics();
-    let thread = std::thread::Builder::new().name(format!("seed {seed}")).stack_size(16 << 20);
-    let world = thread.spawn(move || {
-        system::simulate(seed);
-        let lived = catch_unwind(AssertUnwindSafe(|| World::new(seed, &directory, story).live()));
-        lived.map_err(|_| PANICS.take())
-    });
-    match world.expect("there is a thread").join() {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panics)) => panic!("the simulation of seed {seed} itself has failed: {panics:#?}"),
-        Err(_) => panic!("the simulation of seed {seed} itself has failed"),
-    }
-}
-
-/// A panic of a task is told to nobody but who waits for it: here it is always wrong.
-fn note_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| match INSIDE.get() {
-            true => PANICS.with_borrow_mut(|panics| panics.push(panic.to_string())),
-            false => usual(panic),
-        }));
-    });
-}
-
 impl World {
-    fn new(seed: u64, directory: &PathBuf, story: Story) -> World {
+    fn new(seed: u64, directory: &Path, story: Story) -> World {
         let mut chance = StdRng::seed_from_u64(seed);
         let roles = layout(&mut chance);
         let names: Vec<String> = roles.iter().map(|(name, _)| name.clone()).collect();
@@ -219,8 +167,13 @@ impl World {
                     continue;
                 };
                 let done = Arc::new(Notify::new());
-                let made = make_progress(client, endpoint, self.history.clone(), done.clone());
-                self.hosts[number].spawn(made);
+                let (history, dialer) = (self.history.clone(), self.hosts[number].dialer());
+                let told = done.clone();
+                self.hosts[number].spawn(async move {
+                    make_progress(&client, endpoint, &history).await;
+                    operator::compare(client, dialer, history).await;
+                    told.notify_one();
+                });
                 progress.insert(endpoint, (done, false));
             }
             let frontends: Vec<_> = self.frontends().collect();
@@ -277,8 +230,7 @@ impl World {
         }
         INSIDE.set(false);
         self.supervise();
-        let panics = PANICS.with_borrow_mut(std::mem::take);
-        self.wrong.extend(panics.into_iter().map(|panic| format!("a panic: {panic}")));
+        self.wrong.extend(run::panics().into_iter().map(|panic| format!("a panic: {panic}")));
     }
 
     /// Processes that have ended are started again some time, and frontends that serve have people.
@@ -321,93 +273,6 @@ impl World {
             self.hosts[endpoint.0].spawn(Person { client, endpoint, history, habits, seed }.run());
         }
         self.hosts[endpoint.0].spawn(watch_everything(client.clone(), endpoint, history));
-    }
-
-    fn schedule(&mut self, after: Duration, event: Event) {
-        self.events += 1;
-        self.due.insert((self.now + after, self.events), event);
-    }
-
-    fn start_later(&mut self, number: usize) {
-        let after = Duration::from_millis(self.chance.random_range(20..800));
-        self.schedule(after, Event::Start(number));
-    }
-
-    fn happens(&mut self, event: &Event) {
-        let name = |number: &usize| self.hosts[*number].name.clone();
-        let told = match event {
-            Event::PowerLoss(one) => format!("{} loses its power", name(one)),
-            Event::TornWrite(one, after) => {
-                format!("{} will stop in the {after}th write from now", name(one))
-            }
-            Event::Kill(one) => format!("{} is killed", name(one)),
-            Event::Stop(one) => format!("{} is asked to stop", name(one)),
-            Event::Start(one) if self.hosts[*one].is_running() => return,
-            Event::Start(one) => format!("{} starts", name(one)),
-            Event::Pause(one) => format!("{} is paused", name(one)),
-            Event::Resume(one) => format!("{} goes on", name(one)),
-            Event::Cut(from, to) => format!("nothing comes from {} to {}", name(from), name(to)),
-            Event::Heal(from, to) => format!("{} reaches {} again", name(from), name(to)),
-            Event::Reset(one, other) => {
-                format!("connections between {} and {} break", name(one), name(other))
-            }
-            Event::Network(delay, lost) => format!("the network takes {delay:?} and loses {lost} of 1000"),
-            Event::Disk(one, Some(takes)) => format!("the disk of {} takes {takes:?}", name(one)),
-            Event::Disk(one, None) => format!("the disk of {} hangs", name(one)),
-            Event::SyncError(one, after) => {
-                format!("the {after}th write of {} from now will fail", name(one))
-            }
-            Event::FullDisk(one) => format!("the disk of {} is full", name(one)),
-            Event::RoomAgain(one) => format!("the disk of {} has room again", name(one)),
-            Event::Rate(one, rate) => format!("the clock of {} goes {rate:.4} times as fast", name(one)),
-            Event::Routes(change) => format!("an operator asks for {change:?}"),
-        };
-        self.story.tell(told);
-        match event {
-            Event::PowerLoss(one) => self.hosts[*one].lose_power(),
-            Event::Kill(one) => self.hosts[*one].kill(),
-            Event::Stop(one) => self.hosts[*one].ask_to_stop(),
-            Event::Start(one) => self.hosts[*one].start(),
-            Event::Pause(one) => self.hosts[*one].is_paused = true,
-            Event::Resume(one) => self.hosts[*one].is_paused = false,
-            Event::Cut(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = true),
-            Event::Heal(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = false),
-            Event::Reset(one, other) => self.net.reset(*one, *other),
-            Event::Network(delay, lost) => self.set_network(*delay, *lost),
-            Event::Disk(one, takes) => self.hosts[*one].disk().slow(*takes),
-            Event::TornWrite(one, after) => {
-                let crash_at = Some(self.hosts[*one].disk().operations() + after);
-                self.set_faults(*one, |faults| faults.crash_at = crash_at);
-            }
-            Event::SyncError(one, after) => {
-                let fail_at = Some(self.hosts[*one].disk().operations() + after);
-                self.set_faults(*one, |faults| faults.fail_at = fail_at);
-            }
-            Event::FullDisk(one) => self.set_faults(*one, |faults| faults.bytes_max = Some(1)),
-            Event::RoomAgain(one) => self.set_faults(*one, |faults| faults.bytes_max = None),
-            Event::Rate(one, rate) => self.hosts[*one].rate = *rate,
-            Event::Routes(change) => {
-                let journal =
-                    self.frontends().find_map(|number| Some((number, self.hosts[number].client()?)));
-                if let Some((number, client)) = journal {
-                    self.hosts[number].spawn(operator::change(client, change.clone()));
-                }
-            }
-        }
-    }
-
-    fn set_network(&mut self, delay: Duration, lost_in_1000: u32) {
-        for from in 0..self.hosts.len() {
-            for to in 0..self.hosts.len() {
-                self.net.set_way(from, to, |way| (way.delay, way.lost_in_1000) = (delay, lost_in_1000));
-            }
-        }
-    }
-
-    fn set_faults(&mut self, number: usize, change: impl FnOnce(&mut Faults)) {
-        let mut faults = Faults { seed: self.chance.random(), ..Faults::default() };
-        change(&mut faults);
-        self.hosts[number].disk().suffer(faults);
     }
 
     fn judge(mut self) -> Outcome {

@@ -9,12 +9,33 @@ use parking_lot::Mutex;
 
 use super::queue::Shared;
 use super::worker::Worker;
+use super::{Log, Settings, Writes};
 use crate::clock::Clock;
+use crate::config::Storage;
 use crate::data_directory::DataDirectory;
+use crate::error::Error;
 use crate::log_device::sim::Sim;
+use crate::machine::Machine;
 
 /// How often a disk that hangs is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+impl Log {
+    /// Of `directory` there is the name alone, which is locked.
+    pub(super) fn simulated(
+        machine: Machine,
+        cluster: u64,
+        clock: Arc<dyn Clock>,
+        directory: DataDirectory,
+    ) -> Result<Log, Error> {
+        let Machine { disk, segment_bytes } = machine;
+        let settings = Settings { segment_bytes, ..Settings::of(&Storage::Memory) };
+        let (log, worker) = Log::parts(Arc::new(disk.clone()), cluster, settings, clock.clone())?;
+        let turns = Turns::start(worker, directory, disk, clock);
+        *log.running.writes.lock() = Some(Writes::InTurns(turns));
+        Ok(log)
+    }
+}
 
 /// The worker, for as long as nobody has closed the log.
 #[derive(Clone)]

@@ -1,0 +1,99 @@
+//! What goes wrong in a world, and goes right again, one event at a time.
+
+use std::time::Duration;
+
+use journal::machine::Faults;
+use rand::RngExt;
+
+use super::World;
+use crate::faults::Event;
+use crate::operator;
+
+impl World {
+    pub(super) fn schedule(&mut self, after: Duration, event: Event) {
+        self.events += 1;
+        self.due.insert((self.now + after, self.events), event);
+    }
+
+    pub(super) fn start_later(&mut self, number: usize) {
+        let after = Duration::from_millis(self.chance.random_range(20..800));
+        self.schedule(after, Event::Start(number));
+    }
+
+    pub(super) fn happens(&mut self, event: &Event) {
+        let name = |number: &usize| self.hosts[*number].name.clone();
+        let told = match event {
+            Event::PowerLoss(one) => format!("{} loses its power", name(one)),
+            Event::TornWrite(one, after) => {
+                format!("{} will stop in the {after}th write from now", name(one))
+            }
+            Event::Kill(one) => format!("{} is killed", name(one)),
+            Event::Stop(one) => format!("{} is asked to stop", name(one)),
+            Event::Start(one) if self.hosts[*one].is_running() => return,
+            Event::Start(one) => format!("{} starts", name(one)),
+            Event::Pause(one) => format!("{} is paused", name(one)),
+            Event::Resume(one) => format!("{} goes on", name(one)),
+            Event::Cut(from, to) => format!("nothing comes from {} to {}", name(from), name(to)),
+            Event::Heal(from, to) => format!("{} reaches {} again", name(from), name(to)),
+            Event::Reset(one, other) => {
+                format!("connections between {} and {} break", name(one), name(other))
+            }
+            Event::Network(delay, lost) => format!("the network takes {delay:?} and loses {lost} of 1000"),
+            Event::Disk(one, Some(takes)) => format!("the disk of {} takes {takes:?}", name(one)),
+            Event::Disk(one, None) => format!("the disk of {} hangs", name(one)),
+            Event::SyncError(one, after) => {
+                format!("the {after}th write of {} from now will fail", name(one))
+            }
+            Event::FullDisk(one) => format!("the disk of {} is full", name(one)),
+            Event::RoomAgain(one) => format!("the disk of {} has room again", name(one)),
+            Event::Rate(one, rate) => format!("the clock of {} goes {rate:.4} times as fast", name(one)),
+            Event::Routes(change) => format!("an operator asks for {change:?}"),
+        };
+        self.story.tell(told);
+        match event {
+            Event::PowerLoss(one) => self.hosts[*one].lose_power(),
+            Event::Kill(one) => self.hosts[*one].kill(),
+            Event::Stop(one) => self.hosts[*one].ask_to_stop(),
+            Event::Start(one) => self.hosts[*one].start(),
+            Event::Pause(one) => self.hosts[*one].is_paused = true,
+            Event::Resume(one) => self.hosts[*one].is_paused = false,
+            Event::Cut(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = true),
+            Event::Heal(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = false),
+            Event::Reset(one, other) => self.net.reset(*one, *other),
+            Event::Network(delay, lost) => self.set_network(*delay, *lost),
+            Event::Disk(one, takes) => self.hosts[*one].disk().slow(*takes),
+            Event::TornWrite(one, after) => {
+                let crash_at = Some(self.hosts[*one].disk().operations() + after);
+                self.set_faults(*one, |faults| faults.crash_at = crash_at);
+            }
+            Event::SyncError(one, after) => {
+                let fail_at = Some(self.hosts[*one].disk().operations() + after);
+                self.set_faults(*one, |faults| faults.fail_at = fail_at);
+            }
+            Event::FullDisk(one) => self.set_faults(*one, |faults| faults.bytes_max = Some(1)),
+            Event::RoomAgain(one) => self.set_faults(*one, |faults| faults.bytes_max = None),
+            Event::Rate(one, rate) => self.hosts[*one].rate = *rate,
+            Event::Routes(change) => {
+                let journal =
+                    self.frontends().find_map(|number| Some((number, self.hosts[number].client()?)));
+                if let Some((number, client)) = journal {
+                    self.hosts[number].spawn(operator::change(client, change.clone()));
+                }
+            }
+        }
+    }
+
+    fn set_network(&mut self, delay: Duration, lost_in_1000: u32) {
+        for from in 0..self.hosts.len() {
+            for to in 0..self.hosts.len() {
+                self.net.set_way(from, to, |way| (way.delay, way.lost_in_1000) = (delay, lost_in_1000));
+            }
+        }
+    }
+
+    fn set_faults(&mut self, number: usize, change: impl FnOnce(&mut Faults)) {
+        let mut faults = Faults { seed: self.chance.random(), ..Faults::default() };
+        change(&mut faults);
+        self.hosts[number].disk().suffer(faults);
+    }
+}

@@ -158,7 +158,7 @@ fn trimmed(member: &Server) -> Option<SystemTime> {
 /// was written is compacted, since the more there is the rarer are snapshots.
 async fn write_until_trimmed(cluster: &Cluster, by: usize, journals: &[usize]) -> Result<()> {
     let mut clients = Clients::new(&cluster.member(by).endpoint())?;
-    trimming(cluster, journals, async |number| {
+    trimming(cluster, journals, TRIMS, async |number| {
         let made = put(&mut clients, KEYS[number % KEYS.len()], vec![b'v'; VALUE_BYTES]).await?;
         if number % 20 == 0 { compact(&mut clients, made).await } else { Ok(()) }
     })
@@ -168,6 +168,7 @@ async fn write_until_trimmed(cluster: &Cluster, by: usize, journals: &[usize]) -
 async fn trimming(
     cluster: &Cluster,
     journals: &[usize],
+    times: usize,
     mut write: impl AsyncFnMut(usize) -> Result<()>,
 ) -> Result<()> {
     let mut trims: Vec<_> = journals.iter().map(|at| (*at, trimmed(cluster.member(*at)), 0)).collect();
@@ -178,7 +179,7 @@ async fn trimming(
             *count += usize::from(now != *last);
             *last = now;
         }
-        if trims.iter().all(|(_, _, count)| *count > TRIMS) {
+        if trims.iter().all(|(_, _, count)| *count > times) {
             return Ok(());
         }
     }

@@ -36,7 +36,6 @@ pub(crate) struct Outcome {
 
 /// What there was to be judged.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(dead_code, reason = "stories show them")]
 pub(crate) struct Figures {
     pub(crate) answered: usize,
     pub(crate) refused: usize,
@@ -45,6 +44,14 @@ pub(crate) struct Figures {
     pub(crate) faults: usize,
     pub(crate) starts: u32,
     pub(crate) virtual_ms: u128,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Figures { answered, refused, unknown, revisions, faults, starts, virtual_ms } = self;
+        write!(f, "answered={answered} refused={refused} unknown={unknown} revisions={revisions} ")?;
+        write!(f, "faults={faults} starts={starts} virtual-ms={virtual_ms}")
+    }
 }
 
 /// Runs the world of a seed, on a thread of its own, with its files in `directory`.

@@ -18,10 +18,13 @@ pub(crate) async fn removed(
     clock: Arc<dyn Clock>,
     patience: Duration,
 ) {
+    let mut heard_at = Duration::ZERO;
     loop {
         clock.until(clock.now() + patience).await;
         let own = wire.roster();
-        if wire.heard() || cluster.leadership().leads || !own.has(node) {
+        let last = wire.heard_at();
+        let has_spoken = std::mem::replace(&mut heard_at, last) != last;
+        if has_spoken || cluster.leadership().leads || !own.has(node) {
             continue;
         }
         for (peer, _) in own.members.nodes().filter(|(peer, _)| **peer != node) {

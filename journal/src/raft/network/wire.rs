@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -69,8 +69,7 @@ struct Shared {
     raft: Mutex<Option<Raft>>,
     roster: Mutex<Roster>,
     book: Mutex<Book>,
-    heard: AtomicBool,
-    /// When, in nanoseconds of the clock.
+    /// When a leader has spoken last, in nanoseconds of the clock.
     heard_at: AtomicU64,
     peers: Arc<PeersMetrics>,
     clock: Arc<dyn Clock>,
@@ -84,7 +83,6 @@ impl Wire {
             raft: Mutex::default(),
             roster: Mutex::new(Roster { at: Lsn::ZERO, members: Voters::default() }),
             book: Mutex::default(),
-            heard: AtomicBool::new(false),
             heard_at: AtomicU64::new(0),
             peers: Arc::default(),
             clock,
@@ -165,17 +163,11 @@ impl Wire {
     pub(crate) fn hear(&self) {
         let now = u64::try_from(self.shared.clock.now().as_nanos()).unwrap_or(u64::MAX);
         self.shared.heard_at.store(now, Ordering::Relaxed);
-        self.shared.heard.store(true, Ordering::Relaxed);
     }
 
     /// When a leader has spoken last; the clock's beginning where none has.
     pub(crate) fn heard_at(&self) -> Duration {
         Duration::from_nanos(self.shared.heard_at.load(Ordering::Relaxed))
-    }
-
-    /// Whether a leader has spoken since this was asked the last time.
-    pub(crate) fn heard(&self) -> bool {
-        self.shared.heard.swap(false, Ordering::Relaxed)
     }
 
     /// The members as of what is applied at `peer`, or `None` where it does not tell.

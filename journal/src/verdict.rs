@@ -14,6 +14,8 @@ pub enum Verdict {
     Committed { lsn: Lsn, revision: Revision, term: u64, attempt: u32 },
     /// Something that was read has changed. Evaluate again once everything up to `wait` is applied.
     Conflict { wait: Revision },
+    /// Somebody who has lost too often holds what this would write, for a moment. Nothing that was read has changed.
+    Reserved,
     /// Read too long ago for the window of recent writes to tell. As `Conflict`.
     TooOld { wait: Revision },
     /// A put names a lease that is not there, or is ending.

@@ -11,7 +11,7 @@ use crate::answer::Position;
 use crate::error::Error;
 use crate::interregnum::Interregnum;
 
-/// Between two questions for something that is still on its way.
+/// Between two questions for something that is still on its way, or is held for somebody else.
 pub(super) const PENDING_PAUSE: Duration = Duration::from_millis(5);
 /// What an append lost against is waited for this long before it is read again as it is.
 pub(super) const CATCH_UP_MAX: Duration = Duration::from_millis(500);
@@ -49,6 +49,10 @@ impl Landing {
                 Ok(Landing::Committed { attempt, at: Position { lsn, revision, term } })
             }
             Verdict::Conflict { wait } | Verdict::TooOld { wait } => Ok(Landing::Lost(Loss::Conflict(wait))),
+            Verdict::Reserved => {
+                tokio::time::sleep(PENDING_PAUSE).await;
+                Ok(Landing::Lost(Loss::Conflict(Revision::ZERO)))
+            }
             Verdict::LeaseNotFound(lease) => Ok(Landing::Lost(Loss::LeaseNotFound(lease))),
             Verdict::LeaseExists(_) => Err(Error::LeaseExists),
             Verdict::Compacted { .. } => Err(Error::Compacted),

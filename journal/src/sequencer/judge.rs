@@ -71,7 +71,7 @@ impl<W> Sequencer<W> {
         }
         let verdict = match self.window.check(&append.reads) {
             Freshness::Fresh if self.reservations.block(append.origin, &append.writes, now) => {
-                return Some(Judgement::Refused(Verdict::Conflict { wait: self.last }));
+                return Some(Judgement::Refused(Verdict::Reserved));
             }
             Freshness::Fresh => return None,
             Freshness::Changed { newest } => Verdict::Conflict { wait: newest },

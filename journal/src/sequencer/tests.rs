@@ -314,7 +314,7 @@ fn who_lost_too_often_is_let_through_first() {
     let mut loser = reading(put(3, "a"), single("a"), at);
     loser.reserve = true;
     assert!(matches!(refused(world.append(loser.clone())), Verdict::Conflict { .. }));
-    assert_eq!(refused(world.append(put(4, "a"))), Verdict::Conflict { wait: at.next() });
+    assert_eq!(refused(world.append(put(4, "a"))), Verdict::Reserved);
     let again = attempt(reading(put(3, "a"), single("a"), at.next()), 2);
     assert_eq!(world.append(again), Answer::Later);
     assert_eq!(world.append(put(4, "a")), Answer::Later);

@@ -122,11 +122,14 @@ pub(crate) fn id(id: u64) -> Option<u64> {
 }
 
 fn write_verdict(verdict: Verdict) -> message::Verdict {
+    let reserved = verdict == Verdict::Reserved;
     let says = match verdict {
         Verdict::Committed { lsn, revision, term, attempt } => {
             Verdicts::Committed(committed(lsn, revision, term, attempt))
         }
         Verdict::Conflict { wait } => Verdicts::ConflictWait(wait.0),
+        // A peer of a version before asks again at once.
+        Verdict::Reserved => Verdicts::ConflictWait(0),
         Verdict::TooOld { wait } => Verdicts::TooOldWait(wait.0),
         Verdict::LeaseNotFound(lease) => Verdicts::LeaseNotFound(lease.0),
         Verdict::LeaseExists(lease) => Verdicts::LeaseExists(lease.0),
@@ -140,7 +143,7 @@ fn write_verdict(verdict: Verdict) -> message::Verdict {
         Verdict::NotLeader { hint } => Verdicts::NotLeaderHint(hint.unwrap_or_default()),
         Verdict::Unknown => Verdicts::Unknown(message::Nothing {}),
     };
-    message::Verdict { verdict: Some(says) }
+    message::Verdict { verdict: Some(says), reserved }
 }
 
 fn read_verdict(verdict: message::Verdict) -> Result<Verdict, Malformed> {
@@ -148,6 +151,7 @@ fn read_verdict(verdict: message::Verdict) -> Result<Verdict, Malformed> {
         Verdicts::Committed(message::Committed { lsn, revision, term, attempt }) => {
             Verdict::Committed { lsn: Lsn(lsn), revision: Revision(revision), term, attempt }
         }
+        Verdicts::ConflictWait(_) if verdict.reserved => Verdict::Reserved,
         Verdicts::ConflictWait(wait) => Verdict::Conflict { wait: Revision(wait) },
         Verdicts::TooOldWait(wait) => Verdict::TooOld { wait: Revision(wait) },
         Verdicts::LeaseNotFound(lease) => Verdict::LeaseNotFound(LeaseId(lease)),

@@ -95,6 +95,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
             attempt
         }),
         any::<u64>().prop_map(|wait| Verdict::Conflict { wait: Revision(wait) }),
+        Just(Verdict::Reserved),
         any::<u64>().prop_map(|wait| Verdict::TooOld { wait: Revision(wait) }),
         any::<i64>().prop_map(|lease| Verdict::LeaseNotFound(LeaseId(lease))),
         any::<i64>().prop_map(|lease| Verdict::LeaseExists(LeaseId(lease))),

@@ -52,8 +52,33 @@ impl Change for Overtaken<'_> {
     }
 }
 
+/// The clock stands still, so that what is held is not given back before it was asked for.
 #[tokio::test]
-async fn an_attempt_that_comes_late_is_what_the_request_did() {
+async fn what_is_held_for_somebody_else_is_not_asked_for_without_a_pause() {
+    let config = journal::Config::single(11, 12, journal::Storage::Memory);
+    let clock = Arc::new(journal::ManualClock::default());
+    let node = journal::Node::start(config, clock).await.expect("it needs nothing");
+    let journal = node.handle();
+    let of = |seq, reads, reserve| {
+        let origin = Origin { frontend: 7, seq, attempt: 1 };
+        Append { origin, reads, writes: vec![put()], sysop: None, reserve }
+    };
+    let mut interregnum = Interregnum::default();
+    while !matches!(journal.append(of(1, Vec::new(), false)).await, Verdict::Committed { .. }) {
+        interregnum.wait(&journal).await;
+    }
+    let read = Read::Keys { keys: KeyRange::all(), at: Revision(1) };
+    assert!(matches!(journal.append(of(2, vec![read], true)).await, Verdict::Conflict { .. }));
+
+    let began = tokio::time::Instant::now();
+    let landing = Landing::of(&journal, of(3, Vec::new(), false), &mut interregnum).await;
+    assert!(matches!(landing, Ok(Landing::Lost(Loss::Conflict(_)))), "{landing:?}");
+    assert!(landing::PENDING_PAUSE <= began.elapsed(), "it may ask again at once");
+    node.close().await;
+}
+
+/// A store over a journal in memory, and what ends both.
+async fn with_a_store(test: impl AsyncFnOnce(&Store)) {
     let clock = Arc::new(journal::SystemClock::default());
     let config = journal::Config::single(11, 12, journal::Storage::Memory);
     let node = journal::Node::start(config, clock).await.expect("it needs nothing");
@@ -61,14 +86,20 @@ async fn an_attempt_that_comes_late_is_what_the_request_did() {
     let cancel = CancellationToken::new();
     let store = Store::new(node.handle(), served.routes.clone(), Duration::from_secs(60), cancel.clone());
     store.barrier().await.expect("it leads before long");
-
-    let before = store.origin();
-    let origin = Origin { seq: before.seq + 1, ..before };
-    let change = Overtaken { store: &store, origin, draws: AtomicU32::new(0) };
-    let answered = store.land(&change).await.expect("it happened");
-    assert_eq!((answered.answer, answered.at.revision), (Some(1), Revision(2)));
-
+    test(&store).await;
     cancel.cancel();
     served.close().await;
     node.close().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_comes_late_is_what_the_request_did() {
+    with_a_store(async |store| {
+        let before = store.origin();
+        let origin = Origin { seq: before.seq + 1, ..before };
+        let change = Overtaken { store, origin, draws: AtomicU32::new(0) };
+        let answered = store.land(&change).await.expect("it happened");
+        assert_eq!((answered.answer, answered.at.revision), (Some(1), Revision(2)));
+    })
+    .await;
 }

@@ -15,6 +15,7 @@ use journal::{Bug, KeyRange, LeaseId, LeaseStatus, Read, Revision, SysOp, Write}
 
 use crate::answer::{Answered, Position};
 use crate::error::Error;
+use crate::interregnum::Interregnum;
 use crate::metrics::activity::count;
 use crate::quota::Effect;
 use crate::store::Store;
@@ -111,6 +112,20 @@ impl Store {
         let Some(status) = self.journal().lease(lease).await? else { return Ok(None) };
         let keys = if with_keys { self.lease_keys(lease).await?.0 } else { BTreeSet::new() };
         Ok(Some(Lease { status, keys: keys.into_iter().collect() }))
+    }
+
+    /// Whether there is such a lease, be it that its time is over.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) async fn is_leased(&self, lease: LeaseId) -> Result<bool, Error> {
+        let mut interregnum = Interregnum::default();
+        loop {
+            match self.journal().lease(lease).await {
+                Ok(status) => return Ok(status.is_some()),
+                Err(error) => interregnum.ride_out(self.journal(), error).await?,
+            }
+        }
     }
 
     /// Every lease there is, the one that ends first before the others.

@@ -79,7 +79,13 @@ impl Store {
             };
             let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
             let append = Append { origin, reads, writes, sysop, reserve };
-            match Landing::of(self.journal(), append, &mut interregnum).await? {
+            let landing = Landing::of(self.journal(), append, &mut interregnum).await;
+            if self.is_open(&landing, &unheard).await? {
+                tokio::time::sleep(landing::PENDING_PAUSE).await;
+                origin.attempt += 1;
+                continue;
+            }
+            match landing? {
                 Landing::Committed { attempt, at } => {
                     unheard.0.push((origin.attempt, basis));
                     return unheard.answer(change, attempt, at);
@@ -91,6 +97,25 @@ impl Store {
                 Landing::Never => unheard.0.push((origin.attempt, basis)),
             }
             origin.attempt += 1;
+        }
+    }
+
+    /// Whether a refusal leaves open what becomes of the request: an attempt that nobody has judged may come yet, and
+    /// find what this one did not.
+    async fn is_open<B>(
+        &self,
+        landing: &Result<Landing, Error>,
+        unheard: &Unheard<B>,
+    ) -> Result<bool, Error> {
+        match landing {
+            _ if unheard.0.is_empty() => Ok(false),
+            // There may be room for it.
+            Err(Error::Overloaded) => Ok(true),
+            // A lease whose time is over begins anew with the next leader, unless it has gone by then.
+            Ok(Landing::Lost(Loss::LeaseNotFound(lease))) => self.is_leased(*lease).await,
+            Ok(Landing::Committed { .. } | Landing::Lost(Loss::Conflict(_)) | Landing::Never) | Err(_) => {
+                Ok(false)
+            }
         }
     }
 

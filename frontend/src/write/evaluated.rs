@@ -18,7 +18,6 @@ use crate::answer::{Answered, Position, TxnAnswer};
 use crate::arrange::Fetch;
 use crate::error::Error;
 use crate::evaluate::{Answers, Found, Outcome, Plan, Refused, choose, evaluate, looks_of_compares};
-use crate::interregnum::Interregnum;
 use crate::operation::{DeleteRange, Put, Range, Txn};
 use crate::routes::View;
 use crate::store::Store;
@@ -182,21 +181,11 @@ impl<'a> Evaluated<'a> {
     /// etcd looks at the lease of each put on its way to what it refuses.
     async fn reason(&self, refused: Refused) -> Result<Error, Error> {
         for lease in refused.leases {
-            if !self.is_leased(lease).await? {
+            if !self.store.is_leased(lease).await? {
                 return Ok(Error::LeaseNotFound);
             }
         }
         Ok(refused.error)
-    }
-
-    async fn is_leased(&self, lease: LeaseId) -> Result<bool, Error> {
-        let (journal, mut interregnum) = (self.store.journal(), Interregnum::default());
-        loop {
-            match journal.lease(lease).await {
-                Ok(status) => return Ok(status.is_some()),
-                Err(error) => interregnum.ride_out(journal, error).await?,
-            }
-        }
     }
 }
 

@@ -52,6 +52,42 @@ impl Change for Overtaken<'_> {
     }
 }
 
+/// A change whose first attempt nobody takes at once, and whose second finds no room.
+struct Crowded<'a> {
+    store: &'a Store,
+    draws: AtomicU32,
+}
+
+impl Change for Crowded<'_> {
+    type Basis = ();
+    type Answer = ();
+
+    async fn draft(&self) -> Result<Drafted<(), ()>, Error> {
+        let nth = self.draws.fetch_add(1, Relaxed);
+        let reads = match nth {
+            0 => vec![Read::Keys { keys: KeyRange::all(), at: Revision(1_000) }],
+            _ => Vec::new(),
+        };
+        if nth == 1 {
+            let (journal, origin) = (self.store.journal().clone(), self.store.origin());
+            let value = Bytes::from(vec![0; 64 << 20]);
+            let fills = Write::Put { key: Bytes::from_static(b"large"), value, lease: LeaseId::NONE };
+            let append =
+                Append { origin, reads: Vec::new(), writes: vec![fills], sysop: None, reserve: false };
+            tokio::spawn(async move { journal.append(append).await });
+            // So it stands in the queue before the attempt does.
+            tokio::task::yield_now().await;
+        }
+        Ok(Drafted::Append { draft: Draft { reads, writes: vec![put()], sysop: None }, basis: () })
+    }
+
+    async fn lose(&self, (): &(), loss: Loss) -> Result<(), Error> {
+        panic!("it loses against nobody: {loss:?}");
+    }
+
+    fn answer(&self, (): (), _: Position) {}
+}
+
 /// The clock stands still, so that what is held is not given back before it was asked for.
 #[tokio::test]
 async fn what_is_held_for_somebody_else_is_not_asked_for_without_a_pause() {
@@ -100,6 +136,16 @@ async fn an_attempt_that_comes_late_is_what_the_request_did() {
         let change = Overtaken { store, origin, draws: AtomicU32::new(0) };
         let answered = store.land(&change).await.expect("it happened");
         assert_eq!((answered.answer, answered.at.revision), (Some(1), Revision(2)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn want_of_room_is_no_refusal_while_an_attempt_may_still_come() {
+    with_a_store(async |store| {
+        let change = Crowded { store, draws: AtomicU32::new(0) };
+        // Where the large one was written meanwhile there is room at once, and nothing to be seen.
+        store.land(&change).await.expect("it finds room");
     })
     .await;
 }

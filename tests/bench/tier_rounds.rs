@@ -23,22 +23,26 @@ enum Fault {
     KillLeader,
     FreezeLeader,
     KillMinority,
+    FreezeMinority,
     KillMemstore,
     FreezeMemstore,
     KillMemstores,
     KillFrontend,
+    FreezeFrontend,
     PowerCut,
 }
 
 impl Fault {
-    const ALL: [Fault; 8] = [
+    const ALL: [Fault; 10] = [
         Fault::KillLeader,
         Fault::FreezeLeader,
         Fault::KillMinority,
+        Fault::FreezeMinority,
         Fault::KillMemstore,
         Fault::FreezeMemstore,
         Fault::KillMemstores,
         Fault::KillFrontend,
+        Fault::FreezeFrontend,
         Fault::PowerCut,
     ];
 
@@ -47,26 +51,34 @@ impl Fault {
             Fault::KillLeader => "kill-leader",
             Fault::FreezeLeader => "freeze-leader",
             Fault::KillMinority => "kill-minority",
+            Fault::FreezeMinority => "freeze-minority",
             Fault::KillMemstore => "kill-memstore",
             Fault::FreezeMemstore => "freeze-memstore",
             Fault::KillMemstores => "kill-memstores",
             Fault::KillFrontend => "kill-frontend",
+            Fault::FreezeFrontend => "freeze-frontend",
             Fault::PowerCut => "power-cut",
         }
     }
 
     fn freezes(self) -> bool {
-        matches!(self, Fault::FreezeLeader | Fault::FreezeMemstore)
+        match self {
+            Fault::FreezeLeader | Fault::FreezeMinority | Fault::FreezeMemstore | Fault::FreezeFrontend => {
+                true
+            }
+            Fault::KillLeader | Fault::KillMinority | Fault::KillMemstore => false,
+            Fault::KillMemstores | Fault::KillFrontend | Fault::PowerCut => false,
+        }
     }
 
     /// Who suffers in this round.
     async fn victims(self, tiers: &Tiers, round: usize) -> Result<Vec<Tier>> {
         Ok(match self {
             Fault::KillLeader | Fault::FreezeLeader => vec![tiers.leader().await?],
-            Fault::KillMinority => vec![Tier::Journal(round % 3)],
+            Fault::KillMinority | Fault::FreezeMinority => vec![Tier::Journal(round % 3)],
             Fault::KillMemstore | Fault::FreezeMemstore => vec![Tier::Memstore(round % 2)],
             Fault::KillMemstores => vec![Tier::Memstore(0), Tier::Memstore(1)],
-            Fault::KillFrontend => vec![Tier::Frontend(round % 2)],
+            Fault::KillFrontend | Fault::FreezeFrontend => vec![Tier::Frontend(round % 2)],
             Fault::PowerCut => tiers.all(),
         })
     }

@@ -12,6 +12,7 @@ pub mod history;
 pub mod kept;
 pub mod kubernetes;
 pub mod linearize;
+pub mod matching;
 pub mod model;
 pub mod ports;
 pub mod program;

@@ -13,6 +13,7 @@ use super::order::Latest;
 use super::store::is_in;
 use crate::compat::Request;
 use crate::history::{Moment, Operation, both_branches, revision};
+use crate::matching::{Unmatched, matching};
 
 /// Something that may have happened once.
 pub(super) struct Suspect {
@@ -87,37 +88,15 @@ pub(super) struct Gap {
     pub(super) suspects: Vec<usize>,
 }
 
-/// Reports revisions for which no suspect is left.
+/// Reports a revision for which no suspect is left.
 pub(super) fn assign(gaps: &[Gap], suspects: &[Suspect], findings: &mut Findings) {
-    let mut made = vec![None; suspects.len()];
-    for (at, gap) in gaps.iter().enumerate() {
-        let mut tried = vec![false; suspects.len()];
-        if !place(at, gaps, &mut made, &mut tried) {
-            let rivals = (0..suspects.len()).filter(|suspect| tried[*suspect]);
-            let story = rivals.map(|rival| {
-                let taken = made[rival].map_or(0, |other: usize| gaps[other].revision);
-                format!("made {taken}, and cannot have happened twice: {}", suspects[rival].name)
-            });
-            let first = format!("revision {} was made by nobody else than", gap.revision);
-            findings.found("an operation happened twice", std::iter::once(first).chain(story).collect());
-        }
+    let of_each: Vec<Vec<usize>> = gaps.iter().map(|gap| gap.suspects.clone()).collect();
+    if let Err(Unmatched { thing, taken }) = matching(&of_each) {
+        let first = format!("revision {} was made by nobody else than", gaps[thing].revision);
+        let rivals = taken.into_iter().map(|(suspect, other)| {
+            let (revision, name) = (gaps[other].revision, &suspects[suspect].name);
+            format!("made {revision}, and cannot have happened twice: {name}")
+        });
+        findings.found("an operation happened twice", std::iter::once(first).chain(rivals).collect());
     }
-}
-
-/// Kuhn's step: gives this revision a suspect, moving others to other suspects where that helps.
-fn place(at: usize, gaps: &[Gap], made: &mut [Option<usize>], tried: &mut [bool]) -> bool {
-    for suspect in &gaps[at].suspects {
-        if std::mem::replace(&mut tried[*suspect], true) {
-            continue;
-        }
-        let is_free = match made[*suspect] {
-            None => true,
-            Some(other) => place(other, gaps, made, tried),
-        };
-        if is_free {
-            made[*suspect] = Some(at);
-            return true;
-        }
-    }
-    false
 }

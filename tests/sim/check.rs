@@ -8,23 +8,26 @@
 //!  - an endpoint never goes back, also where it answers from what it has;
 //!  - no lease ends before its time.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod works;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use frontend::operation::Op;
-use frontend::{EventKind, LeaseId};
+use frontend::LeaseId;
 
+use self::works::Works;
 use crate::history::{Answer, Asked, End, Record, Request, Seen};
 use crate::state::{State, bare};
 
 /// Everything that is wrong with the history. `rate_max` is how much faster than the world a clock may go.
 pub(crate) fn check(record: &Record, rate_max: f64) -> Vec<String> {
-    let (states, works, guessed) = Default::default();
-    let mut judge = Judge { record, states, works, guessed, wrong: record.wrong.clone() };
+    let (states, works) = Default::default();
+    let mut judge = Judge { record, states, works, wrong: record.wrong.clone() };
     judge.replay();
     if judge.wrong.is_empty() {
-        judge.explain();
+        judge.works = Works::of(&judge);
+        judge.wrong.append(&mut judge.works.wrong);
         judge.answers();
         judge.order();
         judge.leases(rate_max);
@@ -36,10 +39,7 @@ struct Judge<'a> {
     record: &'a Record,
     /// By revision; the first two are empty.
     states: Vec<State>,
-    /// The requests by the revision that is their work.
-    works: BTreeMap<u64, u64>,
-    /// Those of them that another deletion without an answer may have done as well.
-    guessed: BTreeSet<u64>,
+    works: Works,
     wrong: Vec<String>,
 }
 
@@ -62,50 +62,6 @@ impl Judge<'_> {
         self.states.get(usize::try_from(revision).ok()?)
     }
 
-    /// Whose work each revision is.
-    fn explain(&mut self) {
-        let (mut by_value, mut deletes, mut answered) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        for request in &self.record.requests {
-            by_value.extend(values(&request.asked).into_iter().map(|value| (value, request)));
-            if let Some((_, End::Answered { revision, answer: Answer::Delete(answer) })) = &request.ended
-                && 0 < answer.deleted
-            {
-                answered.insert(*revision, request);
-            } else if matches!(request.asked, Asked::Delete(_)) && is_unknown(request) {
-                deletes.push(request);
-            }
-        }
-        for (revision, changed) in &self.record.changes {
-            let put = changed.events.iter().find(|event| event.kind == EventKind::Put);
-            let work = match put {
-                Some(put) => by_value.get(&put.kv.value).copied(),
-                None => answered.get(revision).copied().or_else(|| {
-                    let fits = |request: &&&Request| self.does(request, *revision, &changed.events);
-                    let unused = |request: &&&Request| !self.works.values().any(|id| *id == request.id);
-                    deletes.iter().filter(unused).find(fits).copied()
-                }),
-            };
-            match work {
-                Some(request)
-                    if may_have_happened(request) && self.does(request, *revision, &changed.events) =>
-                {
-                    if self.works.values().any(|id| *id == request.id) {
-                        self.wrong.push(format!("revision {revision} is done a second time: {request:?}"));
-                    }
-                    self.works.insert(*revision, request.id);
-                    if put.is_none() && is_unknown(request) {
-                        self.guessed.insert(request.id);
-                    }
-                }
-                None if put.is_none() && self.ended_lease(*revision).is_some() => {}
-                _ => self.wrong.push(format!(
-                    "revision {revision} is nobody's work: {:?}, at best of {work:?}",
-                    changed.events
-                )),
-            }
-        }
-    }
-
     fn does(&self, request: &Request, revision: u64, events: &[Seen]) -> bool {
         let done = self.state(revision - 1).and_then(|state| state.execute(&request.asked, revision));
         let kvs =
@@ -125,7 +81,7 @@ impl Judge<'_> {
     fn answers(&mut self) {
         for request in &self.record.requests {
             let Some((_, End::Answered { answer, revision })) = &request.ended else { continue };
-            let is_work = self.works.get(revision) == Some(&request.id);
+            let is_work = self.works.by_revision.get(revision) == Some(&request.id);
             let past = match &request.asked {
                 Asked::Range(range) => range.past().map(|past| past.0),
                 _ => None,
@@ -158,9 +114,9 @@ impl Judge<'_> {
             moments.extend(request.ended.iter().map(|(moment, _)| (moment.place, true, request)));
         }
         moments.sort_unstable_by_key(|(place, ..)| *place);
-        let surely = |(_, id): &(&u64, &u64)| !self.guessed.contains(id);
+        let surely = |(_, id): &(&u64, &u64)| !self.works.guessed.contains(id);
         let works: BTreeMap<u64, u64> =
-            self.works.iter().filter(surely).map(|(revision, id)| (*id, *revision)).collect();
+            self.works.by_revision.iter().filter(surely).map(|(revision, id)| (*id, *revision)).collect();
         let (mut told, mut told_by, mut floors) = (0, BTreeMap::new(), BTreeMap::new());
         for (_, is_end, request) in moments {
             let work = works.get(&request.id).copied();
@@ -215,10 +171,11 @@ impl Judge<'_> {
             }
         }
         for (revision, changed) in &self.record.changes {
-            let Some(lease) = self.ended_lease(*revision).filter(|_| !self.works.contains_key(revision))
-            else {
+            let Works { by_revision, in_doubt, .. } = &self.works;
+            if by_revision.contains_key(revision) || in_doubt.contains(revision) {
                 continue;
-            };
+            }
+            let Some(lease) = self.ended_lease(*revision) else { continue };
             if revoked.get(&lease.0).is_some_and(|asked| *asked <= changed.told) {
                 continue;
             }
@@ -234,29 +191,6 @@ impl Judge<'_> {
     }
 }
 
-fn is_unknown(request: &Request) -> bool {
-    !matches!(request.ended, Some((_, End::Refused(_) | End::Answered { .. })))
-}
-
-fn may_have_happened(request: &Request) -> bool {
-    !matches!(request.ended, Some((_, End::Refused(_))))
-}
-
 fn is_serializable(asked: &Asked) -> bool {
     matches!(asked, Asked::Range(range) if range.serializable)
-}
-
-/// What it writes. No two requests write the same.
-fn values(asked: &Asked) -> Vec<Bytes> {
-    match asked {
-        Asked::Put(put) => vec![put.value.clone()],
-        Asked::Txn(txn) => {
-            let value = |op: &Op| match op {
-                Op::Put(put) => Some(put.value.clone()),
-                _ => None,
-            };
-            txn.ops().filter_map(value).collect()
-        }
-        _ => Vec::new(),
-    }
 }

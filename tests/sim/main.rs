@@ -1,6 +1,7 @@
 //! Whole clusters in simulated worlds: the real crates, in one thread of virtual time, from a seed.
 //!
-//!     SIM_SEEDS=20000 cargo test --release -p tests --features judges --test sim
+//!     SIM_SEEDS=20000 cargo test --profile suite -p tests --features judges --test sim
+//!     SIM_FROM=20000 SIM_SEEDS=1000 …                      the next thousand
 //!     cargo run --release -p tests --example mainstem-sim -- --seed 7        tells the story of one
 
 mod apart;
@@ -16,17 +17,19 @@ mod story;
 mod system;
 mod world;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use apart::Told;
 use story::Story;
 
-/// How many worlds there are, where nobody asks for another number. Beyond them some do not end yet: `docs/correctness.md`.
-const SEEDS: u64 = 60;
+/// How many worlds there are, where nobody asks for another number.
+const SEEDS: u64 = 500;
 
-/// Worlds that have found something: a closing journal that was asked again without a pause (2, 3), and one that closed
-/// without a quorum and never ended (27).
-const KEPT: [u64; 3] = [2, 3, 27];
+/// Worlds that have found something: a closing journal that was asked again without a pause (2, 3), one that closed
+/// without a quorum and never ended (27), and puts that asked without a pause for what was held for somebody else (78,
+/// 85, 161, 223). In two the judge took a lease's end for an unanswered deletion (363, 1110).
+const KEPT: [u64; 9] = [2, 3, 27, 78, 85, 161, 223, 363, 1110];
 
 #[test]
 fn the_same_seed_is_the_same_world() {
@@ -49,7 +52,7 @@ fn worlds_that_went_wrong_once_are_right() {
 #[test]
 fn nothing_is_wrong_in_any_world() {
     let began = Instant::now();
-    let told = apart::run_all(0..asked_for("SIM_SEEDS"), None, |told| {
+    let told = apart::run_all(seeds(), None, |told| {
         told.wrong.iter().for_each(|wrong| eprintln!("seed {}: {wrong}", told.seed));
         false
     });
@@ -59,8 +62,14 @@ fn nothing_is_wrong_in_any_world() {
     assert!(wrong.is_empty(), "of {seeds:?}, the first: {:#?}", wrong[0].wrong);
 }
 
-fn asked_for(variable: &str) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
+fn seeds() -> Range<u64> {
+    let from = asked_for("SIM_FROM").unwrap_or(0);
+    from..from + asked_for("SIM_SEEDS").unwrap_or(SEEDS)
+}
+
+fn asked_for(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
 /// The sums of what the worlds' lines say.
@@ -79,10 +88,9 @@ fn summary(told: &[Told]) -> String {
 #[cfg(feature = "planted")]
 #[test]
 fn every_planted_bug_is_found() {
-    let seeds = asked_for("SIM_PLANTED_SEEDS");
     let mut missed = Vec::new();
     for bug in journal::Bug::ALL {
-        let told = apart::run_all(0..seeds, Some(bug.name()), |told| !told.wrong.is_empty());
+        let told = apart::run_all(seeds(), Some(bug.name()), |told| !told.wrong.is_empty());
         match told.iter().find(|told| !told.wrong.is_empty()) {
             Some(Told { seed, wrong, .. }) => {
                 let what: String = wrong[0].chars().take(160).collect();
@@ -91,5 +99,5 @@ fn every_planted_bug_is_found() {
             None => missed.push(bug.name()),
         }
     }
-    assert!(missed.is_empty(), "{missed:?} were found by none of {seeds} worlds");
+    assert!(missed.is_empty(), "{missed:?} were found by none of the worlds {:?}", seeds());
 }

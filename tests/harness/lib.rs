@@ -18,6 +18,7 @@ pub mod ports;
 pub mod program;
 pub mod recorder;
 pub mod scratch;
+pub mod seeds;
 pub mod server;
 pub mod tiers;
 pub mod tools;

@@ -1,11 +1,7 @@
 //! Worlds in processes of their own, where nothing else has been numbered or hashed before them: so a seed is the same world
 //! wherever and beside whatever it runs.
 
-use std::ops::Range;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use parking_lot::Mutex;
 
 use crate::world::Outcome;
 
@@ -45,34 +41,4 @@ pub(crate) fn run(seed: u64, bug: Option<&str>) -> Told {
         wrong.push(format!("it did not end well: {last}"));
     }
     Told { seed, line: line.unwrap_or_default(), wrong }
-}
-
-/// Runs the seeds on all cores, and answers what each told. Ends early where `is_enough`.
-pub(crate) fn run_all(
-    seeds: Range<u64>,
-    bug: Option<&str>,
-    is_enough: impl Fn(&Told) -> bool + Sync,
-) -> Vec<Told> {
-    let (next, end, told) = (AtomicU64::new(seeds.start), AtomicU64::new(seeds.end), Mutex::new(Vec::new()));
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Relaxed);
-                    if end.load(Relaxed) <= seed {
-                        return;
-                    }
-                    let world = run(seed, bug);
-                    if is_enough(&world) {
-                        end.fetch_min(seed, Relaxed);
-                    }
-                    told.lock().push(world);
-                }
-            });
-        }
-    });
-    let mut told = told.into_inner();
-    told.sort_by_key(|told| told.seed);
-    told
 }

@@ -5,9 +5,8 @@
 
 use std::env;
 use std::fmt::Write as _;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread;
+
+use harness::seeds::{self, number};
 
 use super::broken::Broken;
 use super::checker::Violation;
@@ -24,38 +23,18 @@ pub(crate) struct Runs {
 
 /// Whole runs, until one fails.
 pub(crate) fn run(seeds: u64, broken: Option<Broken>) -> Runs {
-    let next = AtomicU64::new(0);
-    let found: Mutex<Option<(u64, Violation)>> = Mutex::new(None);
-    let tally = Mutex::new(Tally::default());
-    let work = || {
-        let mut mine = Tally::default();
-        loop {
-            let seed = next.fetch_add(1, Relaxed);
-            // The seeds are begun in their order, so all before the first that fails are run to their end.
-            if seed >= seeds
-                || found.lock().expect("nobody panics").as_ref().is_some_and(|(first, _)| *first < seed)
-            {
-                break;
-            }
-            let mut world = World::new(seed, broken, false);
-            world.run();
-            mine += world.tally;
-            if let Some(violation) = world.violation() {
-                let mut found = found.lock().expect("nobody panics");
-                if found.as_ref().is_none_or(|(first, _)| seed < *first) {
-                    *found = Some((seed, violation.clone()));
-                }
-            }
-        }
-        *tally.lock().expect("nobody panics") += mine;
+    let one = |seed| {
+        let mut world = World::new(seed, broken, false);
+        world.run();
+        (world.tally, world.violation().cloned())
     };
-    thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
-        (0..threads).for_each(|_| drop(scope.spawn(work)));
-    });
-    let found = found.into_inner().expect("nobody panics");
-    let runs = found.as_ref().map_or(seeds, |(seed, _)| seed + 1);
-    Runs { runs, found, tally: tally.into_inner().expect("nobody panics") }
+    let done = seeds::run(0..seeds, one, |(_, violation)| violation.is_some());
+    let (runs, mut tally, mut found) = (done.len() as u64, Tally::default(), None);
+    for (seed, (mine, violation)) in (0..).zip(done) {
+        tally += mine;
+        found = violation.map(|violation| (seed, violation));
+    }
+    Runs { runs, found, tally }
 }
 
 /// What happened in one run, with its last steps.
@@ -70,12 +49,6 @@ pub(crate) fn tell(seed: u64, broken: Option<Broken>) -> String {
     let story = world.story.as_ref().map(ToString::to_string).unwrap_or_default();
     write!(told, "seed {seed}, broken: {broken:?}\n{story}{end}").expect("a string takes everything");
     told
-}
-
-/// A number from the environment.
-fn number(name: &str) -> Option<u64> {
-    let text = env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, and not a number")))
 }
 
 fn named(name: &str) -> Option<Broken> {

@@ -25,10 +25,12 @@ pub(crate) enum Kind {
     HangingDisk,
     SyncError,
     FullDisk,
+    BitRot,
     ClockRate,
     Routes,
 }
 
+/// What a world draws from. `BitRot` comes on top of it.
 const KINDS: [Kind; 17] = [
     Kind::PowerLoss,
     Kind::TornWrite,
@@ -73,6 +75,8 @@ pub(crate) enum Event {
     SyncError(usize, u64),
     FullDisk(usize),
     RoomAgain(usize),
+    /// Bits that the seed hits change on its disk.
+    BitRot(usize, u64),
     Rate(usize, f64),
     Routes(Change),
 }
@@ -97,10 +101,11 @@ pub(crate) struct Mix {
 
 impl Mix {
     /// Some kinds and not others: what all of them together hide shows.
-    pub(crate) fn draw(chance: &mut StdRng, hosts: usize) -> Mix {
+    pub(crate) fn draw(chance: &mut StdRng, hosts: usize, rots: bool) -> Mix {
         let mut kinds = KINDS.to_vec();
         kinds.shuffle(chance);
         kinds.truncate(chance.random_range(2..=KINDS.len()));
+        kinds.extend(rots.then_some(Kind::BitRot));
         Mix { kinds, every: Duration::from_millis(chance.random_range(150..1_500)), hosts }
     }
 
@@ -164,6 +169,7 @@ impl Mix {
             }
             Kind::SyncError => vec![(now, Event::SyncError(one, chance.random_range(0..4)))],
             Kind::FullDisk => vec![(now, Event::FullDisk(one)), (lasts, Event::RoomAgain(one))],
+            Kind::BitRot => vec![(now, Event::BitRot(one, chance.random()))],
             Kind::ClockRate => {
                 let rate = chance.random_range(1.0 / RATE_MAX..RATE_MAX);
                 vec![(now, Event::Rate(one, rate))]

@@ -6,6 +6,7 @@
 
 mod happens;
 mod run;
+mod supervise;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +20,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
 
 use crate::check;
-use crate::clients::{Habits, Person, make_progress, watch_everything};
+use crate::clients::{Habits, make_progress};
 use crate::faults::{Event, Mix, RATE_MAX};
 use crate::history::{End, History};
 use crate::host::{Host, Life, Role, flags};
@@ -57,6 +58,8 @@ pub(crate) struct World {
     due: BTreeMap<(Duration, u64), Event>,
     events: u64,
     faults: usize,
+    /// How often a process has refused a damaged disk, and was given a good one.
+    repairs: usize,
     /// The lives whose people have come.
     peopled: Vec<(usize, u32)>,
     people_each: u32,
@@ -78,7 +81,8 @@ impl World {
             Host::new(number, name, flags, &net)
         };
         let hosts: Vec<Host> = roles.iter().enumerate().map(host).collect();
-        let mix = Mix::draw(&mut chance, hosts.len());
+        // The other worlds are what they were before disks could rot.
+        let mix = Mix::draw(&mut chance, hosts.len(), seed % 5 == 4);
         let habits = habits(&mut chance);
         let people_each = chance.random_range(1..5);
         story.tell(format!("seed {seed}: {}; split at {split:?}", names.join(" ")));
@@ -97,6 +101,7 @@ impl World {
             due: BTreeMap::new(),
             events: 0,
             faults: 0,
+            repairs: 0,
             peopled: Vec::new(),
             people_each,
             wrong: Vec::new(),
@@ -155,6 +160,7 @@ impl World {
             host.rate = 1.0;
             host.disk().slow(Some(Duration::from_micros(500)));
             host.disk().suffer(Faults::default());
+            host.disk().mend();
         }
         let until = self.now + HEAL_MAX;
         let mut progress: BTreeMap<(usize, u32), (Arc<Notify>, bool)> = BTreeMap::new();
@@ -233,48 +239,6 @@ impl World {
         self.wrong.extend(run::panics().into_iter().map(|panic| format!("a panic: {panic}")));
     }
 
-    /// Processes that have ended are started again some time, and frontends that serve have people.
-    fn supervise(&mut self) {
-        for number in 0..self.hosts.len() {
-            let host = &mut self.hosts[number];
-            if host.disk().has_crashed() && host.is_running() {
-                self.story.tell(format!("{} stops in the middle of a write", host.name));
-                host.lose_power();
-                self.start_later(number);
-                continue;
-            }
-            match host.life() {
-                Some(Life::Ended(why)) => {
-                    self.story.tell(format!("{} has ended: {}", host.name, first_line(&why)));
-                    host.kill();
-                    self.start_later(number);
-                }
-                None => {
-                    let start = |event: &Event| *event == Event::Start(number);
-                    if !self.due.values().any(start) {
-                        self.start_later(number);
-                    }
-                }
-                Some(Life::Starts | Life::Serves) => {}
-            }
-            let (host, endpoint) = (&self.hosts[number], (number, self.hosts[number].starts));
-            if let Some(client) = host.client().filter(|_| !self.peopled.contains(&endpoint)) {
-                self.peopled.push(endpoint);
-                self.people_come(&client, endpoint);
-            }
-        }
-    }
-
-    fn people_come(&mut self, client: &Client, endpoint: (usize, u32)) {
-        let (history, habits) = (self.history.clone(), self.habits);
-        for _ in 0..self.people_each {
-            let seed = self.chance.random();
-            let (client, history) = (client.clone(), history.clone());
-            self.hosts[endpoint.0].spawn(Person { client, endpoint, history, habits, seed }.run());
-        }
-        self.hosts[endpoint.0].spawn(watch_everything(client.clone(), endpoint, history));
-    }
-
     fn judge(mut self) -> Outcome {
         self.hosts.iter_mut().filter(|host| host.is_running()).for_each(Host::kill);
         let is_comparable = self.wrong.is_empty();
@@ -310,6 +274,7 @@ impl World {
             unknown: all - answered - refused,
             revisions: self.history.told_before() - 1,
             faults: self.faults,
+            repairs: self.repairs,
             starts: self.hosts.iter().map(|host| host.starts).sum(),
             virtual_ms: self.now.as_millis(),
         }
@@ -342,8 +307,4 @@ fn habits(chance: &mut StdRng) -> Habits {
 fn poll(done: &Notify) -> bool {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     std::pin::pin!(done.notified()).poll(&mut context).is_ready()
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }

@@ -4,6 +4,8 @@
 //! given since the last `sync_directory` any survive. Which ones, a seed decides, so that every run can be
 //! repeated. Without faults it is the disk of the ephemeral mode.
 
+mod written;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use self::written::Written;
 use super::{LogDevice, LogFile, Mapping};
 
 /// What a disk writes as one.
@@ -56,10 +59,10 @@ enum Change {
     Remove(String),
 }
 
-/// A file's bytes. Those behind the end of `written` are zeros that take no memory.
+/// A file's bytes.
 struct Content {
     bytes: u64,
-    written: Mutex<Vec<u8>>,
+    written: Mutex<Written>,
 }
 
 /// How an operation goes.
@@ -228,13 +231,13 @@ impl LogFile for SimFile {
             Fate::Partly(mut bits, error) => {
                 for (place, sector) in (offset..).step_by(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES)) {
                     if bits.coin() {
-                        put(&mut written, place, sector);
+                        written.put(place, sector);
                     }
                 }
                 Err(error)
             }
             Fate::Done => {
-                put(&mut written, offset, bytes);
+                written.put(offset, bytes);
                 Ok(())
             }
         }
@@ -246,7 +249,7 @@ impl LogFile for SimFile {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let written = self.content.written.lock();
-        let there = written.get(offset..).unwrap_or_default();
+        let there = written.bytes.get(offset..).unwrap_or_default();
         let length = there.len().min(buffer.len());
         buffer[..length].copy_from_slice(&there[..length]);
         buffer[length..].fill(0);
@@ -256,14 +259,6 @@ impl LogFile for SimFile {
     fn map(&self) -> io::Result<Option<Mapping>> {
         Ok(None)
     }
-}
-
-fn put(written: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if written.len() < end {
-        written.resize(end, 0);
-    }
-    written[offset..end].copy_from_slice(bytes);
 }
 
 #[cfg(test)]
@@ -282,14 +277,15 @@ impl Sim {
 
     pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let content = Arc::clone(&self.0.lock().names[name]);
-        let mut bytes = content.written.lock().clone();
+        let mut bytes = content.written.lock().bytes.clone();
         bytes.resize(usize::try_from(content.bytes).unwrap(), 0);
         bytes
     }
 
     /// Puts other bytes, perhaps fewer or more, in the place of a file.
     pub(crate) fn replace(&self, name: &str, bytes: Vec<u8>) {
-        let content = Arc::new(Content { bytes: bytes.len() as u64, written: Mutex::new(bytes) });
+        let (length, written) = (bytes.len() as u64, Written { bytes, ..Written::default() });
+        let content = Arc::new(Content { bytes: length, written: Mutex::new(written) });
         let mut disk = self.0.lock();
         disk.names.insert(name.into(), Arc::clone(&content));
         disk.durable.insert(name.into(), content);
@@ -314,6 +310,28 @@ impl Sim {
     pub(crate) fn write_takes(&self) -> Option<Duration> {
         let disk = self.0.lock();
         (!disk.stands_still).then_some(disk.write_takes)
+    }
+
+    /// Changes a bit of what was written and not just now, if the seed hits one. Whoever reads it finds another.
+    pub fn rot(&self, seed: u64) {
+        let mut bits = Bits(seed);
+        let disk = self.0.lock();
+        let files = disk.names.len().max(1) as u64;
+        let nth = usize::try_from(bits.next() % files).unwrap_or(0);
+        if let Some(content) = disk.names.values().nth(nth) {
+            content.written.lock().rot(bits.next(), bits.next());
+        }
+    }
+
+    /// Whether a bit is not what was written.
+    #[must_use]
+    pub fn is_rotten(&self) -> bool {
+        self.0.lock().names.values().any(|content| content.written.lock().is_rotten())
+    }
+
+    /// Every bit is again what was written.
+    pub fn mend(&self) {
+        self.0.lock().names.values().for_each(|content| content.written.lock().mend());
     }
 
     /// Whether the machine has stopped in one of its operations.

@@ -9,6 +9,9 @@ use super::World;
 use crate::faults::Event;
 use crate::operator;
 
+/// How many bits change at once. Many hit nothing that is ever read.
+const ROTTEN_BITS: u64 = 32;
+
 impl World {
     pub(super) fn schedule(&mut self, after: Duration, event: Event) {
         self.events += 1;
@@ -46,6 +49,7 @@ impl World {
             }
             Event::FullDisk(one) => format!("the disk of {} is full", name(one)),
             Event::RoomAgain(one) => format!("the disk of {} has room again", name(one)),
+            Event::BitRot(one, _) => format!("bits change on the disk of {}", name(one)),
             Event::Rate(one, rate) => format!("the clock of {} goes {rate:.4} times as fast", name(one)),
             Event::Routes(change) => format!("an operator asks for {change:?}"),
         };
@@ -72,6 +76,9 @@ impl World {
             }
             Event::FullDisk(one) => self.set_faults(*one, |faults| faults.bytes_max = Some(1)),
             Event::RoomAgain(one) => self.set_faults(*one, |faults| faults.bytes_max = None),
+            Event::BitRot(one, seed) => {
+                (0..ROTTEN_BITS).for_each(|nth| self.hosts[*one].disk().rot(seed.wrapping_add(nth)));
+            }
             Event::Rate(one, rate) => self.hosts[*one].rate = *rate,
             Event::Routes(change) => {
                 let journal =

@@ -1,0 +1,74 @@
+//! What was written to a file of the simulated disk, and the bits of it that have changed by themselves.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Nothing proves yet that the last blocks of a log were ever whole: a bit of them that changes looks like a write that was
+/// torn. So what was written last does not rot: a block is known to be on disk by those that follow it.
+const LATEST: usize = 3;
+
+/// Those behind its end are zeros that take no memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Written {
+    pub(super) bytes: Vec<u8>,
+    latest: VecDeque<Range<usize>>,
+    /// Where, and which bit.
+    rotten: Vec<(usize, u8)>,
+}
+
+impl Written {
+    pub(super) fn put(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes[offset..end].copy_from_slice(bytes);
+        self.rotten.retain(|(at, _)| *at < offset || end <= *at);
+        self.latest.push_back(offset..end);
+        if LATEST < self.latest.len() {
+            self.latest.pop_front();
+        }
+    }
+
+    /// Changes the bit that these numbers hit, unless it was written just now.
+    pub(super) fn rot(&mut self, place: u64, bit: u64) {
+        let place = usize::try_from(place % self.bytes.len().max(1) as u64).unwrap_or(0);
+        let mask = 1 << (bit % 8);
+        if self.bytes.is_empty() || self.latest.iter().any(|latest| latest.contains(&place)) {
+            return;
+        }
+        self.bytes[place] ^= mask;
+        self.rotten.push((place, mask));
+    }
+
+    pub(super) fn is_rotten(&self) -> bool {
+        !self.rotten.is_empty()
+    }
+
+    pub(super) fn mend(&mut self) {
+        for (place, mask) in self.rotten.drain(..) {
+            self.bytes[place] ^= mask;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rots_is_mended_or_written_again() {
+        let mut written = Written::default();
+        written.rot(3, 0);
+        assert!(!written.is_rotten());
+        (0..5).for_each(|nth| written.put(nth * 10, &[7; 10]));
+        written.rot(45, 1);
+        assert!(!written.is_rotten(), "the last three are spared");
+        written.rot(3, 1);
+        written.rot(13, 2);
+        assert_eq!((written.bytes[3], written.bytes[13]), (5, 3));
+        written.put(10, &[1; 10]);
+        written.mend();
+        assert_eq!((written.bytes[3], written.bytes[13], written.is_rotten()), (7, 1, false));
+    }
+}

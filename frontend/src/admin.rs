@@ -5,8 +5,10 @@
 //!
 //! A change is one record of the journal. Memstores go over by themselves, while they serve.
 
-pub mod command;
+pub mod member;
 mod others;
+pub mod partition;
+mod reach;
 mod relocation;
 
 use std::sync::Arc;
@@ -25,6 +27,11 @@ use self::relocation::{Relocation, id_of};
 use crate::error::Error;
 use crate::route_change::{NotChanged, RouteChanger};
 use crate::store::Store;
+
+/// Why what an operator typed was not done, for a person.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
 
 /// The service.
 pub(crate) struct AdminService {

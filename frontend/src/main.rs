@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use frontend::Node;
-use frontend::admin::command;
+use frontend::admin::{member, partition};
 use frontend::bench;
 use frontend::config::{self, Command, Persona, Refusal, Start};
 use frontend::status;
@@ -23,14 +23,10 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "version") {
         "--version".clone_into(&mut arguments[0]);
     }
-    if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "bench") {
-        return measure(&arguments);
-    }
-    if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "status") {
-        return tell_status(&arguments);
-    }
-    if persona == Persona::Mainstem && arguments.first().is_some_and(|first| first == "partition") {
-        return administer(&arguments);
+    if persona == Persona::Mainstem
+        && let Some(code) = arguments.first().and_then(|first| command(first, &arguments))
+    {
+        return code;
     }
     match config::read(persona, &arguments, std::env::vars()) {
         Ok(Command::Help) => print(&config::usage(persona)),
@@ -40,31 +36,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &[String]) -> ExitCode {
-    match bench::run(&bench::Arguments::read(arguments), &mut std::io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&format!("mainstem: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+/// What the program does besides being a store. `None`: this is no command.
+fn command(name: &str, arguments: &[String]) -> Option<ExitCode> {
+    let out = &mut std::io::stdout();
+    Some(match name {
+        "bench" => ended(bench::run(&bench::Arguments::read(arguments), out)),
+        "partition" => ended(partition::run(&partition::Arguments::read(arguments), out)),
+        "member" => ended(member::run(&member::Arguments::read(arguments), out)),
+        "status" => match status::run(&status::Arguments::read(arguments), out) {
+            // Fails where the cluster takes no writes, so that a script can rest on it.
+            Ok(false) => ExitCode::FAILURE,
+            told => ended(told),
+        },
+        _ => return None,
+    })
 }
 
-/// Fails where the cluster takes no writes, so that a script can rest on it.
-fn tell_status(arguments: &[String]) -> ExitCode {
-    match status::run(&status::Arguments::read(arguments), &mut std::io::stdout()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            complain(&format!("mainstem: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn administer(arguments: &[String]) -> ExitCode {
-    match command::run(&command::Arguments::read(arguments), &mut std::io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
+fn ended<T>(done: Result<T, impl std::fmt::Display>) -> ExitCode {
+    match done {
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("mainstem: {error}"));
             ExitCode::FAILURE

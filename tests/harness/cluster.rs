@@ -74,6 +74,19 @@ impl Cluster {
         member.spawn()
     }
 
+    /// As `join`, with the place in the cluster as these flags have it.
+    ///
+    /// # Errors
+    /// As `join`.
+    pub fn join_as(&mut self, place: &[String]) -> Result<()> {
+        let at = self.members.len() - 1;
+        let member = &mut self.members[at];
+        member.arguments(&[format!("--listen-peer-urls={}", member.peer_url())]);
+        member.arguments(place);
+        member.arguments(&self.flags);
+        member.spawn()
+    }
+
     /// # Panics
     /// When there is no such member.
     #[must_use]

@@ -20,7 +20,9 @@ pub fn usage(persona: Persona) -> String {
     if persona == Persona::Mainstem {
         text +=
             "\n  mainstem journal|memstore|frontend [flags]\n    Start one tier of it: the same as --role.\n";
-        text += "\n  mainstem partition list|split|merge\n    Show the partitions of a running store, and change them.\n";
+        text += "\n  mainstem status\n    Tell how a cluster is, and what to do about it.\n";
+        text += "\n  mainstem partition list|split|merge|move|forget\n    Show the partitions of a running store, and change them.\n";
+        text += "\n  mainstem member replace\n    Put a new member in the place of one that is gone.\n";
         text +=
             "\n  mainstem bench --help\n    Put a load on any store that speaks etcd's API, and measure.\n";
     }

@@ -42,7 +42,7 @@ impl Document {
         let silent = silent.map(|member| {
             format!(
                 "{} does not answer at {}: start it, or look at the network between; if it is gone for good, \
-                 `etcdctl member remove {}` and add another",
+                 `mainstem member replace {}` puts another in its place",
                 named(member),
                 member.peer_urls.join(", "),
                 member.id

@@ -44,7 +44,7 @@ fn health_has_the_number_that_may_fail() {
         without(5, &[4]),
         expect![[r#"
             degraded: 4 of 5 voters, 1 may fail
-            member n5 (5) does not answer at http://10.0.0.5:2380: start it, or look at the network between; if it is gone for good, `etcdctl member remove 5` and add another"#]],
+            member n5 (5) does not answer at http://10.0.0.5:2380: start it, or look at the network between; if it is gone for good, `mainstem member replace 5` puts another in its place"#]],
     );
 }
 
@@ -134,7 +134,7 @@ fn a_page_begins_with_the_health_and_the_next_step() {
     let page = text::page(&document.judge());
     expect![[r#"
         degraded: 2 of 3 voters, none may fail
-          next: member n3 (3) does not answer at http://10.0.0.3:2380: start it, or look at the network between; if it is gone for good, `etcdctl member remove 3` and add another
+          next: member n3 (3) does not answer at http://10.0.0.3:2380: start it, or look at the network between; if it is gone for good, `mainstem member replace 3` puts another in its place
 
         cluster cafe, term 0, revision 0, compacted at 0
 

@@ -1,7 +1,7 @@
 //! Partitions that move between memstores, by themselves and on request, and a memstore that is taken out of the routes.
 
 use super::*;
-use crate::admin::command;
+use crate::admin::partition;
 
 /// A journal, memstores by their names, and one frontend that asks them.
 struct Tiers {
@@ -97,10 +97,10 @@ fn memstore(name: &str, peer: &str) -> Config {
 async fn ask(frontend: SocketAddr, words: &[&str]) -> String {
     let endpoints = format!("--endpoints=http://{frontend}");
     let words = ["partition"].iter().chain(words).copied().chain([&endpoints[..]]);
-    let arguments = command::Arguments::read(&words.map(str::to_owned).collect::<Vec<_>>());
+    let arguments = partition::Arguments::read(&words.map(str::to_owned).collect::<Vec<_>>());
     let run = move || {
         let mut out = Vec::new();
-        match command::run(&arguments, &mut out) {
+        match partition::run(&arguments, &mut out) {
             Ok(()) => String::from_utf8(out).expect("a text"),
             Err(failure) => failure.to_string(),
         }

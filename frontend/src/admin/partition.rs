@@ -4,20 +4,21 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use journal::Dialer;
 use proto::admin::admin_client::AdminClient;
 use proto::admin::{
     ForgetRequest, MergeRequest, MoveRequest, Partition, Partitions, PartitionsRequest, SplitRequest,
 };
-use tonic::{Request, Response, Status};
+use tonic::Response;
+
+use super::Failure;
+use super::reach::Reach;
 
 /// Tells which partitions there are, and changes that while the store is in use.
 #[derive(Debug, Parser)]
 #[command(name = "partition", bin_name = "mainstem partition")]
 pub struct Arguments {
-    /// Addresses of frontends. They are asked one after the other until one answers.
-    #[arg(long, global = true, default_value = "http://127.0.0.1:2379", value_delimiter = ',')]
-    endpoints: Vec<String>,
+    #[command(flatten)]
+    reach: Reach,
     /// How many seconds each may take; by default 10, and 3600 to move a partition.
     #[arg(long, global = true)]
     timeout: Option<u64>,
@@ -47,11 +48,6 @@ enum Wish {
     Forget { name: String },
 }
 
-/// Why it was not done, for a person.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Failure(String);
-
 impl Arguments {
     /// From a command line that begins with the word "partition".
     #[must_use]
@@ -77,43 +73,17 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 async fn ask(arguments: &Arguments) -> Result<Partitions, Failure> {
-    let mut failure = Failure("no endpoints were given: name one by --endpoints".to_owned());
-    for endpoint in &arguments.endpoints {
-        let url = if endpoint.contains("://") { endpoint.clone() } else { format!("http://{endpoint}") };
-        match ask_one(&url, arguments).await {
-            Ok(partitions) => return Ok(partitions),
-            // It has answered, and the next one would say the same.
-            Err(status) if refuses(&status) => return Err(Failure(status.message().to_owned())),
-            Err(status) => {
-                failure = Failure(format!(
-                    "{url} does not answer: {}; check --endpoints, which takes the addresses of frontends",
-                    status.message()
-                ));
-            }
-        }
-    }
-    Err(failure)
-}
-
-fn refuses(status: &Status) -> bool {
-    matches!(status.code(), tonic::Code::FailedPrecondition | tonic::Code::Aborted)
-}
-
-async fn ask_one(url: &str, arguments: &Arguments) -> Result<Partitions, Status> {
-    let channel =
-        Dialer::plain().channel(url).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let mut admin = AdminClient::new(channel);
-    let asked = async {
+    let asked = async |channel| {
+        let mut admin = AdminClient::new(channel);
         match arguments.wish.clone() {
-            Wish::List => admin.list(Request::new(PartitionsRequest {})).await,
+            Wish::List => admin.list(PartitionsRequest {}).await,
             Wish::Split { key } => admin.split(SplitRequest { key: key.into() }).await,
             Wish::Merge { partition } => admin.merge(MergeRequest { partition }).await,
             Wish::Move { partition, from, to } => admin.r#move(MoveRequest { partition, from, to }).await,
             Wish::Forget { name } => admin.forget(ForgetRequest { memstore: name }).await,
         }
     };
-    let answer = tokio::time::timeout(arguments.patience(), asked).await;
-    answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("it took too long"))).map(Response::into_inner)
+    arguments.reach.ask(arguments.patience(), asked).await.map(Response::into_inner)
 }
 
 fn text(partitions: &Partitions) -> String {

@@ -2,6 +2,8 @@
 //!
 //! `CLUSTER_ROUNDS` (3): how often the leader is killed under load.
 
+mod replacing;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

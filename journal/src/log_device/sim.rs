@@ -284,8 +284,8 @@ impl Sim {
 
     /// Puts other bytes, perhaps fewer or more, in the place of a file.
     pub(crate) fn replace(&self, name: &str, bytes: Vec<u8>) {
-        let (length, written) = (bytes.len() as u64, Written { bytes, ..Written::default() });
-        let content = Arc::new(Content { bytes: length, written: Mutex::new(written) });
+        let content =
+            Arc::new(Content { bytes: bytes.len() as u64, written: Mutex::new(Written::of(bytes)) });
         let mut disk = self.0.lock();
         disk.names.insert(name.into(), Arc::clone(&content));
         disk.durable.insert(name.into(), content);

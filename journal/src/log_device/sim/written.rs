@@ -17,6 +17,11 @@ pub(super) struct Written {
 }
 
 impl Written {
+    #[cfg(test)]
+    pub(super) fn of(bytes: Vec<u8>) -> Written {
+        Written { bytes, ..Written::default() }
+    }
+
     pub(super) fn put(&mut self, offset: usize, bytes: &[u8]) {
         let end = offset + bytes.len();
         if self.bytes.len() < end {

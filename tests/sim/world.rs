@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frontend::Client;
 use journal::machine::Faults;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -18,6 +18,8 @@ use proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest, Watch
 use proto::mvccpb::Event;
 
 const WRITERS: u64 = 16;
+/// Longer than a store takes for a write: it refuses by itself before.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// What the writers know: the number that each wrote, by the revision it was acknowledged at.
 type Acknowledged = Arc<Mutex<BTreeMap<i64, (u64, u64)>>>;
@@ -33,8 +35,9 @@ async fn write(clients: Clients, writer: u64, numbers: Arc<AtomicU64>, acknowled
         let number = numbers.fetch_add(1, Ordering::Relaxed);
         let success = vec![put(format!("a/{writer}"), number), put(format!("z/{writer}"), number)];
         let request = TxnRequest { success, ..TxnRequest::default() };
-        // Whatever goes wrong is the crash: this writer's last number is of unknown outcome.
-        let Ok(answer) = kv.txn(request).await else { return };
+        // Whatever goes wrong is the crash: this writer's last number is of unknown outcome. So it is where the client
+        // itself never says that its connection has broken, which was seen once, with no socket left.
+        let Ok(Ok(answer)) = tokio::time::timeout(ANSWER_MAX, kv.txn(request)).await else { return };
         let revision = answer.into_inner().header.expect("a transaction has a header").revision;
         let known = acknowledged.lock().expect("no writer panics").insert(revision, (writer, number));
         assert!(known.is_none(), "revision {revision} was given out twice");

@@ -127,6 +127,13 @@ mod tests {
     use proto::admin::Memstore;
 
     #[test]
+    fn the_key_to_split_at_is_not_that_of_a_certificate() {
+        let words = ["partition", "split", "m", "--cert", "a.pem", "--key", "a.key"].map(str::to_owned);
+        let Arguments { wish, .. } = Arguments::read(&words);
+        assert!(matches!(wish, Wish::Split { key } if key == "m"));
+    }
+
+    #[test]
     fn partitions_are_told_by_their_keys() {
         let partition = |id, start: &'static str, end: Option<&'static str>| Partition {
             id,

@@ -25,7 +25,7 @@ pub(super) struct Reach {
     #[arg(long, global = true)]
     cert: Option<PathBuf>,
     /// The certificate's key.
-    #[arg(long, global = true)]
+    #[arg(id = "tls-key", long = "key", global = true)]
     key: Option<PathBuf>,
 }
 

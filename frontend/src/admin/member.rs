@@ -1,10 +1,10 @@
 //! `mainstem member …`: putting a new member in the place of one that is gone.
 //!
 //!     replace n2 ──► n2 leaves ──► the new one comes ──► it follows, catches up, and votes
-//!                        └── broken off here: the same command goes on
+//!                        └── broken off here: asked again, it says how to go on
 //!
 //! What is gone leaves first: so the cluster never waits for a vote that cannot come. What is done next follows from the
-//! members that there are.
+//! members that there are. Where neither is one, nobody can tell a name that was mistyped from one that has left.
 
 use std::io::Write;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use proto::etcdserverpb::{Member, MemberAddRequest, MemberListRequest, MemberRem
 use tokio::net::TcpStream;
 
 use super::Failure;
-use super::reach::Reach;
+use super::reach::{self, Reach};
 
 /// What one change of the members may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -72,11 +72,8 @@ impl Arguments {
 /// # Errors
 /// Why not, for a person.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure(error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let Wish::Replace(wish) = &arguments.wish;
-    let text = runtime.block_on(replace(&arguments.reach, wish))?;
-    out.write_all(text.as_bytes()).map_err(failed)
+    reach::tell(out, replace(&arguments.reach, wish))
 }
 
 async fn replace(reach: &Reach, wish: &Replace) -> Result<String, Failure> {

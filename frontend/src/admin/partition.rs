@@ -11,7 +11,7 @@ use proto::admin::{
 use tonic::Response;
 
 use super::Failure;
-use super::reach::Reach;
+use super::reach::{self, Reach};
 
 /// Tells which partitions there are, and changes that while the store is in use.
 #[derive(Debug, Parser)]
@@ -66,10 +66,7 @@ impl Arguments {
 /// # Errors
 /// Why not, for a person.
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure(error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let partitions = runtime.block_on(ask(arguments))?;
-    out.write_all(text(&partitions).as_bytes()).map_err(failed)
+    reach::tell(out, async { ask(arguments).await.map(|partitions| text(&partitions)) })
 }
 
 async fn ask(arguments: &Arguments) -> Result<Partitions, Failure> {

@@ -1,6 +1,7 @@
 //! How an operator's commands reach a store: addresses that are asked one after the other, and TLS as etcdctl's flags have it.
 
 use std::error::Error as _;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,6 +73,20 @@ impl Reach {
         let settings = Settings { identity, trusted_ca: self.cacert.clone(), ..Settings::default() };
         Dialer::tls(&settings).map_err(|error| Failure(error.to_string()))
     }
+}
+
+/// Does what was asked for, and prints what there is to tell.
+///
+/// # Errors
+/// Why not, for a person.
+pub(super) fn tell(
+    out: &mut impl Write,
+    asked: impl Future<Output = Result<String, Failure>>,
+) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let text = runtime.block_on(asked)?;
+    out.write_all(text.as_bytes()).map_err(failed)
 }
 
 fn is_final(status: &Status) -> bool {

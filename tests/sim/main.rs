@@ -34,7 +34,7 @@ const KEPT: [u64; 9] = [2, 3, 27, 78, 85, 161, 223, 363, 1110];
 
 #[test]
 fn the_same_seed_is_the_same_world() {
-    if let Some(seed) = std::env::var(apart::TELLS).ok().and_then(|text| text.parse().ok()) {
+    if let Some(seed) = number(apart::TELLS) {
         let directory = harness::scratch::in_memory();
         return apart::tell(&world::run(seed, directory.path().to_owned(), Story::default()));
     }

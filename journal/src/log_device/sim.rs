@@ -226,6 +226,9 @@ impl LogFile for SimFile {
         assert!((offset + bytes.len()) as u64 <= self.content.bytes, "files keep their size");
         let fate = self.disk.operate();
         let mut written = self.content.written.lock();
+        if !matches!(fate, Fate::Refused(_)) {
+            written.note(offset..offset + bytes.len());
+        }
         match fate {
             Fate::Refused(error) => Err(error),
             Fate::Partly(mut bits, error) => {

@@ -44,7 +44,7 @@ impl Works {
                 answered.insert(*revision, request);
             }
         }
-        let mut riddles = Vec::new();
+        let (mut riddles, mut done) = (Vec::new(), BTreeSet::new());
         for (revision, changed) in &judge.record.changes {
             let put = changed.events.iter().find(|event| event.kind == EventKind::Put);
             let work = match put {
@@ -52,7 +52,12 @@ impl Works {
                 None => answered.get(revision),
             };
             match work {
-                Some(request) => works.is_sure(judge, *revision, changed, request),
+                Some(request) => {
+                    if !done.insert(request.id) {
+                        works.wrong.push(format!("revision {revision} is done a second time: {request:?}"));
+                    }
+                    works.is_sure(judge, *revision, changed, request);
+                }
                 None if put.is_none() => riddles.push(Riddle::new(judge, *revision, changed)),
                 None => {
                     works.wrong.push(format!("revision {revision} is nobody's work: {:?}", changed.events));
@@ -67,9 +72,6 @@ impl Works {
         if !may_have_happened(request) || !judge.does(request, revision, &changed.events) {
             let events = &changed.events;
             self.wrong.push(format!("revision {revision} is {events:?}, which was not done by {request:?}"));
-        }
-        if self.by_revision.values().any(|id| *id == request.id) {
-            self.wrong.push(format!("revision {revision} is done a second time: {request:?}"));
         }
         self.by_revision.insert(revision, request.id);
     }

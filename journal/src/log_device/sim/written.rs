@@ -29,7 +29,11 @@ impl Written {
         }
         self.bytes[offset..end].copy_from_slice(bytes);
         self.rotten.retain(|(at, _)| *at < offset || end <= *at);
-        self.latest.push_back(offset..end);
+    }
+
+    /// One write begins, however much of it arrives.
+    pub(super) fn note(&mut self, place: Range<usize>) {
+        self.latest.push_back(place);
         if LATEST < self.latest.len() {
             self.latest.pop_front();
         }
@@ -66,9 +70,14 @@ mod tests {
         let mut written = Written::default();
         written.rot(3, 0);
         assert!(!written.is_rotten());
-        (0..5).for_each(|nth| written.put(nth * 10, &[7; 10]));
+        for place in (0..5).map(|nth| nth * 10..nth * 10 + 10) {
+            written.note(place.clone());
+            written.put(place.start, &[7; 4]);
+            written.put(place.start + 4, &[7; 6]);
+        }
         written.rot(45, 1);
-        assert!(!written.is_rotten(), "the last three are spared");
+        written.rot(22, 1);
+        assert!(!written.is_rotten(), "the last three are spared, in however many parts they came");
         written.rot(3, 1);
         written.rot(13, 2);
         assert_eq!((written.bytes[3], written.bytes[13]), (5, 3));

@@ -40,9 +40,8 @@ impl Cluster {
         let mut cluster = Cluster { kind, flags, members };
         let initial = cluster.initial();
         for (at, member) in cluster.members.iter_mut().enumerate() {
-            member.arguments(&arguments(at, member, &initial, "new"));
-            member.arguments(&cluster.flags);
-            member.spawn()?;
+            let place = place(at, member, &initial, "new");
+            start(member, &place, &cluster.flags)?;
         }
         cluster.members.iter_mut().try_for_each(Server::await_answer)?;
         Ok(cluster)
@@ -68,10 +67,7 @@ impl Cluster {
     /// When it cannot be started. It is not waited for: a learner is not ready for every request.
     pub fn join(&mut self) -> Result<()> {
         let (at, initial) = (self.members.len() - 1, self.initial());
-        let member = &mut self.members[at];
-        member.arguments(&arguments(at, member, &initial, "existing"));
-        member.arguments(&self.flags);
-        member.spawn()
+        self.join_as(&place(at, &self.members[at], &initial, "existing"))
     }
 
     /// As `join`, with the place in the cluster as these flags have it.
@@ -80,11 +76,7 @@ impl Cluster {
     /// As `join`.
     pub fn join_as(&mut self, place: &[String]) -> Result<()> {
         let at = self.members.len() - 1;
-        let member = &mut self.members[at];
-        member.arguments(&[format!("--listen-peer-urls={}", member.peer_url())]);
-        member.arguments(place);
-        member.arguments(&self.flags);
-        member.spawn()
+        start(&mut self.members[at], place, &self.flags)
     }
 
     /// # Panics
@@ -160,12 +152,18 @@ impl Cluster {
     }
 }
 
-fn arguments(at: usize, member: &Server, initial: &str, state: &str) -> Vec<String> {
-    let peer = member.peer_url();
+fn start(member: &mut Server, place: &[String], flags: &[String]) -> Result<()> {
+    member.arguments(&[format!("--listen-peer-urls={}", member.peer_url())]);
+    member.arguments(place);
+    member.arguments(flags);
+    member.spawn()
+}
+
+/// A member's place in the cluster, as flags.
+fn place(at: usize, member: &Server, initial: &str, state: &str) -> Vec<String> {
     let flags = [
         ("name", format!("n{at}")),
-        ("listen-peer-urls", peer.clone()),
-        ("initial-advertise-peer-urls", peer),
+        ("initial-advertise-peer-urls", member.peer_url()),
         ("initial-cluster", initial.to_owned()),
         ("initial-cluster-state", state.to_owned()),
     ];

@@ -2,8 +2,9 @@
 //!
 //!     resident, answers ──► Memory ──► growth: the quota, here and in frontends elsewhere; answers: `grpc/answer_room.rs`
 //!
-//! A memstore tells of itself in its reports. A frontend refuses growth while any memstore is short: whatever is
-//! written, all that hold the keys have to keep.
+//! A memstore tells of itself in its reports, and a frontend heeds that at once: whatever is written on the way is on
+//! top of what was nearly too much. It refuses growth while any memstore is short, since all that hold the keys have
+//! to keep them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::store::Store;
 
 /// How often it is looked at. Meanwhile a process grows by some tens of megabytes at the most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The same where little is left. A look takes some ten microseconds.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 
 /// The task.
 pub(crate) struct MemoryKeeper {
@@ -31,9 +34,28 @@ pub(crate) struct MemoryKeeper {
 impl MemoryKeeper {
     /// Runs until `closing`.
     pub(crate) async fn run(self, closing: CancellationToken) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        while closing.run_until_cancelled(looks.tick()).await.is_some() {
+        tokio::select! {
+            () = self.keep_looking() => {}
+            () = self.keep_heeding() => {}
+            () = closing.cancelled() => {}
+        }
+    }
+
+    async fn keep_looking(&self) {
+        loop {
             self.look();
+            let pause = if self.memory.is_close() { LOOK_CLOSELY_EVERY } else { LOOK_EVERY };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// What memstores say, those elsewhere and the one in this process.
+    async fn keep_heeding(&self) {
+        let Some(store) = &self.store else { return std::future::pending().await };
+        loop {
+            let short = store.routes().is_short_of_memory();
+            store.quota().heed_memory(short);
+            store.routes().memory_turned_from(short).await;
         }
     }
 
@@ -43,9 +65,6 @@ impl MemoryKeeper {
         let resident = anonymous_bytes().unwrap_or_default().saturating_sub(self.answers.made());
         if self.memory.see(resident, keys) && self.memstore.is_some() {
             tell(&self.memory, resident, keys);
-        }
-        if let Some(store) = &self.store {
-            store.quota().heed_memory(store.routes().is_short_of_memory());
         }
     }
 }

@@ -80,6 +80,14 @@ impl Memstore {
         }
     }
 
+    /// Waits until `is_short_of_memory` answers otherwise than `short`.
+    pub async fn memory_turned_from(&self, short: bool) {
+        match &self.body {
+            Body::Here(here) => here.memory().turned_from(short).await,
+            Body::There(there) => there.mirror().memory_turned_from(short).await,
+        }
+    }
+
     /// What is served now, in the order of the keys. It may be something else a moment later: a partition that
     /// is gone by then answers `WrongPartition`.
     #[must_use]

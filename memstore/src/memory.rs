@@ -7,13 +7,16 @@
 //! What was freed stays with the process, which uses it again. So once growth was refused, it goes on as soon as the
 //! keys take a sixteenth less than then, however much is resident.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 /// What of the limit may be resident before growth is refused, and what answers may fill up, in hundredths.
 const GROWTH_UPTO: u64 = 90;
 const ANSWERS_UPTO: u64 = 95;
+/// From here on it may be refused soon.
+const CLOSE: u64 = 70;
 /// How much more than when growth was refused may be resident, as a part of the limit, before it is refused again.
 const MORE_THAN_BEFORE: u64 = 64;
 /// Below this, everything is as if growth had never been refused.
@@ -27,7 +30,7 @@ pub struct Memory {
     limit: u64,
     /// Without what answers take that are under way.
     resident: AtomicU64,
-    is_short: AtomicBool,
+    is_short: watch::Sender<bool>,
     full: Mutex<Option<Full>>,
 }
 
@@ -61,7 +64,7 @@ impl Memory {
         Memory {
             limit,
             resident: AtomicU64::new(0),
-            is_short: AtomicBool::new(false),
+            is_short: watch::Sender::new(false),
             full: Mutex::new(None),
         }
     }
@@ -79,7 +82,19 @@ impl Memory {
     /// Whether what makes the keys take more is to be refused.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.is_short.load(Relaxed)
+        *self.is_short.borrow()
+    }
+
+    /// Resolves when it is short, and was `short` instead; or the other way round.
+    pub(crate) async fn turned_from(&self, short: bool) {
+        // It is there for as long as this one.
+        drop(self.is_short.subscribe().wait_for(|now| *now != short).await);
+    }
+
+    /// Whether so much is resident that it may soon be short.
+    #[must_use]
+    pub fn is_close(&self) -> bool {
+        part(self.limit, CLOSE) <= self.resident()
     }
 
     /// How much answers may take together that were not sent yet.
@@ -113,7 +128,7 @@ impl Memory {
         if is_short && !was_short {
             *full = Some(Full { keys, resident });
         }
-        self.is_short.swap(is_short, Relaxed) != is_short
+        self.is_short.send_if_modified(|short| std::mem::replace(short, is_short) != is_short)
     }
 }
 
@@ -167,6 +182,14 @@ mod tests {
             (946, 290, false),
             (962, 290, true),
         ]);
+    }
+
+    #[test]
+    fn little_is_left_before_growth_is_refused() {
+        let memory = Memory::new(1_000);
+        for (resident, close) in [(699, false), (700, true), (899, true), (600, false)] {
+            assert_eq!((memory.see(resident, 0), memory.is_close()), (false, close), "{resident}");
+        }
     }
 
     #[test]

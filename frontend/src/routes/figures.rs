@@ -8,7 +8,7 @@ use memstore::{Applied, Error, Hash, Memstore, PartitionRange, PartitionStats, S
 
 use super::Routes;
 use super::asking::{RETRY_PAUSE, another_knows};
-use super::holders::{Choice, Look};
+use super::holders::{Choice, Held, Look, first_of};
 
 /// Memstores elsewhere tell of sizes twice a second, so that these need not be summed up more often than this.
 const SUM_EVERY: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ impl Routes {
 
     /// The furthest that any of them has applied.
     pub(crate) fn reached(&self) -> Applied {
-        let applied = |held: &Arc<super::Held>| held.memstore.reached();
+        let applied = |held: &Arc<Held>| held.memstore.reached();
         self.list.borrow().iter().map(applied).max_by_key(|applied| applied.lsn).unwrap_or_default()
     }
 
@@ -79,6 +79,27 @@ impl Routes {
     /// Whether any of them has no memory for more.
     pub(crate) fn is_short_of_memory(&self) -> bool {
         self.list.borrow().iter().any(|held| held.memstore.is_short_of_memory())
+    }
+
+    /// Resolves when that is otherwise than `short`.
+    pub(crate) async fn memory_turned_from(&self, short: bool) {
+        let mut lists = self.list.subscribe();
+        loop {
+            let list = lists.borrow_and_update().clone();
+            let states: Vec<bool> = list.iter().map(|held| held.memstore.is_short_of_memory()).collect();
+            if states.contains(&true) != short {
+                return;
+            }
+            let turn = |(held, short): (&Arc<Held>, bool)| {
+                let memstore = held.memstore.clone();
+                Box::pin(async move { memstore.memory_turned_from(short).await })
+            };
+            tokio::select! {
+                () = first_of(list.iter().zip(states).map(turn).collect()) => {}
+                // The list is there for as long as this one.
+                _ = lists.changed() => {}
+            }
+        }
     }
 
     /// etcd's HashKV of everything, up to `upto`, once `lsn` is applied.

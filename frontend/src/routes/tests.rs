@@ -235,3 +235,29 @@ async fn requests_wait_for_somebody_who_serves() {
     assert!(matches!(told, Told::Events { events, .. } if events.len() == 1));
     world.close().await;
 }
+
+/// Nobody writes, so that all is told by signs of life.
+#[tokio::test]
+async fn one_that_is_short_of_memory_is_heard_of() {
+    let world = World::start(&[FIVE, &["k"]]).await;
+    let (routes, sites) = (&world.served.routes, &world.served.sites);
+    assert!(!routes.is_short_of_memory());
+    sites[1].memory.see(950, 600);
+    routes.memory_turned_from(false).await;
+    assert!(routes.is_short_of_memory());
+    // One of two that are short has room again.
+    sites[0].memory.see(950, 600);
+    sites[0].there.memory_turned_from(false).await;
+    sites[1].memory.see(700, 600);
+    sites[1].there.memory_turned_from(true).await;
+    assert!(routes.is_short_of_memory());
+    sites[0].memory.see(700, 600);
+    routes.memory_turned_from(true).await;
+    assert!(!routes.is_short_of_memory());
+    // Who is gone is short of nothing.
+    sites[0].memory.see(950, 600);
+    routes.memory_turned_from(false).await;
+    sites[0].kill();
+    routes.memory_turned_from(true).await;
+    world.close().await;
+}

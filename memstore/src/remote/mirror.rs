@@ -88,8 +88,14 @@ impl Mirror {
 
     /// Of one that is down nobody knows.
     pub(crate) fn is_short_of_memory(&self) -> bool {
-        let seen = self.seen.borrow();
-        seen.health > Health::Down && seen.short_of_memory
+        self.seen.borrow().is_short_of_memory()
+    }
+
+    /// Resolves when that is otherwise than `short`.
+    pub(crate) async fn memory_turned_from(&self, short: bool) {
+        let mut seen = self.seen.clone();
+        let turned = seen.wait_for(|seen| seen.is_short_of_memory() != short).await.map(drop);
+        or_never(turned.ok()).await
     }
 
     /// Resolves when it is up.
@@ -185,9 +191,9 @@ impl Mirroring {
             Condition { .. } => Health::Up,
         };
         self.seen.send_if_modified(|seen| {
-            let mut changed = seen.health != health;
-            seen.health = health;
-            seen.short_of_memory = condition.short_of_memory;
+            let short_of_memory = condition.short_of_memory;
+            let mut changed = (seen.health, seen.short_of_memory) != (health, short_of_memory);
+            (seen.health, seen.short_of_memory) = (health, short_of_memory);
             if *seen.identity != identity {
                 // Another start of it begins with nothing.
                 *seen = Seen {
@@ -222,6 +228,10 @@ impl Mirroring {
 }
 
 impl Seen {
+    fn is_short_of_memory(&self) -> bool {
+        self.health > Health::Down && self.short_of_memory
+    }
+
     fn serves(&self) -> Serves {
         Serves { health: self.health, partitions: self.ranges.clone() }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::{Dialer, Journal, SystemClock};
-use memstore::{Config, Health, Memstore, Node, Remote, Wanted};
+use memstore::{Config, Health, Memory, Memstore, Node, Remote, Wanted};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,8 @@ pub(crate) struct Served {
 pub(crate) struct Site {
     node: Node,
     pub(crate) there: Memstore,
+    /// What its process takes of 1,000 bytes.
+    pub(crate) memory: Arc<Memory>,
     /// Whether bytes pass.
     flows: watch::Sender<bool>,
     serving: CancellationToken,
@@ -57,7 +59,8 @@ impl Site {
     async fn start(journal: &Journal, split: &[&'static str]) -> Site {
         let split_keys = split.iter().copied().map(Bytes::from).collect();
         let wanted = Wanted::Split(split_keys);
-        let config = Config { wanted, process: rand::random(), ..Config::default() };
+        let memory = Arc::new(Memory::new(1_000));
+        let config = Config { wanted, process: rand::random(), memory: memory.clone(), ..Config::default() };
         let clock = Arc::new(SystemClock::default());
         let node = Node::start(config, journal.clone(), clock.clone(), CancellationToken::new());
         let node = node.expect("it needs nothing");
@@ -66,7 +69,7 @@ impl Site {
         let url = proxy(address, flows.subscribe(), serving.clone()).await;
         let cluster = journal.status_now().cluster;
         let there = Remote { url, cluster, dialer: Dialer::plain(), clock }.connect().expect("an address");
-        Site { node, there, flows, serving }
+        Site { node, there, memory, flows, serving }
     }
 
     /// The one that is asked, as it is seen in its own process.

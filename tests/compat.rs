@@ -8,6 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use harness::compat::{Generator, Outcome, Request, Subject, agree, corpus, large_values, subjects, told};
+use harness::environment;
 use proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, RangeRequest, RequestOp,
     TxnRequest, request_op,
@@ -18,10 +19,6 @@ use proto::mvccpb::Event;
 const WATCHERS_MAX: usize = 20;
 /// One watcher in so many requests.
 const WATCH_EVERY: u64 = 100;
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// Everything that happened so far, told alike by every subject.
 async fn log(subjects: &[Subject], revision: i64) -> Result<Vec<Event>> {
@@ -110,7 +107,10 @@ async fn the_corpus_is_answered_alike() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_requests_are_answered_alike() -> Result<()> {
-    let (operations, seed) = (setting("COMPAT_OPERATIONS", 20_000), setting("COMPAT_SEED", 1));
+    let (operations, seed) = (
+        environment::number("COMPAT_OPERATIONS").unwrap_or(20_000),
+        environment::number("COMPAT_SEED").unwrap_or(1),
+    );
     let mut subjects = subjects(&[]).await?;
     let mut generator = Generator::new(seed);
     let (mut refused, mut watchers) = (0_u64, 0_u64);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::clients::Clients;
+use harness::environment;
 use harness::server::{Kind, Server};
 use proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, request_op};
 use proto::mvccpb::Event;
@@ -152,13 +153,13 @@ impl Crash {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+fn rounds() -> u64 {
+    environment::number("CRASH_ROUNDS").unwrap_or(200)
 }
 
 async fn crash(kind: Kind, rounds: u64) -> Result<()> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let seed = setting("CRASH_SEED", u64::from(now.subsec_nanos()));
+    let seed = environment::number("CRASH_SEED").unwrap_or(u64::from(now.subsec_nanos()));
     // Small segments and early snapshots, so that recycling, trimming and restoring all happen.
     let server = Server::start(kind)?;
     let mut crash = Crash { server, numbers: Arc::default(), random: seed, last: 1, writes: 0 };
@@ -173,19 +174,19 @@ async fn crash(kind: Kind, rounds: u64) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_kill_9() -> Result<()> {
-    crash(Kind::Mainstem { partitions: 1 }, setting("CRASH_ROUNDS", 200) / 2).await
+    crash(Kind::Mainstem { partitions: 1 }, rounds() / 2).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_kill_9_with_five_partitions() -> Result<()> {
-    crash(Kind::Mainstem { partitions: 5 }, setting("CRASH_ROUNDS", 200).div_ceil(2)).await
+    crash(Kind::Mainstem { partitions: 5 }, rounds().div_ceil(2)).await
 }
 
 /// All processes at once, as when the power goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_every_tier_is_killed() -> Result<()> {
     for partitions in [1, 5] {
-        crash(Kind::Tiers { partitions }, setting("CRASH_ROUNDS", 200).div_ceil(20)).await?;
+        crash(Kind::Tiers { partitions }, rounds().div_ceil(20)).await?;
     }
     Ok(())
 }

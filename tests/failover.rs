@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use harness::environment;
 use harness::failover::{Fault, Settings, Trial};
 use harness::server::Kind;
 
@@ -20,7 +21,7 @@ static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn suffer(settings: Settings, faults: &[Fault]) -> Result<()> {
     let _alone = MACHINE.lock().await;
-    let rounds = std::env::var("FAILOVER_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let rounds = usize::try_from(environment::number("FAILOVER_ROUNDS").unwrap_or(1))?;
     let mut trial = Trial::start(settings).await?;
     for fault in std::iter::repeat_n(faults, rounds).flatten() {
         let round = trial.round(*fault).await?;

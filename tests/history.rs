@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::cluster::Cluster;
 use harness::compat::{Outcome, Request};
+use harness::environment;
 use harness::history::{Operation, revision};
 use harness::recorder::{Listener, Recorder, judge};
 use harness::server::{Kind, Server};
@@ -78,10 +79,6 @@ impl Store {
     }
 }
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 fn watch(key: &str, end: &str, more: WatchCreateRequest) -> WatchCreateRequest {
     WatchCreateRequest { key: key.to_owned().into(), range_end: end.to_owned().into(), ..more }
 }
@@ -130,7 +127,7 @@ async fn run(store: &mut Store, seed: u64) -> Result<()> {
     let witnesses = [listeners[0].told(), listeners[1].told()];
     let workload = Workload::begin(&recorder, CLIENTS, seed, &witnesses);
     let mut chance = StdRng::seed_from_u64(seed);
-    let ends = Instant::now() + Duration::from_secs(setting("HISTORY_SECONDS", 18));
+    let ends = Instant::now() + Duration::from_secs(environment::number("HISTORY_SECONDS").unwrap_or(18));
     let mut faults = 0;
     while Instant::now() < ends {
         tokio::time::sleep(Duration::from_millis(chance.random_range(200..1_500))).await;
@@ -192,7 +189,7 @@ fn lies_are_found(history: &[Operation], watchings: &[Watching], upto: i64) -> R
 
 async fn judged(mut store: Store) -> Result<()> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let seed = setting("HISTORY_SEED", u64::from(now.subsec_nanos()));
+    let seed = environment::number("HISTORY_SEED").unwrap_or(u64::from(now.subsec_nanos()));
     eprintln!("HISTORY_SEED={seed}");
     run(&mut store, seed).await.with_context(|| format!("HISTORY_SEED={seed}\n{}", store.logs()))
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use harness::clients::Clients;
 use harness::cluster::Cluster;
+use harness::environment;
 use harness::server::{Kind, Server};
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::{
@@ -329,7 +330,7 @@ impl Load {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_or_doubled_when_leaders_are_killed() -> Result<()> {
-    let rounds = std::env::var("CLUSTER_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let rounds = environment::number("CLUSTER_ROUNDS").unwrap_or(3);
     let mut cluster = Cluster::start(MAINSTEM, 3)?;
     let members = cluster.endpoints().iter().map(|one| Clients::new(one)).collect::<Result<Vec<_>>>()?;
     let (stops, counted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

@@ -15,6 +15,7 @@ mod mutation;
 mod run;
 mod targets;
 
+use harness::environment;
 use targets::{TARGETS, Target};
 
 /// Changes that are tried of each target by default.
@@ -50,7 +51,7 @@ fn seeds_are_what_is_encoded_today() {
 
 #[test]
 fn changed_inputs_break_no_promise() {
-    let seconds = std::env::var("MAINSTEM_FUZZ_SECONDS").ok().map(|text| text.parse().expect("seconds"));
+    let seconds = environment::number("MAINSTEM_FUZZ_SECONDS");
     each(|target| {
         let told = run::many(target, RUNS, seconds);
         assert!(told.runs >= RUNS || seconds.is_some(), "{}: {told:?}", target.name);

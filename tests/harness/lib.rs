@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod clients;
 pub mod cluster;
 pub mod compat;
+pub mod environment;
 pub mod etcdctl;
 pub mod failover;
 pub mod held;

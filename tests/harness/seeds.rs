@@ -36,16 +36,6 @@ pub fn run<T: Send>(
     done.into_iter().map(|(_, came)| came).collect()
 }
 
-/// A number from the environment.
-///
-/// # Panics
-/// Where it is none.
-#[must_use]
-pub fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, and not a number")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::run;

@@ -21,7 +21,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use apart::Told;
-use harness::seeds::{self, number};
+use harness::environment;
+use harness::seeds;
 use story::Story;
 
 /// How many worlds there are, where nobody asks for another number.
@@ -34,7 +35,7 @@ const KEPT: [u64; 9] = [2, 3, 27, 78, 85, 161, 223, 363, 1110];
 
 #[test]
 fn the_same_seed_is_the_same_world() {
-    if let Some(seed) = number(apart::TELLS) {
+    if let Some(seed) = environment::number(apart::TELLS) {
         let directory = harness::scratch::in_memory();
         return apart::tell(&world::run(seed, directory.path().to_owned(), Story::default()));
     }
@@ -66,8 +67,8 @@ fn nothing_is_wrong_in_any_world() {
 }
 
 fn asked_for() -> Range<u64> {
-    let from = number("SIM_FROM").unwrap_or(0);
-    from..from + number("SIM_SEEDS").unwrap_or(SEEDS)
+    let from = environment::number("SIM_FROM").unwrap_or(0);
+    from..from + environment::number("SIM_SEEDS").unwrap_or(SEEDS)
 }
 
 /// The sums of what the worlds' lines say.

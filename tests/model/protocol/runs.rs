@@ -6,7 +6,8 @@
 use std::env;
 use std::fmt::Write as _;
 
-use harness::seeds::{self, number};
+use harness::environment;
+use harness::seeds;
 
 use super::broken::Broken;
 use super::checker::Violation;
@@ -60,10 +61,10 @@ fn named(name: &str) -> Option<Broken> {
 /// Good runs, in none of which may anything be violated. So many, unless the environment says otherwise. Answers
 /// what they came to.
 pub(crate) fn nothing_is_violated(seeds: u64) -> String {
-    if let Some(seed) = number("MODEL_SEED") {
+    if let Some(seed) = environment::number("MODEL_SEED") {
         return tell(seed, named("MODEL_BROKEN"));
     }
-    let runs = run(number("MODEL_RUNS").unwrap_or(seeds), None);
+    let runs = run(environment::number("MODEL_RUNS").unwrap_or(seeds), None);
     if let Some((seed, _)) = runs.found {
         panic!("{}\nMODEL_SEED={seed} tells this again", tell(seed, None));
     }

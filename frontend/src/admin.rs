@@ -8,8 +8,9 @@
 pub mod member;
 mod others;
 pub mod partition;
-mod reach;
+pub(crate) mod reach;
 mod relocation;
+pub(crate) mod trust;
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::store::Store;
 /// Why what an operator typed was not done, for a person.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Failure(String);
+pub struct Failure(pub(crate) String);
 
 /// The service.
 pub(crate) struct AdminService {

@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod endpoint;
 mod failure;
 mod key_space;
 mod message;
@@ -27,7 +28,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Barrier;
 
 use client::{STAMP_BYTES, Work};
-use connection::Endpoint;
+use endpoint::Endpoint;
 use key_space::KeySpace;
 pub use options::Arguments;
 use options::Load;
@@ -92,7 +93,8 @@ fn plan(load: &Load) -> Result<Plan, Error> {
         let text = format!("to time events, --value-bytes must be at least {STAMP_BYTES}");
         return Err(Error::Options(text));
     }
-    let endpoints: Result<_, _> = common.endpoints.iter().map(|text| Endpoint::parse(text)).collect();
+    let endpoint = |text: &String| Endpoint::parse(text, &common.trust);
+    let endpoints: Result<_, _> = common.endpoints.iter().map(endpoint).collect();
     let space = KeySpace::new(common.keys, common.key_bytes).map_err(Error::Options)?;
     let threads = common.threads.min(common.connections);
     let keys = u64::try_from(common.keys).expect("a count");

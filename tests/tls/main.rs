@@ -2,6 +2,7 @@
 
 mod files;
 mod members;
+mod operator;
 mod tiers;
 
 use std::process::Command;

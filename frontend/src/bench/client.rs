@@ -15,7 +15,8 @@ use proto::etcdserverpb::{
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use super::connection::{Connection, Method};
+use super::connection::Connection;
+use super::endpoint::Method;
 use super::failure::Failure;
 use super::key_space::KeySpace;
 use super::message::frame;

@@ -11,19 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request, Uri};
-use tokio::net::TcpStream;
+use http::{HeaderMap, Request};
 use tokio::sync::Mutex;
 
+use super::endpoint::{Endpoint, Method};
 use super::failure::Failure;
 use super::message::Messages;
-use super::transport::Transport;
-
-/// Large, so that an answer never waits for us to say that there is room: who asked is reading.
-const STREAM_WINDOW_BYTES: u32 = 16 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a client leaves a broken connection alone, so that a dead store is not stormed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -42,25 +35,6 @@ struct Link {
     current: Mutex<(u64, SendRequest<Bytes>)>,
 }
 
-/// Where the store listens, and the addresses of its methods there.
-#[derive(Debug, Clone)]
-pub(super) struct Endpoint {
-    authority: String,
-    put: Uri,
-    range: Uri,
-    txn: Uri,
-    watch: Uri,
-}
-
-/// What can be called.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Method {
-    Put,
-    Range,
-    Txn,
-    Watch,
-}
-
 /// A call that sends and receives many messages.
 pub(super) struct Stream {
     /// Dropping it would end the call.
@@ -71,60 +45,6 @@ pub(super) struct Stream {
 enum Answers {
     Awaited(ResponseFuture),
     Open(RecvStream, Messages),
-}
-
-impl Endpoint {
-    /// Understands host:port, with or without http:// before it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with("https://") {
-            return Err(format!("{text}: TLS is not supported by the load generator"));
-        }
-        let authority = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/').to_owned();
-        let uri = |method: &str| {
-            let text = format!("http://{authority}/etcdserverpb.{method}");
-            text.parse::<Uri>().map_err(|error| format!("{authority}: {error}"))
-        };
-        let endpoint = Self {
-            put: uri("KV/Put")?,
-            range: uri("KV/Range")?,
-            txn: uri("KV/Txn")?,
-            watch: uri("Watch/Watch")?,
-            authority: authority.clone(),
-        };
-        match endpoint.put.port() {
-            Some(_) => Ok(endpoint),
-            None => Err(format!("{text}: give host:port")),
-        }
-    }
-
-    fn uri(&self, method: Method) -> Uri {
-        match method {
-            Method::Put => self.put.clone(),
-            Method::Range => self.range.clone(),
-            Method::Txn => self.txn.clone(),
-            Method::Watch => self.watch.clone(),
-        }
-    }
-
-    /// Connects; a task of this runtime then drives the connection until it ends.
-    async fn connect(&self) -> io::Result<SendRequest<Bytes>> {
-        let connecting = async {
-            let socket = TcpStream::connect(&self.authority).await?;
-            socket.set_nodelay(true)?;
-            let mut builder = h2::client::Builder::new();
-            builder
-                .enable_push(false)
-                .initial_window_size(STREAM_WINDOW_BYTES)
-                .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-            builder.handshake(Transport::new(socket)).await.map_err(io::Error::other)
-        };
-        let (sender, driver) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await??;
-        tokio::spawn(async move {
-            // Whoever has a call on it is told, and counts it.
-            let _told_to_the_callers = driver.await;
-        });
-        Ok(sender)
-    }
 }
 
 impl Connection {
@@ -238,17 +158,6 @@ fn check(headers: &HeaderMap) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_endpoint_is_a_host_and_a_port() {
-        for text in ["127.0.0.1:2379", "http://127.0.0.1:2379", "http://127.0.0.1:2379/"] {
-            let endpoint = Endpoint::parse(text).expect("an endpoint");
-            assert_eq!(endpoint.put, "http://127.0.0.1:2379/etcdserverpb.KV/Put", "{text}");
-        }
-        for text in ["", "127.0.0.1", "https://127.0.0.1:2379", "a b:1"] {
-            assert!(Endpoint::parse(text).is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn only_status_zero_is_success() {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::trust::Trust;
+
 /// Puts a load on any store that speaks etcd's API, and measures what comes back.
 #[derive(Debug, Parser)]
 #[command(name = "bench", bin_name = "mainstem bench")]
@@ -72,9 +74,11 @@ pub(super) struct Watching {
 /// What every kind of load needs to know.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Common {
-    /// Where the store listens: host:port or http://host:port. Connections are spread over them.
+    /// Where the store listens: host:port or a URL. Connections are spread over them.
     #[arg(long = "endpoints", alias = "endpoint", value_delimiter = ',', default_value = "127.0.0.1:2379")]
     pub(super) endpoints: Vec<String>,
+    #[command(flatten)]
+    pub(super) trust: Trust,
     /// Clients, each with one request under way.
     #[arg(long, default_value_t = 100)]
     pub(super) clients: usize,

@@ -8,15 +8,15 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use journal::tls::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 pub(super) struct Transport {
-    socket: TcpStream,
+    socket: Stream,
 }
 
 impl Transport {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(super) fn new(socket: Stream) -> Self {
         Self { socket }
     }
 }

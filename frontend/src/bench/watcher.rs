@@ -10,7 +10,8 @@ use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 
 use super::client::STAMP_BYTES;
-use super::connection::{Connection, Method, Stream};
+use super::connection::{Connection, Stream};
+use super::endpoint::Method;
 use super::failure::Failure;
 use super::key_space::KeySpace;
 use super::message::frame;

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use super::Error;
 use super::client::{Client, Work};
-use super::connection::{Connection, Endpoint};
+use super::connection::Connection;
+use super::endpoint::Endpoint;
 use super::key_space::KeySpace;
 use super::options::Common;
 use super::pace::Pace;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::planted::Bug;
 use crate::raft::Cluster;
 use crate::raft::state_machine::Machine;
 
@@ -49,6 +50,9 @@ struct Own {
 
 impl Own {
     fn keep_from(&mut self) -> Lsn {
+        if Bug::TrimTooFar.is_planted() {
+            return Lsn(u64::MAX);
+        }
         self.reach.as_mut().map_or(Lsn(u64::MAX), |reach| reach.borrow_and_update().next())
     }
 

@@ -11,6 +11,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     PowerLoss,
+    PowerCut,
     TornWrite,
     Kill,
     Stop,
@@ -30,7 +31,7 @@ pub(crate) enum Kind {
     Routes,
 }
 
-/// What a world draws from. `BitRot` comes on top of it.
+/// What a world draws from. `BitRot` and `PowerCut` come on top of it.
 const KINDS: [Kind; 17] = [
     Kind::PowerLoss,
     Kind::TornWrite,
@@ -100,12 +101,12 @@ pub(crate) struct Mix {
 }
 
 impl Mix {
-    /// Some kinds and not others: what all of them together hide shows.
-    pub(crate) fn draw(chance: &mut StdRng, hosts: usize, rots: bool) -> Mix {
+    /// Some kinds and not others: what all of them together hide shows. `more` is among them.
+    pub(crate) fn draw(chance: &mut StdRng, hosts: usize, more: Option<Kind>) -> Mix {
         let mut kinds = KINDS.to_vec();
         kinds.shuffle(chance);
         kinds.truncate(chance.random_range(2..=KINDS.len()));
-        kinds.extend(rots.then_some(Kind::BitRot));
+        kinds.extend(more);
         Mix { kinds, every: Duration::from_millis(chance.random_range(150..1_500)), hosts }
     }
 
@@ -122,6 +123,13 @@ impl Mix {
         let now = Duration::ZERO;
         match kind {
             Kind::PowerLoss => vec![(now, Event::PowerLoss(one)), (lasts, Event::Start(one))],
+            // Each comes back when it does.
+            Kind::PowerCut => (0..self.hosts)
+                .flat_map(|host| {
+                    let back = lasts.mul_f64(chance.random());
+                    [(now, Event::PowerLoss(host)), (back, Event::Start(host))]
+                })
+                .collect(),
             Kind::TornWrite => {
                 vec![(now, Event::TornWrite(one, chance.random_range(0..6))), (lasts, Event::Start(one))]
             }

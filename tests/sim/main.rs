@@ -18,6 +18,7 @@ mod system;
 mod world;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use apart::Told;
@@ -27,6 +28,8 @@ use story::Story;
 
 /// How many worlds there are, where nobody asks for another number.
 const SEEDS: u64 = 500;
+/// Whoever waits for more is told after so many that it goes on.
+const TOLD_EVERY: u64 = 1_000;
 
 /// Worlds that have found something: a closing journal that was asked again without a pause (2, 3), one that closed
 /// without a quorum and never ended (27), and puts that asked without a pause for what was held for somebody else (78,
@@ -53,10 +56,14 @@ fn worlds_that_went_wrong_once_are_right() {
 
 #[test]
 fn nothing_is_wrong_in_any_world() {
-    let began = Instant::now();
+    let (began, done) = (Instant::now(), AtomicU64::new(0));
     let one = |seed| {
         let told = apart::run(seed, None);
         told.wrong.iter().for_each(|wrong| eprintln!("seed {seed}: {wrong}"));
+        let done = done.fetch_add(1, Relaxed) + 1;
+        if done.is_multiple_of(TOLD_EVERY) {
+            eprintln!("{done} worlds in {} s", began.elapsed().as_secs());
+        }
         told
     };
     let told = seeds::run(asked_for(), one, |_| false);
@@ -83,9 +90,10 @@ fn summary(told: &[Told]) -> String {
     format!("{} worlds: {}", told.len(), sums.join(", "))
 }
 
-/// Bugs that no world has found yet.
+/// What no world finds: a leader that comes back into office in the moment between a batch and its entry. The sequencer's
+/// own model does (`journal/src/sequencer/model.rs`).
 #[cfg(feature = "planted")]
-const MISSED: [journal::Bug; 2] = [journal::Bug::IgnoreTheFence, journal::Bug::TrimTooFar];
+const MISSED: [journal::Bug; 1] = [journal::Bug::IgnoreTheFence];
 
 /// Each bug is found by some world, and this tells how many it took.
 #[cfg(feature = "planted")]

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use crate::check;
 use crate::clients::{Habits, make_progress};
-use crate::faults::{Event, Mix, RATE_MAX};
+use crate::faults::{Event, Kind, Mix, RATE_MAX};
 use crate::history::{End, History};
 use crate::host::{Host, Life, Role, flags};
 use crate::network::{Net, Way};
@@ -80,8 +80,7 @@ impl World {
             Host::new(number, name, flags, &net)
         };
         let hosts: Vec<Host> = roles.iter().enumerate().map(host).collect();
-        // The other worlds are what they were before disks could rot.
-        let mix = Mix::draw(&mut chance, hosts.len(), seed % 5 == 4);
+        let mix = Mix::draw(&mut chance, hosts.len(), more(seed));
         let habits = habits(&mut chance);
         let people_each = chance.random_range(1..5);
         story.tell(format!("seed {seed}: {}; split at {split:?}", names.join(" ")));
@@ -277,6 +276,15 @@ impl World {
             starts: self.hosts.iter().map(|host| host.starts).sum(),
             virtual_ms: self.now.as_millis(),
         }
+    }
+}
+
+/// What some worlds have on top, so that all others are what they were before there was that.
+fn more(seed: u64) -> Option<Kind> {
+    match seed % 10 {
+        4 | 9 => Some(Kind::BitRot),
+        6 => Some(Kind::PowerCut),
+        _ => None,
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Replay {
 pub(crate) struct End {
     pub(crate) offset: usize,
     pub(crate) chain: Chain,
+    /// Where the last write began, which no block says to be on disk.
+    pub(crate) unproven: usize,
     /// Part of another block lies here.
     pub(crate) torn: bool,
     /// A later block that proves that there was one here.
@@ -52,7 +54,7 @@ pub(crate) struct Damage {
 /// Applies the blocks of one segment, up to the first that is not the next of the chain.
 pub(crate) fn scan(bytes: &[u8], segment: &Header, replay: &mut Replay) -> Result<End, Damage> {
     let mut chain = Chain { number: segment.first_number, crc: segment.chain };
-    let mut offset = PAGE_BYTES;
+    let (mut offset, mut unproven) = (PAGE_BYTES, None);
     while let Some(block) = bytes.get(offset..).and_then(block::decode) {
         let place = Place { segment: segment.segment, number: chain.number, previous: chain.crc };
         if block.header.place != place {
@@ -64,6 +66,10 @@ pub(crate) fn scan(bytes: &[u8], segment: &Header, replay: &mut Replay) -> Resul
             replay.apply(&block, offset)
         };
         applied.map_err(|what| Damage { offset, what })?;
+        // The first block was on disk before its segment had a name.
+        if offset != PAGE_BYTES && block.header.durable + 1 == chain.number {
+            unproven = Some(offset);
+        }
         chain = Chain { number: chain.number + 1, crc: block.crc };
         offset += block::padded(block.length);
     }
@@ -71,7 +77,8 @@ pub(crate) fn scan(bytes: &[u8], segment: &Header, replay: &mut Replay) -> Resul
         return Err(Damage { offset, what: "it does not begin with its state" });
     }
     let torn = bytes.get(offset..).and_then(block::claims) == Some((segment.segment, chain.number));
-    Ok(End { offset, chain, torn, proof: proof(bytes, segment.segment, offset, chain.number) })
+    let unproven = unproven.unwrap_or(offset);
+    Ok(End { offset, chain, unproven, torn, proof: proof(bytes, segment.segment, offset, chain.number) })
 }
 
 /// A whole block behind `offset` that was made when block `number` was known to be on disk.

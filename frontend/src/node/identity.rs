@@ -86,6 +86,8 @@ fn read(directory: &Path) -> io::Result<Option<String>> {
     };
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
+    // Whoever wrote it may have been killed before its name was on disk.
+    File::open(directory)?.sync_all()?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 

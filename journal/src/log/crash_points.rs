@@ -158,7 +158,8 @@ fn each_naming(disk: &Disk, mut look: impl FnMut(&Disk)) {
 /// What a write can have found in its place, and whether pages come whole over it. A segment's beginning is written before the segment has a name.
 fn beneath(there: &[u8], offset: usize, asked: &[u8]) -> Vec<(Kind, bool, Vec<u8>)> {
     let mut all = vec![(Kind::Torn, false, there.to_vec())];
-    if offset != 0 {
+    // What is written again is there.
+    if offset != 0 && there != asked {
         let stale = [(Stale::Chain, false), (Stale::Segment, true), (Stale::Number, true)];
         all.extend(stale.map(|(how, pages_only)| (Kind::OverStale, pages_only, torn::stale(asked, how))));
     }

@@ -2,8 +2,12 @@
 //!
 //!      3   4      6   7   8*        the newest run without a gap is the log; 8 is written on
 //!     left over  [ the log  ]
+//!
+//! What is found is not yet on disk: whoever wrote it may have been killed before that, or told of an error, and the system
+//! has it in memory still. So the names are synced, and the last write is made again, before anybody rests on them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::PAGE_BYTES;
@@ -19,6 +23,8 @@ pub(super) struct Found {
     pub(super) replay: Replay,
     /// Where the next block goes in the newest segment, and what it connects to. `None` in a new directory.
     pub(super) end: Option<(usize, Chain)>,
+    /// Where the last write is, in the newest segment.
+    last_write: Range<usize>,
     /// Names of files that hold nothing any more.
     pub(super) left_over: Vec<String>,
     /// What was cut off, for an operator to read.
@@ -26,6 +32,9 @@ pub(super) struct Found {
 }
 
 pub(super) fn open(device: &dyn LogDevice, cluster: u64) -> Result<Found, Error> {
+    device
+        .sync_directory()
+        .map_err(|error| Error::io(format!("cannot sync the directory {}", device.place()), &error))?;
     let mut numbers: Vec<u64> = device
         .list()
         .map_err(|error| Error::io(format!("cannot read the directory {}", device.place()), &error))?
@@ -43,6 +52,7 @@ pub(super) fn open(device: &dyn LogDevice, cluster: u64) -> Result<Found, Error>
         found.add(segment, &mut buffer)?;
     }
     found.finish()?;
+    found.write_again(&buffer)?;
     Ok(found)
 }
 
@@ -74,6 +84,7 @@ impl Found {
             return Err(segment.damaged(end.offset as u64, &what));
         }
         self.end = Some((end.offset, end.chain));
+        self.last_write = end.unproven..end.offset;
         // Only the newest segment can be torn now; older ones were cut by an earlier start.
         self.warning = end.torn.then(|| {
             format!(
@@ -83,6 +94,18 @@ impl Found {
         });
         self.segments.insert(header.segment, Arc::new(segment));
         Ok(())
+    }
+
+    /// A sync that is tried again can succeed without the bytes, so they are written again, too. `newest` is what was read of
+    /// the newest segment.
+    fn write_again(&self, newest: &[u8]) -> Result<(), Error> {
+        let Some(segment) = self.segments.values().next_back() else { return Ok(()) };
+        let Range { start, end } = self.last_write;
+        if start == end {
+            return Ok(());
+        }
+        let written = segment.file.write_durable(start as u64, &newest[start..end]);
+        written.map_err(|error| segment.failed("write to", &error))
     }
 
     /// Every entry that was not purged must be here.

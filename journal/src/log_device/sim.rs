@@ -1,9 +1,11 @@
 //! A disk in memory, which fails as it is told to.
 //!
 //! A crash stops it in the middle of its nth operation: of a write any sectors arrive, in any order; of the names
-//! given since the last `sync_directory` any survive. Which ones, a seed decides, so that every run can be
-//! repeated. Without faults it is the disk of the ephemeral mode.
+//! given since the last `sync_directory` any survive. Of a write that fails, the machine may go on to see what has not
+//! arrived, as long as it has power. Which ones, a seed decides, so that every run can be repeated. Without faults it is
+//! the disk of the ephemeral mode.
 
+mod bits;
 mod written;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use self::bits::Bits;
 use self::written::Written;
 use super::{LogDevice, LogFile, Mapping};
 
@@ -71,22 +74,6 @@ enum Fate {
     /// As far as these random bits say.
     Partly(Bits, io::Error),
     Refused(io::Error),
-}
-
-/// Random bits from a seed (splitmix64).
-struct Bits(u64);
-
-impl Bits {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
-    }
 }
 
 impl Disk {
@@ -232,9 +219,14 @@ impl LogFile for SimFile {
         match fate {
             Fate::Refused(error) => Err(error),
             Fate::Partly(mut bits, error) => {
-                for (place, sector) in (offset..).step_by(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES)) {
-                    if bits.coin() {
-                        written.put(place, sector);
+                let sectors = (offset..).step_by(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES));
+                let arrived = sectors.map(|sector| (bits.coin(), sector)).collect::<Vec<_>>();
+                let cached = bits.coin();
+                for (has_arrived, (place, sector)) in arrived {
+                    match has_arrived {
+                        true => written.put(place, sector),
+                        false if cached => written.cache(place, sector),
+                        false => {}
                     }
                 }
                 Err(error)
@@ -362,8 +354,9 @@ impl Sim {
             }
         }
         let copy = |content: &Arc<Content>| {
-            let written = Mutex::new(content.written.lock().clone());
-            Arc::new(Content { bytes: content.bytes, written })
+            let mut written = content.written.lock().clone();
+            written.lose_cache();
+            Arc::new(Content { bytes: content.bytes, written: Mutex::new(written) })
         };
         let names: BTreeMap<_, _> =
             names.iter().map(|(name, content)| (name.clone(), copy(content))).collect();

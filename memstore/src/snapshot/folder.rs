@@ -46,10 +46,12 @@ pub(crate) struct Folder {
 pub(crate) type Sink<'a> = dyn FnMut(&Version) -> Result<(), Error> + 'a;
 
 impl Folder {
-    /// Makes the folder where there is none, and forgets what a crash left half-written.
+    /// Makes the folder where there is none, and forgets what a crash left half-written. What has a name afterwards has it
+    /// on disk, whoever gave it.
     pub(crate) fn open(path: &Path, cluster: u64) -> Result<Folder, Error> {
         let folder = Folder::at(path, cluster);
         fs::create_dir_all(path).map_err(|error| io_error(path, &error))?;
+        sync_directory(path)?;
         folder.remove(&folder.path.join(PARTIAL))?;
         folder
             .names()?

@@ -1,6 +1,6 @@
 //! What was written to a file of the simulated disk, and the bits of it that have changed by themselves.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// Nothing proves yet that the last blocks of a log were ever whole: a bit of them that changes looks like a write that was
@@ -12,6 +12,8 @@ const LATEST: usize = 3;
 pub(super) struct Written {
     pub(super) bytes: Vec<u8>,
     latest: VecDeque<Range<usize>>,
+    /// Sectors of which the machine believes that they are written, and what the disk has there.
+    only_cached: BTreeMap<usize, Vec<u8>>,
     /// Where, and which bit.
     rotten: Vec<(usize, u8)>,
 }
@@ -29,6 +31,24 @@ impl Written {
         }
         self.bytes[offset..end].copy_from_slice(bytes);
         self.rotten.retain(|(at, _)| *at < offset || end <= *at);
+        self.only_cached.retain(|at, _| *at < offset || end <= *at);
+    }
+
+    /// As `put`, of one sector, and the disk keeps what it has.
+    pub(super) fn cache(&mut self, offset: usize, sector: &[u8]) {
+        let there = self.bytes.get(offset..).unwrap_or_default();
+        let mut before = there[..sector.len().min(there.len())].to_vec();
+        before.resize(sector.len(), 0);
+        let before = self.only_cached.remove(&offset).unwrap_or(before);
+        self.put(offset, sector);
+        self.only_cached.insert(offset, before);
+    }
+
+    /// What the machine believed is gone, and what the disk has is there.
+    pub(super) fn lose_cache(&mut self) {
+        for (offset, before) in std::mem::take(&mut self.only_cached) {
+            self.put(offset, &before);
+        }
     }
 
     /// One write begins, however much of it arrives.
@@ -84,5 +104,17 @@ mod tests {
         written.put(10, &[1; 10]);
         written.mend();
         assert_eq!((written.bytes[3], written.bytes[13], written.is_rotten()), (7, 1, false));
+    }
+
+    #[test]
+    fn what_is_only_cached_goes_with_the_power_unless_it_is_written_again() {
+        let mut written = Written::of(vec![1; 4]);
+        written.cache(2, &[2; 2]);
+        written.cache(4, &[3; 2]);
+        written.cache(4, &[4; 2]);
+        assert_eq!(written.bytes, [1, 1, 2, 2, 4, 4]);
+        written.put(2, &[5; 2]);
+        written.lose_cache();
+        assert_eq!(written.bytes, [1, 1, 5, 5, 0, 0]);
     }
 }

@@ -53,7 +53,9 @@ impl Identity {
             DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
             write(path, &identity).map_err(failed)?;
         }
-        // Another process may have been quicker: then what it wrote counts.
+        // Another process may have been quicker: then what it wrote counts. Whoever it was may have been killed before the
+        // name was on disk.
+        File::open(path).and_then(|directory| directory.sync_all()).map_err(failed)?;
         let text = read(path).map_err(failed)?.unwrap_or_default();
         let identity = parse(&text).ok_or_else(|| StartError::Identity { path: path.join(FILE) })?;
         Ok(Identity { is_new, ..identity })
@@ -86,12 +88,11 @@ fn read(directory: &Path) -> io::Result<Option<String>> {
     };
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    // Whoever wrote it may have been killed before its name was on disk.
-    File::open(directory)?.sync_all()?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Written aside and linked, so that it is there as a whole or not at all, and never replaces another.
+/// Written aside and linked, so that it is there as a whole or not at all, and never replaces another. On disk once the
+/// directory is synced.
 fn write(directory: &Path, identity: &Identity) -> io::Result<()> {
     let aside = directory.join(format!("{FILE}.{:016x}", rand::random::<u64>()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
@@ -101,8 +102,7 @@ fn write(directory: &Path, identity: &Identity) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    std::fs::remove_file(&aside)?;
-    File::open(directory)?.sync_all()
+    std::fs::remove_file(&aside)
 }
 
 fn text(identity: &Identity) -> String {

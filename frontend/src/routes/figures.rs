@@ -90,12 +90,12 @@ impl Routes {
             if states.contains(&true) != short {
                 return;
             }
-            let turn = |(held, short): (&Arc<Held>, bool)| {
-                let memstore = held.memstore.clone();
-                Box::pin(async move { memstore.memory_turned_from(short).await })
-            };
+            let turns = list
+                .iter()
+                .zip(states)
+                .map(|(held, short)| Box::pin(held.memstore.memory_turned_from(short)));
             tokio::select! {
-                () = first_of(list.iter().zip(states).map(turn).collect()) => {}
+                () = first_of(turns.collect()) => {}
                 // The list is there for as long as this one.
                 _ = lists.changed() => {}
             }

@@ -158,8 +158,7 @@ fn rounds() -> u64 {
 }
 
 async fn crash(kind: Kind, rounds: u64) -> Result<()> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let seed = environment::number("CRASH_SEED").unwrap_or(u64::from(now.subsec_nanos()));
+    let seed = environment::seed("CRASH_SEED");
     // Small segments and early snapshots, so that recycling, trimming and restoring all happen.
     let server = Server::start(kind)?;
     let mut crash = Crash { server, numbers: Arc::default(), random: seed, last: 1, writes: 0 };

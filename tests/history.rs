@@ -188,8 +188,7 @@ fn lies_are_found(history: &[Operation], watchings: &[Watching], upto: i64) -> R
 }
 
 async fn judged(mut store: Store) -> Result<()> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let seed = environment::number("HISTORY_SEED").unwrap_or(u64::from(now.subsec_nanos()));
+    let seed = environment::seed("HISTORY_SEED");
     eprintln!("HISTORY_SEED={seed}");
     run(&mut store, seed).await.with_context(|| format!("HISTORY_SEED={seed}\n{}", store.logs()))
 }

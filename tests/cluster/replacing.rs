@@ -2,8 +2,9 @@
 
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use harness::cluster::Cluster;
+use harness::program::{complaint, printed};
 use harness::tools;
 
 use super::{MAINSTEM, await_status};
@@ -12,12 +13,6 @@ fn replace(cluster: &Cluster, at: usize, gone: &str, name: &str, peer_url: &str)
     let mut command = Command::new(tools::mainstem()?);
     command.args(["member", "replace", gone, "--name", name, "--peer-urls", peer_url]);
     command.arg(format!("--endpoints={}", cluster.member(at).endpoint())).output().context("start mainstem")
-}
-
-fn printed(output: &Output) -> Result<String> {
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{complaint}");
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The flags that the command printed.
@@ -35,11 +30,11 @@ async fn one_that_is_gone_is_replaced_by_one_command() -> Result<()> {
     let peer = cluster.prepare()?;
 
     let refused = replace(&cluster, other, &name, "n3", &peer)?;
-    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && complaint.contains("is not gone: http://"), "{complaint}");
+    let why = complaint(&refused);
+    assert!(!refused.status.success() && why.contains("is not gone: http://"), "{why}");
     let unknown = replace(&cluster, other, "nobody", "n3", &peer)?;
-    let complaint = String::from_utf8_lossy(&unknown.stderr).into_owned();
-    assert!(!unknown.status.success() && complaint.contains("there is no member nobody"), "{complaint}");
+    let why = complaint(&unknown);
+    assert!(!unknown.status.success() && why.contains("there is no member nobody"), "{why}");
 
     cluster.member_mut(gone).kill()?;
     let first = printed(&replace(&cluster, other, &name, "n3", &peer)?)?;

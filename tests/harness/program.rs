@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -50,6 +50,20 @@ fn limited(kib: &str, arguments: &[&str]) -> Result<Command> {
     let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
     command.args(["-c", &script]).arg(tools::mainstem()?).args(arguments);
     Ok(command)
+}
+
+/// What a program that has ended well has printed.
+///
+/// # Errors
+/// What it complained of.
+pub fn printed(output: &Output) -> Result<String> {
+    ensure!(output.status.success(), "{}", complaint(output));
+    Ok(String::from_utf8(output.stdout.clone())?)
+}
+
+#[must_use]
+pub fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Our program, serving on a disk that can be filled. Dropping it kills it.

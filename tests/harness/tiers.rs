@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use proto::etcdserverpb::{MemberListRequest, StatusRequest};
 
 use crate::clients::Clients;
+use crate::program::complaint;
 use crate::server::{Kind, Server};
 use crate::tools;
 
@@ -240,7 +241,6 @@ impl Tiers {
 
 fn printed(command: &mut Command, arguments: &[&str]) -> Result<String> {
     let output = command.output().with_context(|| format!("start {command:?}"))?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{arguments:?} failed: {complaint}");
+    ensure!(output.status.success(), "{arguments:?} failed: {}", complaint(&output));
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -2,8 +2,9 @@
 
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use harness::certificates::{Authority, Leaf};
+use harness::program::{complaint, printed};
 use harness::tools;
 
 use super::files::{Files, MAINSTEM, secure};
@@ -13,15 +14,6 @@ fn mainstem(endpoint: &str, flags: &[String], line: &str) -> Result<Output> {
     let mut command = Command::new(tools::mainstem()?);
     command.args(line.split(' ')).arg(format!("--endpoints={endpoint}")).args(flags);
     command.output().context("start mainstem")
-}
-
-fn printed(output: &Output) -> Result<String> {
-    ensure!(output.status.success(), "{}", complaint(output));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn complaint(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

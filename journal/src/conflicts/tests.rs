@@ -199,3 +199,54 @@ fn a_held_lease_cannot_be_attached_to() {
     assert!(!held.block(origin(2), &put(6), START));
     assert!(!held.block(origin(2), &put(0), START));
 }
+
+fn reads_the_key(key: &Bytes) -> Read {
+    Read::Keys { keys: KeyRange::Single(key.clone()), at: FLOOR }
+}
+
+proptest! {
+    /// Whatever is held is held against every write of it, and nothing else is.
+    #[test]
+    fn held_is_what_was_read(reads in vec(any_read(), 0..6), writes in any_writes()) {
+        let mut held = Reservations::default();
+        held.hold(origin(1), &reads, &[], START);
+        let meets = writes.iter().any(|write| reads.iter().any(|read| match (read, write) {
+            (Read::Lease { lease, .. }, Write::Put { lease: attached, .. }) => lease == attached,
+            (Read::Lease { .. }, Write::Delete { .. }) => false,
+            (Read::Keys { keys, .. }, _) => keys.contains(write.key()),
+        }));
+        prop_assert_eq!(held.block(origin(2), &writes, START), meets);
+        prop_assert!(!held.block(origin(1), &writes, START));
+    }
+}
+
+/// As the end of a lease with all of its keys meets that of another, or itself when it is handed out again.
+#[test]
+fn many_keys_are_compared_with_many_in_one_walk() {
+    const KEYS: u64 = 100_000;
+    let keys = |odd: u64| (0..KEYS).map(move |n| Bytes::from(format!("/registry/{:08}", 2 * n + odd)));
+    let reads: Vec<Read> = keys(0).map(|key| reads_the_key(&key)).collect();
+    let writes: Vec<Write> = keys(1).map(|key| Write::Delete { key }).collect();
+    let mut held = Reservations::default();
+    held.hold(origin(1), &reads, &[], START);
+    assert!(!held.block(origin(2), &writes, START));
+    assert!(held.compared() <= 10 * KEYS, "{} comparisons", held.compared());
+
+    // One write among many reads, and many writes of which none is near.
+    let before = held.compared();
+    assert!(held.block(origin(2), &[Write::Delete { key: keys(0).next_back().unwrap() }], START));
+    let far: Vec<Write> = (0..KEYS).map(|n| Write::Delete { key: format!("/x/{n:08}").into() }).collect();
+    assert!(!held.block(origin(2), &far, START));
+    assert!(held.compared() - before <= 3 * KEYS, "{} comparisons", held.compared() - before);
+}
+
+#[test]
+fn so_many_keys_are_held_at_the_most() {
+    let mut held = Reservations::default();
+    let many = |of: u64| (0..200_000u64).map(move |n| reads_the_key(&format!("{of}/{n:08}").into()));
+    held.hold(origin(1), &many(1).collect::<Vec<_>>(), &[], START);
+    held.hold(origin(2), &many(2).collect::<Vec<_>>(), &[], START);
+    let write = |key: &'static str| [Write::Delete { key: key.into() }];
+    assert!(held.block(origin(3), &write("1/00000000"), START));
+    assert!(!held.block(origin(3), &write("2/00000000"), START));
+}

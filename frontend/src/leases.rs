@@ -19,7 +19,7 @@ use crate::interregnum::Interregnum;
 use crate::metrics::activity::count;
 use crate::quota::Effect;
 use crate::store::Store;
-use crate::write::{Change, Draft, Drafted, Loss};
+use crate::write::{CATCH_UP_MAX, Change, Draft, Drafted, Loss};
 
 mod reaper;
 
@@ -151,9 +151,20 @@ impl Store {
         let barrier = self.barrier().await?;
         Ok(self.routes().lease_keys(lease, barrier.lsn).await?)
     }
+
+    /// Waits until all partitions have what the end of a lease lost against, which may still be on its way and so
+    /// behind the next barrier. Where it is lost with its leader that revision may be long in coming.
+    async fn catch_up(&self, wait: Revision) -> Result<(), Error> {
+        let everything = KeyRange::all();
+        match tokio::time::timeout(CATCH_UP_MAX, self.routes().reach(&everything, wait)).await {
+            Ok(reached) => Ok(reached?),
+            Err(_) => Ok(()),
+        }
+    }
 }
 
-/// The end of a lease.
+/// The end of a lease. One by a client ends whatever lease has that name then; one for its time over ends that lease,
+/// and is over itself once the lease is gone, was granted again, or has a new lessor.
 struct Ending<'a> {
     store: &'a Store,
     lease: LeaseId,
@@ -179,22 +190,12 @@ impl Change for Ending<'_> {
 
     async fn lose(&self, (): &(), loss: Loss) -> Result<(), Error> {
         match loss {
-            // Of a lease that was seen to end in a term that is over: the next leader says when it ends.
-            Loss::Conflict(_) if self.is_over() => Err(Error::LeaseNotFound),
-            // The barrier of the next look waits for what it lost against.
-            Loss::Conflict(_) => Ok(()),
+            Loss::Conflict(wait) => self.store.catch_up(wait).await,
             Loss::LeaseNotFound(_) => Err(Error::LeaseNotFound),
         }
     }
 
     fn answer(&self, (): (), _: Position) {}
-}
-
-impl Ending<'_> {
-    fn is_over(&self) -> bool {
-        let term = self.store.journal().status_now().term;
-        self.expired_in.is_some_and(|expired_in| expired_in != term)
-    }
 }
 
 /// etcd's: one and a half election timeouts, rounded up, since a lease has to outlast an election.
@@ -207,3 +208,6 @@ pub(crate) fn ttl_seconds_min(election_timeout: Duration) -> i64 {
 fn random_lease() -> LeaseId {
     LeaseId(rand::random::<i64>() & i64::MAX | 1)
 }
+
+#[cfg(test)]
+mod tests;

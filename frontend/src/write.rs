@@ -21,7 +21,7 @@ mod landing;
 use self::attempts::Blind;
 pub(crate) use self::attempts::{Change, Draft, Drafted};
 use self::evaluated::{Evaluated, Job};
-pub(crate) use self::landing::{Landing, Loss};
+pub(crate) use self::landing::{CATCH_UP_MAX, Landing, Loss};
 
 impl Store {
     /// # Errors

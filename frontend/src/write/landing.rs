@@ -14,7 +14,7 @@ use crate::interregnum::Interregnum;
 /// Between two questions for something that is still on its way, or is held for somebody else.
 pub(super) const PENDING_PAUSE: Duration = Duration::from_millis(5);
 /// What an append lost against is waited for this long before it is read again as it is.
-pub(super) const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+pub(crate) const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
 /// What became of it. Only `Committed` changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,9 +91,11 @@ impl<W> Sequencer<W> {
         leases.into_iter().find_map(|lease| self.attachable(lease, state))
     }
 
+    /// A frozen lease is held by its end, and that is no answer to a client: the end may be lost with this leader, and
+    /// the next one counts the lease's time anew.
     fn attachable(&self, lease: LeaseId, state: &State) -> Option<Judgement> {
         if self.ended(lease) {
-            return Some(Judgement::RefusedByLeader(Verdict::LeaseNotFound(lease)));
+            return Some(Judgement::Refused(Verdict::Reserved));
         }
         self.existing(lease, state)
     }
@@ -132,14 +134,14 @@ impl<W> Sequencer<W> {
         }
     }
 
-    /// Only the lessor that froze the lease knows that it has ended. Another has started it anew, also one of
-    /// the same term, and so has whoever granted it again.
+    /// Only the lessor that froze a lease knows that it has ended. Where another lessor counts its time, also one of
+    /// the same term, or where it was granted again, there is no ended lease of this name, and this end of it is over:
+    /// a lease that is still frozen is handed out again.
     fn expiry_refused(&self, lease: LeaseId, term: u64, state: &State) -> Option<Judgement> {
-        let started_anew = || Some(Judgement::Refused(Verdict::Conflict { wait: self.last }));
-        if term != self.term || self.in_flight.changes(lease) {
-            return started_anew();
+        if term != self.term || !self.ended(lease) {
+            return Some(Judgement::Refused(Verdict::LeaseNotFound(lease)));
         }
-        self.existing(lease, state).or_else(|| if self.ended(lease) { None } else { started_anew() })
+        self.existing(lease, state)
     }
 
     fn compaction_refused(&self, revision: Revision, state: &State) -> Option<Judgement> {

@@ -53,7 +53,9 @@ impl RouteChanger {
                 Ok(Landing::Committed { .. }) => return Ok(self.later_than(version - 1).await?),
                 // It may be that a request that was given up has made it: that, too, is in the routes then.
                 Err(Error::RoutesChanged) => known = self.later_than(from).await?,
-                Ok(Landing::Never | Landing::Lost(_)) | Err(Error::Overloaded) => known = self.known(),
+                Ok(Landing::Never | Landing::Lost(_) | Landing::Forgotten) | Err(Error::Overloaded) => {
+                    known = self.known();
+                }
                 Err(error) => return Err(error.into()),
             }
         }

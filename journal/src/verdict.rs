@@ -14,11 +14,12 @@ pub enum Verdict {
     Committed { lsn: Lsn, revision: Revision, term: u64, attempt: u32 },
     /// Something that was read has changed. Evaluate again once everything up to `wait` is applied.
     Conflict { wait: Revision },
-    /// Somebody who has lost too often holds what this would write, for a moment. Nothing that was read has changed.
+    /// What this would write is held for a moment: by a request that has lost too often, or by the end of a lease.
+    /// Nothing that was read has changed.
     Reserved,
     /// Read too long ago for the window of recent writes to tell. As `Conflict`.
     TooOld { wait: Revision },
-    /// A put names a lease that is not there, or is ending.
+    /// There is no lease of this name that a put names or a client revokes, or none that has ended in this term.
     LeaseNotFound(LeaseId),
     /// The lease to be granted is there already.
     LeaseExists(LeaseId),
@@ -34,6 +35,9 @@ pub enum Verdict {
     TooLarge { bytes: u64, bytes_max: u64 },
     /// Another node leads; `hint` is its id where known. Nothing was appended.
     NotLeader { hint: Option<u64> },
+    /// The request's number is so old that an attempt which has happened would be forgotten. This attempt was not
+    /// appended, and no attempt of that number ever will be.
+    Forgotten,
     /// It may or may not happen: ask for its fate.
     Unknown,
 }

@@ -12,6 +12,7 @@ pub(crate) mod broken;
 mod checker;
 mod client;
 mod evaluate;
+mod fencing;
 mod frontend;
 mod healing;
 mod hearing;

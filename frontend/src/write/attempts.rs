@@ -7,7 +7,9 @@
 //!        └──► nothing to append ──► answer
 //!
 //! An attempt whose verdict was lost may also come late: after its fate was told, and while the next one looks. So
-//! whoever finds nothing to append asks once more, and what happened is answered as that attempt drafted it.
+//! a request that finds nothing to append asks once more, and what happened is answered as that attempt drafted it.
+//! A request that is refused while such an attempt may come is fenced before its client learns of the refusal: an
+//! empty record of its number commits, and no attempt of that number commits after it.
 //!
 //! Every append of a frontend goes through here, so how attempts are named and when a footprint is reserved is
 //! decided once. The deadline is the one of the request around it: `Store::answer`.
@@ -61,7 +63,8 @@ pub(crate) trait Change: Sync {
 impl Store {
     /// Makes the change, or finds that there is nothing to be changed.
     pub(crate) async fn land<C: Change>(&self, change: &C) -> Result<Answered<C::Answer>, Error> {
-        let mut origin = self.origin();
+        // Numbered when it is first appended: the journal remembers the numbers of a time, not of a count of requests.
+        let mut origin = None;
         let mut conflicts = 0;
         let mut interregnum = Interregnum::default();
         let mut unheard = Unheard(Vec::new());
@@ -77,44 +80,38 @@ impl Store {
                     return late.ok_or(error);
                 }
             };
+            let named = next_attempt(origin, || self.origin());
+            origin = Some(named);
             let reserve = conflicts >= CONFLICTS_BEFORE_RESERVING;
-            let append = Append { origin, reads, writes, sysop, reserve };
+            let append = Append { origin: named, reads, writes, sysop, reserve };
             let landing = Landing::of(self.journal(), append, &mut interregnum).await;
-            if self.is_open(&landing, &unheard).await? {
-                tokio::time::sleep(landing::PENDING_PAUSE).await;
-                origin.attempt += 1;
-                continue;
-            }
-            match landing? {
-                Landing::Committed { attempt, at } => {
-                    unheard.0.push((origin.attempt, basis));
+            if refuses(&landing) && !unheard.0.is_empty() {
+                let fence = Origin { attempt: named.attempt.saturating_add(1), ..named };
+                let (attempt, at) = landing::fence(self.journal(), fence, &mut interregnum).await?;
+                if attempt != fence.attempt {
                     return unheard.answer(change, attempt, at);
                 }
-                Landing::Lost(loss) => {
+                unheard.0.clear();
+                origin = None;
+            }
+            match landing {
+                Ok(Landing::Committed { attempt, at }) => {
+                    unheard.0.push((named.attempt, basis));
+                    return unheard.answer(change, attempt, at);
+                }
+                Ok(Landing::Lost(loss)) => {
                     conflicts += u32::from(matches!(loss, Loss::Conflict(_)));
                     change.lose(&basis, loss).await?;
                 }
-                Landing::Never => unheard.0.push((origin.attempt, basis)),
-            }
-            origin.attempt += 1;
-        }
-    }
-
-    /// Whether a refusal leaves open what becomes of the request: an attempt that nobody has judged may come yet, and
-    /// find what this one did not.
-    async fn is_open<B>(
-        &self,
-        landing: &Result<Landing, Error>,
-        unheard: &Unheard<B>,
-    ) -> Result<bool, Error> {
-        match landing {
-            _ if unheard.0.is_empty() => Ok(false),
-            // There may be room for it.
-            Err(Error::Overloaded) => Ok(true),
-            // A lease whose time is over begins anew with the next leader, unless it has gone by then.
-            Ok(Landing::Lost(Loss::LeaseNotFound(lease))) => self.is_leased(*lease).await,
-            Ok(Landing::Committed { .. } | Landing::Lost(Loss::Conflict(_)) | Landing::Never) | Err(_) => {
-                Ok(false)
+                Ok(Landing::Never) => unheard.0.push((named.attempt, basis)),
+                // Each attempt was refused, and none of this number ever happens.
+                Ok(Landing::Forgotten) if unheard.0.is_empty() => origin = None,
+                Ok(Landing::Forgotten) => return Err(Error::TimedOut),
+                // There may be room for an earlier attempt that comes late.
+                Err(Error::Overloaded) if !unheard.0.is_empty() => {
+                    tokio::time::sleep(landing::PENDING_PAUSE).await;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -125,17 +122,42 @@ impl Store {
     async fn late<C: Change>(
         &self,
         change: &C,
-        origin: Origin,
+        origin: Option<Origin>,
         unheard: &mut Unheard<C::Basis>,
         interregnum: &mut Interregnum,
     ) -> Result<Option<Answered<C::Answer>>, Error> {
-        if unheard.0.is_empty() {
-            return Ok(None);
-        }
+        let Some(origin) = origin.filter(|_| !unheard.0.is_empty()) else { return Ok(None) };
         match landing::fate(self.journal(), origin, interregnum).await? {
             Landing::Committed { attempt, at } => unheard.answer(change, attempt, at).map(Some),
-            Landing::Lost(_) | Landing::Never => Ok(None),
+            Landing::Lost(_) | Landing::Forgotten | Landing::Never => Ok(None),
         }
+    }
+}
+
+/// The name of the next attempt: of the same request, or the first of a new one.
+fn next_attempt(origin: Option<Origin>, new: impl FnOnce() -> Origin) -> Origin {
+    origin.map_or_else(new, |origin| Origin { attempt: origin.attempt.saturating_add(1), ..origin })
+}
+
+/// Whether the client is told of this landing that its request has not happened. An earlier attempt that comes late
+/// may find what this one did not, such as a lease of that name that is granted again.
+fn refuses(landing: &Result<Landing, Error>) -> bool {
+    match landing {
+        Ok(Landing::Lost(Loss::LeaseNotFound(_))) => true,
+        Ok(
+            Landing::Committed { .. }
+            | Landing::Lost(Loss::Conflict(_))
+            | Landing::Forgotten
+            | Landing::Never,
+        ) => false,
+        Err(error) => matches!(
+            error,
+            Error::LeaseExists
+                | Error::Compacted
+                | Error::FutureRevision
+                | Error::RoutesChanged
+                | Error::RequestTooLarge
+        ),
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) enum Landing {
         at: Position,
     },
     Lost(Loss),
+    /// It was refused for the age of its number, of which no attempt is appended any more.
+    Forgotten,
     /// Nobody has it. A copy of it may still be under way, and happen unless something it rests on has changed.
     Never,
 }
@@ -64,6 +66,7 @@ impl Landing {
                 interregnum.wait(journal).await;
                 Ok(Landing::Never)
             }
+            Verdict::Forgotten => Ok(Landing::Forgotten),
             Verdict::Unknown if Bug::GuessFate.is_planted() => Ok(Landing::Never),
             Verdict::Unknown => fate(journal, origin, interregnum).await,
         }
@@ -85,6 +88,28 @@ pub(super) async fn fate(
             Ok(Fate::Never) => return Ok(Landing::Never),
             Ok(Fate::Expired) => return Err(Error::TimedOut),
             Err(error) => interregnum.ride_out(journal, error).await?,
+        }
+    }
+}
+
+/// Commits an empty record under the number of a request, so that no attempt of it commits later. Returns the attempt
+/// that has committed, which is another than the one of `origin` where the request had happened before.
+///
+/// # Errors
+/// `TimedOut` where the number is forgotten, and what became of it with it; `Stopped`.
+pub(super) async fn fence(
+    journal: &Journal,
+    origin: Origin,
+    interregnum: &mut Interregnum,
+) -> Result<(u32, Position), Error> {
+    loop {
+        let empty = Append { origin, reads: Vec::new(), writes: Vec::new(), sysop: None, reserve: false };
+        match Landing::of(journal, empty, interregnum).await {
+            Ok(Landing::Committed { attempt, at }) => return Ok((attempt, at)),
+            Ok(Landing::Forgotten) => return Err(Error::TimedOut),
+            Ok(Landing::Lost(_) | Landing::Never) => {}
+            Err(Error::Overloaded) => tokio::time::sleep(PENDING_PAUSE).await,
+            Err(error) => return Err(error),
         }
     }
 }

@@ -49,7 +49,7 @@ impl<W> Sequencer<W> {
                 let (lsn, revision, term) = (outcome.lsn, outcome.revision, outcome.term);
                 Verdict::Committed { lsn, revision, term, attempt: outcome.attempt }
             }
-            Known::Forgotten => Verdict::Unknown,
+            Known::Forgotten => Verdict::Forgotten,
             // It may still be lost, so neither a place for this attempt nor a verdict on the other.
             Known::No if self.in_flight.has(append.origin) => Verdict::Unknown,
             Known::No => return None,

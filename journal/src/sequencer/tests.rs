@@ -208,6 +208,33 @@ fn the_fate_of_a_request() {
 }
 
 #[test]
+fn a_number_that_is_too_old_is_told_apart_from_an_unknown_outcome() {
+    let mut world = World::new();
+    let distance = crate::state::dedup::Limits::default().lsn_distance;
+    world.put(2, "a");
+    let later = Lsn(world.state.applied().0 + distance + 1);
+    world.state.skip(later, TERM);
+    world.put(3, "a");
+    assert_eq!(refused(world.append(put(1, "a"))), Verdict::Forgotten);
+    assert_eq!(world.sequencer.fate(origin(1), &world.state), Fate::Expired);
+    assert_eq!(world.append(put(4, "a")), Answer::Later);
+}
+
+#[test]
+fn an_empty_record_keeps_every_attempt_of_its_number_from_happening() {
+    let mut world = World::new();
+    let empty = Append { writes: Vec::new(), ..put(1, "a") };
+    assert_eq!(world.append(attempt(empty, 7)), Answer::Later);
+    let fenced = world.commit_all();
+    assert!(
+        matches!(fenced[..], [Verdict::Committed { revision: Revision(1), attempt: 7, .. }]),
+        "{fenced:?}"
+    );
+    assert_eq!(refused(world.append(put(1, "a"))), fenced[0]);
+    assert!(!world.take());
+}
+
+#[test]
 fn a_lost_leader_leaves_the_proposed_unknown_and_the_others_unhappened() {
     let mut world = World::new();
     world.append(put(1, "a"));

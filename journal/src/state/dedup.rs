@@ -3,8 +3,9 @@
 //!     journal   ···  [ forgotten ]( window: `lsn_distance` positions, at most `outcomes_max` requests ]
 //!
 //! Of what is forgotten a frontend's highest request number stays: up to it nobody can tell any more,
-//! and saying "never" would be a guess. A frontend numbers its requests when it first appends them, so only a
-//! retry comes that late.
+//! and saying "never" would be a guess. No request of such a number is appended any more. A frontend numbers its
+//! requests when it first appends them, so only a retry comes that late; where every earlier attempt was refused, the
+//! request goes on under a new number.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -122,7 +122,7 @@ pub(crate) fn id(id: u64) -> Option<u64> {
 }
 
 fn write_verdict(verdict: Verdict) -> message::Verdict {
-    let reserved = verdict == Verdict::Reserved;
+    let (reserved, forgotten) = (verdict == Verdict::Reserved, verdict == Verdict::Forgotten);
     let says = match verdict {
         Verdict::Committed { lsn, revision, term, attempt } => {
             Verdicts::Committed(committed(lsn, revision, term, attempt))
@@ -141,9 +141,10 @@ fn write_verdict(verdict: Verdict) -> message::Verdict {
         }
         Verdict::TooLarge { bytes, bytes_max } => Verdicts::TooLarge(message::TooLarge { bytes, bytes_max }),
         Verdict::NotLeader { hint } => Verdicts::NotLeaderHint(hint.unwrap_or_default()),
-        Verdict::Unknown => Verdicts::Unknown(message::Nothing {}),
+        // A peer of an earlier version asks for its fate, which is `Expired`.
+        Verdict::Forgotten | Verdict::Unknown => Verdicts::Unknown(message::Nothing {}),
     };
-    message::Verdict { verdict: Some(says), reserved }
+    message::Verdict { verdict: Some(says), reserved, forgotten }
 }
 
 fn read_verdict(verdict: message::Verdict) -> Result<Verdict, Malformed> {
@@ -164,6 +165,7 @@ fn read_verdict(verdict: message::Verdict) -> Result<Verdict, Malformed> {
         }
         Verdicts::TooLarge(message::TooLarge { bytes, bytes_max }) => Verdict::TooLarge { bytes, bytes_max },
         Verdicts::NotLeaderHint(hint) => Verdict::NotLeader { hint: id(hint) },
+        Verdicts::Unknown(_) if verdict.forgotten => Verdict::Forgotten,
         Verdicts::Unknown(_) => Verdict::Unknown,
     })
 }

@@ -96,6 +96,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         }),
         any::<u64>().prop_map(|wait| Verdict::Conflict { wait: Revision(wait) }),
         Just(Verdict::Reserved),
+        Just(Verdict::Forgotten),
         any::<u64>().prop_map(|wait| Verdict::TooOld { wait: Revision(wait) }),
         any::<i64>().prop_map(|lease| Verdict::LeaseNotFound(LeaseId(lease))),
         any::<i64>().prop_map(|lease| Verdict::LeaseExists(LeaseId(lease))),

@@ -38,10 +38,12 @@ pub(crate) enum Broken {
     KeptUnconfirmed,
     DeposedExpires,
     ReservedForEver,
+    RefusedUnfenced,
+    NumberedUnheard,
 }
 
 impl Broken {
-    pub(crate) const ALL: [Broken; 35] = [
+    pub(crate) const ALL: [Broken; 37] = [
         Broken::KeysUnchecked,
         Broken::RangesUnchecked,
         Broken::RingForgets,
@@ -77,6 +79,8 @@ impl Broken {
         Broken::KeptUnconfirmed,
         Broken::DeposedExpires,
         Broken::ReservedForEver,
+        Broken::RefusedUnfenced,
+        Broken::NumberedUnheard,
     ];
 
     /// What is done instead of what the rule says.
@@ -119,6 +123,8 @@ impl Broken {
             Broken::KeptUnconfirmed => "whoever believes to lead acknowledges keep-alives",
             Broken::DeposedExpires => "a lease that an earlier leader saw end may be revoked for that",
             Broken::ReservedForEver => "a reservation ends only with its request",
+            Broken::RefusedUnfenced => "a client is told of a refusal while an attempt may still come",
+            Broken::NumberedUnheard => "a request whose attempt may have happened gets a new number",
         }
     }
 }

@@ -129,6 +129,9 @@ impl Checker {
                 format!("{origin:?}: {request:?}")
             });
         }
+        if record.is_fence() {
+            return self.states.push(*self.now());
+        }
         self.check_footprint(record);
         self.check_lease_end(record);
         let mut after = *self.now();
@@ -186,7 +189,8 @@ impl Checker {
 
     fn check_lease_end(&mut self, record: &Record) {
         let Some(SysOp::Revoke { lease, expired_in: Some(_) }) = record.sysop else { return };
-        let Some(kept) = self.kept.iter().find(|kept| kept.lease == lease).copied() else { return };
+        // A name may be granted again: the last lease of that name is meant.
+        let Some(kept) = self.kept.iter().rfind(|kept| kept.lease == lease).copied() else { return };
         let sequenced_at = record.sequenced_at;
         let elapsed = sequenced_at.saturating_sub(kept.at);
         if sequenced_at < kept.at || !Clock::may_have_passed(kept.ttl, elapsed) {

@@ -22,11 +22,7 @@ impl World {
                 let revision = self.rng.within(1, self.checker.now().revision + 1);
                 Request::Past { keys: self.any_keys(), revision }
             }
-            Wish::Grant if self.leases < LEASES_MAX => {
-                self.leases += 1;
-                let ttl = self.rng.within(self.mix.ttl_max / 3, self.mix.ttl_max);
-                return (Request::Grant { lease: self.leases, ttl }, false);
-            }
+            Wish::Grant if self.leases < LEASES_MAX => return (self.any_grant(), false),
             Wish::Revoke => return (self.with_lease(|lease| Request::Revoke { lease }), false),
             Wish::KeepAlive => return (self.with_lease(|lease| Request::KeepAlive { lease }), false),
             Wish::Compact => {
@@ -49,8 +45,18 @@ impl World {
         }
     }
 
-    /// One that was granted once. Names of leases are not used twice: whoever was told that a lease is gone could
-    /// see an old copy of its put happen, for a put that reads nothing conflicts with nothing.
+    /// Under a new name, or under one that was granted before and may be free again.
+    fn any_grant(&mut self) -> Request {
+        let ttl = self.rng.within(self.mix.ttl_max / 3, self.mix.ttl_max);
+        let again = if self.rng.percent(self.mix.renamed) { self.any_lease() } else { NO_LEASE };
+        if again != NO_LEASE {
+            return Request::Grant { lease: again, ttl };
+        }
+        self.leases += 1;
+        Request::Grant { lease: self.leases, ttl }
+    }
+
+    /// One that was granted once, and lately.
     fn any_lease(&mut self) -> LeaseId {
         let granted: Vec<LeaseId> = self.checker.granted().collect();
         if granted.is_empty() {

@@ -29,6 +29,12 @@ impl Draft {
         Draft { reads, writes, sysop: Some(sysop), succeeded: true, parts: Vec::new() }
     }
 
+    /// What a request is fenced by.
+    pub(crate) fn empty() -> Draft {
+        let (reads, writes) = (Vec::new(), Vec::new());
+        Draft { reads, writes, sysop: None, succeeded: true, parts: Vec::new() }
+    }
+
     pub(crate) fn has_effects(&self) -> bool {
         !self.writes.is_empty() || self.sysop.is_some()
     }

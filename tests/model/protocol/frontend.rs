@@ -58,6 +58,16 @@ impl World {
                     self.lost(index);
                 }
             }
+            Phase::Fence(answer) => {
+                let answer = answer.clone();
+                if self.rng.percent(self.mix.timeout) {
+                    self.wait_for(index, Phase::Fate(Then::Fence(answer)));
+                }
+            }
+            Phase::Fencing(answer) => {
+                let answer = answer.clone();
+                self.fence(index, answer);
+            }
             Phase::Conflicted { wait } => {
                 let (frontend, wait) = (operation.frontend, *wait);
                 if self.reached(frontend, wait, index) || self.rng.percent(5) {
@@ -176,7 +186,7 @@ impl World {
     }
 
     /// `lsn` is as of when it was allowed. Permissions that were learned since have not been looked at.
-    fn append(&mut self, index: usize, mut draft: Draft, lsn: Lsn) {
+    pub(super) fn append(&mut self, index: usize, mut draft: Draft, lsn: Lsn) {
         if self.broken == Some(Broken::LeaseUnread) {
             draft.reads.retain(|read| !matches!(read, Read::Lease { .. }));
         }
@@ -205,6 +215,7 @@ impl World {
 
     /// The append may have happened. Nothing is tried again, and nobody is answered, before somebody knows.
     pub(super) fn lost(&mut self, index: usize) {
+        self.operations[index].is_unheard = true;
         if self.broken == Some(Broken::FateSkipped) {
             self.operations[index].phase = Phase::Start;
         } else {

@@ -20,6 +20,11 @@ impl World {
                 tell!(self, "operation {index} hears {verdict:?}");
                 self.judged(index, verdict);
             }
+            (News::Verdict { attempt, verdict }, Phase::Fence(answer)) if attempt == operation.attempt() => {
+                tell!(self, "operation {index} hears {verdict:?} of its fence");
+                let answer = answer.clone();
+                self.fenced(index, verdict, answer);
+            }
             (News::Fate(fate), Phase::Fate(then)) if number == operation.number => {
                 tell!(self, "operation {index} hears of its fate: {fate:?}");
                 let then = then.clone();
@@ -59,7 +64,9 @@ impl World {
             Verdict::AuthStale | Verdict::Overloaded | Verdict::NotLeader => {
                 self.operations[index].phase = Phase::Conflicted { wait: 0 };
             }
-            Verdict::LeaseNotFound => self.answer_as_certain_nothing(index, &Answer::LeaseNotFound),
+            Verdict::LeaseNotFound => self.refuse(index, Answer::LeaseNotFound),
+            Verdict::LeaseExists => self.refuse(index, Answer::LeaseExists),
+            Verdict::Forgotten => self.forgotten(index),
             Verdict::Compacted => self.answer_as_certain_nothing(index, &Answer::Compacted),
             Verdict::LeaseStartedAnew | Verdict::RoutesChanged => self.finish(index, Outcome::Unknown),
             Verdict::Unknown => self.lost(index),
@@ -68,6 +75,10 @@ impl World {
 
     fn fated(&mut self, index: usize, fate: Fate, then: Then) {
         match (fate, then) {
+            (Fate::Committed { attempt, .. }, Then::Fence(answer)) if self.is_fence(index, attempt) => {
+                self.answer_as_certain_nothing(index, &answer);
+            }
+            (Fate::Never, Then::Fence(answer)) => self.fence(index, answer),
             (Fate::Committed { revision, attempt }, _) => self.answer(index, revision, attempt),
             (Fate::Pending, _) => {}
             (Fate::Never, Then::Retry) => self.operations[index].phase = Phase::Start,
@@ -77,7 +88,7 @@ impl World {
     }
 
     /// It has happened, as it was evaluated in that attempt.
-    fn answer(&mut self, index: usize, revision: Revision, attempt: usize) {
+    pub(super) fn answer(&mut self, index: usize, revision: Revision, attempt: usize) {
         let operation = &self.operations[index];
         let answer = operation.drafts[attempt - 1].settle(revision);
         tell!(self, "operation {index} answers {answer:?}");
@@ -99,7 +110,7 @@ impl World {
         }
     }
 
-    fn answer_as_certain_nothing(&mut self, index: usize, answer: &Answer) {
+    pub(super) fn answer_as_certain_nothing(&mut self, index: usize, answer: &Answer) {
         tell!(self, "operation {index} changes nothing and answers {answer:?}");
         let operation = &self.operations[index];
         if operation.request.is_of_client() {

@@ -84,6 +84,8 @@ pub(crate) struct Mix {
     pub(crate) guests: usize,
     pub(crate) guarded: usize,
     pub(crate) leased: usize,
+    /// Grants of a name that was granted before.
+    pub(crate) renamed: usize,
     pub(crate) blind: usize,
     /// After this long a client may give up.
     pub(crate) patience: Time,
@@ -161,6 +163,7 @@ impl Mix {
             guarded: rng.pick(&[20, 60]),
             guests: rng.pick(&[10, 40]),
             leased: rng.pick(&[10, 50]),
+            renamed: rng.pick(&[0, 30, 80]),
             blind: rng.pick(&[30, 70]),
             patience: rng.pick(&[2_000, 5_000, 15_000]),
             steps,
@@ -190,6 +193,7 @@ impl Mix {
                 self.wish(Wish::Txn, 80);
                 (self.guarded, self.guests, self.leased) = (95, 0, 0);
                 let zombies = broken == Broken::FateUnconfirmed;
+                self.timeout = if zombies { 8 } else { 30 };
                 self.well_guessed = if zombies { 20 } else { 80 };
                 self.step(Step::Elect, if zombies { 8 } else { 10 });
                 self.step(Step::Isolate, if zombies { 4 } else { 0 });
@@ -210,6 +214,17 @@ impl Mix {
                 (self.clients, self.operations) = (16, 200);
                 self.step(Step::Isolate, 8);
                 self.step(Step::Rejoin, 2);
+            }
+            Broken::RefusedUnfenced => {
+                (self.late, self.late_arrives, self.duplicated, self.timeout) = (15, 4, 15, 8);
+                self.wish(Wish::Grant, 12);
+                self.wish(Wish::Revoke, 8);
+                (self.leased, self.renamed, self.blind, self.guests) = (90, 90, 90, 0);
+                self.ttl_max = 300;
+            }
+            Broken::NumberedUnheard => {
+                self.dedup_distance = 4;
+                (self.late, self.late_arrives, self.timeout, self.blind) = (10, 6, 8, 90);
             }
             Broken::CompactedTooFar => self.wish(Wish::Compact, 4),
             Broken::LeaseUnread

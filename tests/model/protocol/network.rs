@@ -1,4 +1,5 @@
-//! Messages between frontends and journal nodes: delayed, lost, duplicated, in any order, some of them very late.
+//! Messages between frontends and journal nodes: delayed, lost, duplicated, in any order, some of them very late. An
+//! append is not duplicated: a connection carries it once, and none is sent again.
 
 use std::rc::Rc;
 
@@ -71,7 +72,7 @@ impl Network {
         }
         let index = rng.below(self.on_the_way.len());
         let message = self.on_the_way.swap_remove(index);
-        if rng.percent(mix.duplicated) {
+        if rng.percent(mix.duplicated) && !matches!(message, Message::Append { .. }) {
             self.late.push(message.clone());
         }
         if rng.percent(mix.lost) {

@@ -14,6 +14,8 @@ use super::request::{Answer, Request};
 pub(crate) enum Then {
     Retry,
     Answer(Answer),
+    /// Fence the request, and give this answer then.
+    Fence(Answer),
 }
 
 #[derive(Clone, Debug)]
@@ -21,9 +23,18 @@ pub(crate) enum Phase {
     Start,
     Verdict,
     Fate(Then),
-    Conflicted { wait: Revision },
+    Conflicted {
+        wait: Revision,
+    },
+    /// It waits for the verdict on an empty record of its number, and is then refused with this answer.
+    Fence(Answer),
+    /// The fence has found no place, and is tried again.
+    Fencing(Answer),
     Barrier,
-    ReadAt { lsn: Lsn, revision: Revision },
+    ReadAt {
+        lsn: Lsn,
+        revision: Revision,
+    },
     KeepAlive,
 }
 
@@ -55,6 +66,8 @@ pub(crate) struct Operation {
     pub(crate) shown_before: Revision,
     /// The number of the request, given when it is first appended.
     pub(crate) seq: Option<usize>,
+    /// Whether an attempt of this number may have happened, as far as was heard.
+    pub(crate) is_unheard: bool,
     /// What each attempt appended.
     pub(crate) drafts: Vec<Draft>,
     pub(crate) conflicts: usize,

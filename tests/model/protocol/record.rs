@@ -169,6 +169,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whether it does nothing but keep attempts of its request from happening later.
+    pub(crate) fn is_fence(&self) -> bool {
+        self.writes.is_empty() && self.sysop.is_none()
+    }
+
     pub(crate) fn is_mutating(&self) -> bool {
         !self.writes.is_empty()
     }
@@ -207,12 +212,15 @@ pub(crate) enum Verdict {
     },
     AuthStale,
     LeaseNotFound,
+    LeaseExists,
     /// Another leader gave the lease its time again.
     LeaseStartedAnew,
     Compacted,
     RoutesChanged,
     Overloaded,
     NotLeader,
+    /// The number of the request is so old that what it did may be forgotten: no attempt of it is taken any more.
+    Forgotten,
     Unknown,
 }
 

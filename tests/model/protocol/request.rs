@@ -96,6 +96,7 @@ pub(crate) enum Answer {
     Done { revision: Revision, succeeded: bool, parts: Vec<Part> },
     Denied,
     LeaseNotFound,
+    LeaseExists,
     Compacted,
     FutureRevision,
 }

@@ -55,6 +55,7 @@ impl Serial {
             Request::Revoke { lease } | Request::Expire { lease, .. } => self.revoke(*lease, effects),
             Request::KeepAlive { lease } if self.has_lease(*lease) => Answer::empty(self.revision),
             Request::KeepAlive { .. } => Answer::LeaseNotFound,
+            Request::Grant { lease, .. } if self.has_lease(*lease) => Answer::LeaseExists,
             Request::Grant { lease, .. } => {
                 self.leases |= 1 << lease;
                 Answer::empty(self.revision)

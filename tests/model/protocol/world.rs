@@ -208,6 +208,7 @@ impl World {
             invoked_position: self.checker.position(),
             shown_before: self.frontends[frontend].shown,
             seq: None,
+            is_unheard: false,
             drafts: Vec::new(),
             conflicts: 0,
             number: 0,

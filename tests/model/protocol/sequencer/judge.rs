@@ -40,7 +40,7 @@ impl Sequencer {
                 revision: outcome.revision,
                 attempt: outcome.origin.attempt,
             },
-            Known::Forgotten => Verdict::Unknown,
+            Known::Forgotten => Verdict::Forgotten,
             Known::No if self.has(append.origin) => Verdict::Unknown,
             Known::No => return None,
         };
@@ -104,11 +104,18 @@ impl Sequencer {
 
     fn sysop_refused(&self, append: &Append, state: &State) -> Option<Judgement> {
         match append.sysop.as_ref()? {
+            SysOp::Grant { lease, .. } => match self.lease_on_the_way(*lease) {
+                Some(true) => Some(Judgement::RefusedByInFlight(Verdict::LeaseExists)),
+                None if state.has_lease(*lease) => Some(Judgement::RefusedByLeader(Verdict::LeaseExists)),
+                Some(false) | None => None,
+            },
             SysOp::Revoke { lease, expired_in: None } => self.existing(*lease, state),
             // Only the lessor that froze a lease knows that it has ended.
             SysOp::Revoke { lease, expired_in: Some(term) } => {
                 let mine = *term == self.term || self.broken == Some(Broken::DeposedExpires);
-                let ended = self.lessor.is_frozen(*lease) || self.broken == Some(Broken::DeposedExpires);
+                // While it is revoked and granted again the lessor still speaks of its namesake.
+                let frozen = self.lessor.is_frozen(*lease) && self.lease_on_the_way(*lease).is_none();
+                let ended = frozen || self.broken == Some(Broken::DeposedExpires);
                 let stale = || Some(Judgement::Refused(Verdict::LeaseStartedAnew));
                 if mine && ended { self.existing(*lease, state) } else { stale() }
             }
@@ -128,11 +135,7 @@ impl Sequencer {
             SysOp::Routes(routes) if routes.version <= self.routes_on_the_way() => {
                 Some(Judgement::RefusedByInFlight(Verdict::RoutesChanged))
             }
-            SysOp::Compact { .. }
-            | SysOp::Routes(_)
-            | SysOp::Grant { .. }
-            | SysOp::Auth { .. }
-            | SysOp::Mark { .. } => None,
+            SysOp::Compact { .. } | SysOp::Routes(_) | SysOp::Auth { .. } | SysOp::Mark { .. } => None,
         }
     }
 }

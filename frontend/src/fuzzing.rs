@@ -123,8 +123,8 @@ pub fn frames(data: &[u8]) {
     let begun = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let (mut frames, mut begun) = (Frames::default(), Vec::new());
         for piece in pieces {
-            let passed: Result<(), ()> = frames.pass(piece, |length| {
-                begun.push(length);
+            let passed: Result<(), ()> = frames.pass(piece, |prefix| {
+                begun.push(prefix);
                 if begun.len() < 1_000 { Ok(()) } else { Err(()) }
             });
             if passed.is_err() {

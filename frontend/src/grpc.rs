@@ -6,6 +6,7 @@
 mod answer_room;
 pub(crate) mod body;
 mod call;
+pub(crate) mod compression;
 pub(crate) mod frames;
 mod guard;
 mod health;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use proto::etcdserverpb::kv_server::Kv;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -30,6 +32,7 @@ pub(crate) use self::answer_room::AnswerRoom;
 pub(crate) use self::body::Body;
 pub(crate) use self::call::Call;
 use self::call::Ends;
+use self::compression::{Compression, Encoding};
 use self::guard::Guard;
 pub(crate) use self::inbound::Inbound;
 pub(crate) use self::leadership::Leadership;
@@ -140,6 +143,7 @@ pub(crate) struct Grpc {
     slow: Duration,
     leadership: Leadership,
     stops: CancellationToken,
+    compression: Compression,
 }
 
 impl Grpc {
@@ -152,7 +156,8 @@ impl Grpc {
         leadership: Leadership,
         stops: CancellationToken,
     ) -> Grpc {
-        Grpc { services, counters, message_bytes_max, answers, slow, leadership, stops }
+        let compression = Compression::new(message_bytes_max, answers.clone());
+        Grpc { services, counters, message_bytes_max, answers, slow, leadership, stops, compression }
     }
 
     /// The largest request, in bytes.
@@ -166,6 +171,10 @@ impl Grpc {
         let Some(service) = self.services.find(method.method().service()) else {
             return Call::refused(absent(method.method().service()));
         };
+        let encoding = match Encoding::of(request.headers()) {
+            Ok(encoding) => encoding,
+            Err(status) => return Call::refused(status),
+        };
         let is_unary = method.method().kind == Kind::Unary;
         self.counters.versions.count(request.headers(), is_unary);
         if !method.method().serves_learner() && (self.services.learns)() {
@@ -177,16 +186,24 @@ impl Grpc {
             guard.ended(Code::UNAVAILABLE);
             return Call::refused(Error::NoLeader.into());
         }
-        // A stream's deadline is kept by its client, which resets it.
-        let timeout = timeout(request.headers()).filter(|_| is_unary);
+        let timeout = timeout(request.headers());
         let context = Context {
             method,
             counters: self.counters.clone(),
             message_bytes_max: self.message_bytes_max,
             answers: self.answers.clone(),
         };
-        let ends = Ends { stops: self.stops.clone(), leadership };
-        Call::new(service.call(context, request), guard, timeout, ends)
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let ends = Ends { stops: self.stops.clone(), leadership, deadline };
+        let compression = match encoding {
+            Encoding::Identity => None,
+            Encoding::Gzip => Some(self.compression.clone()),
+        };
+        let request = match &compression {
+            Some(compression) => compression.decompressed(request),
+            None => request,
+        };
+        Call::new(service.call(context, request), guard, ends, compression)
     }
 }
 

@@ -54,7 +54,7 @@ impl AnswerRoom {
         self.made.load(Relaxed)
     }
 
-    /// Makes an answer of so many bytes, if there is room for it.
+    /// Makes an answer of at most so many bytes, if there is room for it.
     ///
     /// # Errors
     /// `Overloaded`. Answers that go out make room.
@@ -73,8 +73,10 @@ impl AnswerRoom {
             return Err(Error::Overloaded);
         }
         let bytes = make();
-        debug_assert_eq!(bytes.len() as u64, wanted, "it is as long as it was said to be");
-        self.made.fetch_add(wanted, Relaxed);
+        let made = bytes.len() as u64;
+        debug_assert!(made <= wanted, "it is no longer than it was said to be");
+        self.taken.fetch_sub(wanted.saturating_sub(made), Relaxed);
+        self.made.fetch_add(made, Relaxed);
         Ok(Bytes::from_owner(Held { bytes, room: self.clone() }))
     }
 }
@@ -93,9 +95,14 @@ mod tests {
         assert_eq!(answer(LARGE_BYTES - 1).expect("it is small").len(), LARGE_BYTES - 1);
         let second = answer(400_000).expect("450,000 bytes are free");
         assert_eq!(room.made(), 900_000);
+        let shorter = room.answer(50_000 + LARGE_BYTES, || vec![0; 5].into());
+        assert_eq!(shorter.expect_err("50,000 bytes are free"), Error::Overloaded);
         drop(first);
         assert_eq!(room.made(), 900_000, "a part of it is not sent yet");
-        drop((slice, second));
+        drop(slice);
+        let shorter = room.answer(500_000, || vec![0; 5].into()).expect("550,000 bytes are free");
+        assert_eq!((room.made(), room.taken.load(Relaxed)), (400_005, 400_005));
+        drop((shorter, second));
         assert_eq!((room.made(), room.taken.load(Relaxed)), (0, 0));
     }
 }

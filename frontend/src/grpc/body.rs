@@ -15,9 +15,9 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 
 use super::BoxFuture;
+use super::compression::Compressed;
 use super::frames::Frames;
 use super::guard::Guard;
-use crate::error::Error;
 use crate::metrics::rpc::Code;
 
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -34,6 +34,8 @@ pub(crate) enum Body {
     /// The trailers of a unary call that went well.
     Trailers,
     Stream(Box<Stream>),
+    /// Any of gRPC's, compressed.
+    Compressed(Box<Compressed>),
     /// What is sent while it is made.
     Boxed(UnsyncBoxBody<Bytes, Status>),
 }
@@ -48,11 +50,12 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match &mut *self {
             Body::Stream(stream) => return Pin::new(&mut **stream).poll_frame(context),
+            Body::Compressed(body) => return Pin::new(&mut **body).poll_frame(context),
             Body::Boxed(body) => return Pin::new(body).poll_frame(context),
             Body::Empty | Body::Full(_) | Body::Message(_) | Body::Trailers => {}
         }
         Poll::Ready(match std::mem::take(&mut *self) {
-            Body::Empty | Body::Stream(_) | Body::Boxed(_) => None,
+            Body::Empty | Body::Stream(_) | Body::Compressed(_) | Body::Boxed(_) => None,
             Body::Full(bytes) => Some(Ok(Frame::data(bytes))),
             Body::Message(message) => {
                 *self = Body::Trailers;
@@ -70,7 +73,9 @@ impl HttpBody for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Message(_) | Body::Trailers | Body::Stream(_) | Body::Boxed(_) => SizeHint::default(),
+            Body::Message(_) | Body::Trailers | Body::Stream(_) | Body::Compressed(_) | Body::Boxed(_) => {
+                SizeHint::default()
+            }
         }
     }
 }
@@ -86,13 +91,13 @@ pub(crate) struct Stream {
     inner: tonic::body::Body,
     frames: Frames,
     guard: Guard,
-    cause: BoxFuture<Error>,
+    cause: BoxFuture<Status>,
     ended: bool,
 }
 
 impl Stream {
     /// `cause` resolves when the stream is to end, and says why.
-    pub(crate) fn new(inner: tonic::body::Body, guard: Guard, cause: BoxFuture<Error>) -> Stream {
+    pub(crate) fn new(inner: tonic::body::Body, guard: Guard, cause: BoxFuture<Status>) -> Stream {
         Stream { inner, frames: Frames::default(), guard, cause, ended: false }
     }
 
@@ -123,8 +128,8 @@ impl Stream {
     fn count(&mut self, frame: &Frame<Bytes>) {
         if let Some(data) = frame.data_ref() {
             let guard = &self.guard;
-            let counted: Result<(), Infallible> = self.frames.pass(data, |bytes| {
-                guard.sent(bytes);
+            let counted: Result<(), Infallible> = self.frames.pass(data, |prefix| {
+                guard.sent(prefix.bytes);
                 Ok(())
             });
             counted.expect("counting refuses nothing");
@@ -135,12 +140,11 @@ impl Stream {
         }
     }
 
-    fn cut(&mut self, cause: Error) -> Frame<Bytes> {
+    fn cut(&mut self, cause: Status) -> Frame<Bytes> {
         self.ended = true;
-        self.guard.ended(Code::UNAVAILABLE);
         let mut trailers = HeaderMap::new();
-        let status = Status::from(cause);
-        status.add_header(&mut trailers).expect("the text is plain ASCII");
+        cause.add_header(&mut trailers).expect("the text is plain ASCII");
+        self.guard.ended(code(&trailers));
         Frame::trailers(trailers)
     }
 }

@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http::Response;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::body::{Body, GRPC_STATUS, Stream, code};
+use super::compression::Compression;
 use super::guard::Guard;
 use super::leadership::Leadership;
 use super::{Answer, BoxFuture};
@@ -30,6 +30,8 @@ pub(crate) struct UnderWay {
     guard: Option<Guard>,
     deadline: Option<Pin<Box<Sleep>>>,
     ends: Ends,
+    /// Where the client compresses.
+    compression: Option<Compression>,
 }
 
 /// What ends a stream that its service would go on with.
@@ -38,33 +40,46 @@ pub(crate) struct Ends {
     pub(crate) stops: CancellationToken,
     /// Where the client wants a leader behind it.
     pub(crate) leadership: Option<Leadership>,
+    /// When the client's time is over.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Ends {
     /// Why it ends, once it does.
-    async fn cause(self) -> Error {
+    async fn cause(self) -> Status {
         let lost = async {
             match self.leadership {
                 Some(leadership) => leadership.lost().await,
                 None => std::future::pending().await,
             }
         };
+        let late = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = self.stops.cancelled() => Error::Stopped,
-            () = lost => Error::NoLeader,
+            () = self.stops.cancelled() => Error::Stopped.into(),
+            () = lost => Error::NoLeader.into(),
+            () = late => late_status(),
         }
     }
+}
+
+fn late_status() -> Status {
+    Status::deadline_exceeded("context deadline exceeded")
 }
 
 impl Call {
     pub(crate) fn new(
         answer: BoxFuture<Answer>,
         guard: Guard,
-        timeout: Option<Duration>,
         ends: Ends,
+        compression: Option<Compression>,
     ) -> Call {
-        let deadline = timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout)));
-        Call::Grpc(UnderWay { answer, guard: Some(guard), deadline, ends })
+        let deadline = ends.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+        Call::Grpc(UnderWay { answer, guard: Some(guard), deadline, ends, compression })
     }
 
     pub(crate) fn refused(status: Status) -> Call {
@@ -87,7 +102,11 @@ impl Future for Call {
 impl UnderWay {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response<Body>> {
         if let Poll::Ready(answer) = self.answer.as_mut().poll(context) {
-            return Poll::Ready(self.answered(answer));
+            let response = self.answered(answer);
+            return Poll::Ready(match &self.compression {
+                Some(compression) => compression.compressed(response),
+                None => response,
+            });
         }
         if let Some(deadline) = &mut self.deadline {
             ready!(deadline.as_mut().poll(context));
@@ -118,41 +137,72 @@ impl UnderWay {
     fn late(&mut self) -> Response<Body> {
         let mut guard = self.guard.take().expect("a future is not polled after its end");
         guard.ended(Code::DEADLINE_EXCEEDED);
-        Status::deadline_exceeded("context deadline exceeded").into_http()
+        late_status().into_http()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
     use super::*;
     use crate::grpc::method::MethodId;
     use crate::metrics::rpc::RpcCounters;
 
-    fn under_way(timeout: Option<Duration>) -> (Call, std::sync::Arc<RpcCounters>, MethodId) {
-        let put = MethodId::of("/etcdserverpb.KV/Put").expect("it is in the table");
+    fn under_way(
+        path: &str,
+        answer: BoxFuture<Answer>,
+        timeout: Option<Duration>,
+    ) -> (Call, Arc<RpcCounters>) {
+        let method = MethodId::of(path).expect("it is in the table");
         let counters = RpcCounters::new();
-        let guard = Guard::begin(counters.clone(), put, Duration::MAX);
-        let ends = Ends { stops: CancellationToken::new(), leadership: None };
-        let call = Call::new(Box::pin(std::future::pending()), guard, timeout, ends);
-        (call, counters, put)
+        let guard = Guard::begin(counters.clone(), method, Duration::MAX);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let ends = Ends { stops: CancellationToken::new(), leadership: None, deadline };
+        (Call::new(answer, guard, ends, None), counters)
     }
 
-    #[tokio::test]
-    async fn a_deadline_ends_a_call() {
-        let (call, counters, put) = under_way(Some(Duration::from_millis(1)));
-        let response = call.await.expect("a response is no error");
-        let header = |name: &str| response.headers()[name].to_str().expect("it is text").to_owned();
+    fn count(counters: &RpcCounters, path: &str, code: Code) -> u64 {
+        counters.count(MethodId::of(path).expect("it is in the table"), code)
+    }
+
+    const PUT: &str = "/etcdserverpb.KV/Put";
+    const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+    fn late(headers: &http::HeaderMap) {
+        let header = |name: &str| headers[name].to_str().expect("it is text").to_owned();
         assert_eq!(
             (header("grpc-status"), header("grpc-message")),
             ("4".into(), "context%20deadline%20exceeded".into())
         );
-        assert_eq!(counters.count(put, Code::DEADLINE_EXCEEDED), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_ends_a_call() {
+        let (call, counters) = under_way(PUT, Box::pin(std::future::pending()), Some(Duration::from_secs(1)));
+        late(call.await.expect("a response is no error").headers());
+        assert_eq!(count(&counters, PUT, Code::DEADLINE_EXCEEDED), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_ends_a_stream() {
+        let silent = http_body_util::StreamBody::new(tokio_stream::pending::<Result<_, Status>>());
+        let answer = Answer::Streamed(Response::new(tonic::body::Body::new(silent)));
+        let (call, counters) =
+            under_way(WATCH, Box::pin(std::future::ready(answer)), Some(Duration::from_secs(1)));
+        let body = call.await.expect("a response is no error").into_body();
+        let body = body.collect().await.expect("it ends in trailers");
+        late(body.trailers().expect("it ends in trailers"));
+        assert_eq!(count(&counters, WATCH, Code::DEADLINE_EXCEEDED), 1);
     }
 
     #[tokio::test]
     async fn a_call_that_is_dropped_was_canceled() {
-        let (call, counters, put) = under_way(None);
+        let (call, counters) = under_way(PUT, Box::pin(std::future::pending()), None);
         drop(call);
-        assert_eq!(counters.count(put, Code::CANCELED), 1);
+        assert_eq!(count(&counters, PUT, Code::CANCELED), 1);
     }
 }

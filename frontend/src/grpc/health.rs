@@ -68,8 +68,7 @@ async fn list(_: tonic::Request<HealthListRequest>) -> Result<Response<HealthLis
 }
 
 async fn watch(unary: Unary, request: Request<Inbound>) -> Answer {
-    let (parts, body) = request.into_parts();
-    let request: HealthCheckRequest = match unary.read(&parts.headers, body).await {
+    let request: HealthCheckRequest = match unary.read(request.into_body()).await {
         Ok(request) => request,
         Err(status) => return Answer::Whole(status.into_http()),
     };

@@ -8,10 +8,13 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tonic::Status;
 
+use super::compression::Decompressed;
+
 /// The body.
 pub(crate) enum Inbound {
     Connection(Incoming),
     Boxed(UnsyncBoxBody<Bytes, Status>),
+    Decompressed(Box<Decompressed>),
 }
 
 impl HttpBody for Inbound {
@@ -28,6 +31,7 @@ impl HttpBody for Inbound {
                 Poll::Ready(frame.map(|frame| frame.map_err(|error| Status::from_error(Box::new(error)))))
             }
             Inbound::Boxed(body) => Pin::new(body).poll_frame(context),
+            Inbound::Decompressed(body) => Pin::new(&mut **body).poll_frame(context),
         }
     }
 
@@ -35,6 +39,7 @@ impl HttpBody for Inbound {
         match self {
             Inbound::Connection(body) => body.is_end_stream(),
             Inbound::Boxed(body) => body.is_end_stream(),
+            Inbound::Decompressed(body) => body.is_end_stream(),
         }
     }
 
@@ -42,6 +47,7 @@ impl HttpBody for Inbound {
         match self {
             Inbound::Connection(body) => body.size_hint(),
             Inbound::Boxed(body) => body.size_hint(),
+            Inbound::Decompressed(_) => SizeHint::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame};
 use tonic::Status;
 
-use super::frames::Frames;
+use super::frames::{COMPRESSED, Frames, PLAIN, Prefix};
 use super::inbound::Inbound;
 use super::method::MethodId;
 use crate::metrics::rpc::RpcCounters;
@@ -35,9 +35,10 @@ impl Received {
 
     fn pass(&mut self, data: &[u8]) -> Result<(), Status> {
         let (counters, method, bytes_max) = (&self.counters, self.method, self.message_bytes_max);
-        self.frames.pass(data, |bytes| {
-            counters.received(method, bytes);
-            fits(bytes, bytes_max)
+        self.frames.pass(data, |prefix| {
+            counters.received(method, prefix.bytes);
+            fits(prefix.bytes, bytes_max)?;
+            is_plain(prefix)
         })
     }
 }
@@ -72,4 +73,14 @@ pub(crate) fn fits(bytes: usize, bytes_max: usize) -> Result<(), Status> {
     }
     let text = format!("grpc: received message larger than max ({bytes} vs. {bytes_max})");
     Err(Status::resource_exhausted(text))
+}
+
+/// Refuses a message that is compressed where the call does not say how.
+pub(crate) fn is_plain(prefix: Prefix) -> Result<(), Status> {
+    let text = match prefix.format {
+        PLAIN => return Ok(()),
+        COMPRESSED => "grpc: compressed flag set with identity or empty encoding".to_owned(),
+        other => format!("grpc: received unexpected payload format {other}"),
+    };
+    Err(Status::internal(text))
 }

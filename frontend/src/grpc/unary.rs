@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use prost::Message;
 use tonic::Status;
@@ -16,10 +16,10 @@ use tonic::metadata::MetadataMap;
 use super::Context;
 use super::answer_room::AnswerRoom;
 use super::body::Body;
-use super::frames::{PREFIX_BYTES, length};
+use super::frames::{PREFIX_BYTES, Prefix};
 use super::inbound::Inbound;
 use super::method::MethodId;
-use super::received::fits;
+use super::received::{fits, is_plain};
 use crate::metrics::rpc::RpcCounters;
 
 /// What a unary call needs to know besides its message.
@@ -49,7 +49,7 @@ impl Unary {
         F: Future<Output = Result<tonic::Response<A>, Status>>,
     {
         let (parts, body) = request.into_parts();
-        let message = match self.read(&parts.headers, body).await {
+        let message = match self.read(body).await {
             Ok(message) => message,
             Err(status) => return status.into_http(),
         };
@@ -60,12 +60,7 @@ impl Unary {
         }
     }
 
-    pub(crate) async fn read<Q: Message + Default>(
-        &self,
-        headers: &HeaderMap,
-        body: Inbound,
-    ) -> Result<Q, Status> {
-        not_compressed(headers)?;
+    pub(crate) async fn read<Q: Message + Default>(&self, body: Inbound) -> Result<Q, Status> {
         let message = self.collect(body).await?;
         self.counters.received(self.method, message.len());
         Q::decode(message)
@@ -75,16 +70,14 @@ impl Unary {
     /// The body's one message. Nearly always it is one data frame, which is then not copied.
     async fn collect(&self, mut body: Inbound) -> Result<Bytes, Status> {
         let mut first = next_data(&mut body).await?.ok_or_else(no_message)?;
-        if first.len() >= PREFIX_BYTES {
-            let bytes = self.announced(&first)?;
-            if first.len() >= PREFIX_BYTES + bytes {
-                return Ok(first.split_off(PREFIX_BYTES).split_to(bytes));
-            }
+        if let Some(bytes) = self.announced(&first)?
+            && first.len() >= PREFIX_BYTES + bytes
+        {
+            return Ok(first.split_off(PREFIX_BYTES).split_to(bytes));
         }
         let mut all = BytesMut::from(first);
         loop {
-            if all.len() >= PREFIX_BYTES {
-                let bytes = self.announced(&all)?;
+            if let Some(bytes) = self.announced(&all)? {
                 if all.len() >= PREFIX_BYTES + bytes {
                     return Ok(all.split_off(PREFIX_BYTES).split_to(bytes).freeze());
                 }
@@ -95,14 +88,12 @@ impl Unary {
         }
     }
 
-    fn announced(&self, body: &[u8]) -> Result<usize, Status> {
-        let prefix = body[..PREFIX_BYTES].try_into().expect("there are that many bytes");
-        if body[0] != 0 {
-            return Err(Status::internal("grpc: compressed flag set with identity or empty encoding"));
-        }
-        let bytes = length(prefix);
-        fits(bytes, self.message_bytes_max)?;
-        Ok(bytes)
+    /// The length of the message that a body begins with; `None` where its prefix has not arrived whole.
+    fn announced(&self, body: &[u8]) -> Result<Option<usize>, Status> {
+        let Some(prefix) = Prefix::of(body) else { return Ok(None) };
+        fits(prefix.bytes, self.message_bytes_max)?;
+        is_plain(prefix)?;
+        Ok(Some(prefix.bytes))
     }
 
     fn write<A: Message>(&self, response: tonic::Response<A>) -> Response<Body> {
@@ -145,16 +136,4 @@ async fn next_data(body: &mut Inbound) -> Result<Option<Bytes>, Status> {
         }
     }
     Ok(None)
-}
-
-/// etcd speaks no compression either; grpc's text for that.
-fn not_compressed(headers: &HeaderMap) -> Result<(), Status> {
-    match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(()),
-        Some(encoding) => {
-            let encoding = String::from_utf8_lossy(encoding);
-            let text = format!("grpc: Decompressor is not installed for grpc-encoding \"{encoding}\"");
-            Err(Status::unimplemented(text))
-        }
-    }
 }

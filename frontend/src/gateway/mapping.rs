@@ -11,6 +11,7 @@ use prost_reflect::{
 use serde::de::IgnoredAny;
 use tonic::Status;
 
+use super::exponents;
 use crate::grpc::method::Method;
 
 static POOL: LazyLock<DescriptorPool> =
@@ -62,10 +63,20 @@ impl Mapping {
             Some(Ok(IgnoredAny)) => {}
         }
         let bytes = values.byte_offset();
-        let mut value = serde_json::Deserializer::from_slice(&text[..bytes]);
-        let message = DynamicMessage::deserialize_with_options(self.request.clone(), &mut value, &READING);
-        let message = message.map_err(|error| invalid(&error))?.encode_to_vec().into();
-        Ok(Some(Read { message, bytes }))
+        let message = self.message(&text[..bytes]).map_err(|error| invalid(&error))?;
+        Ok(Some(Read { message: message.encode_to_vec().into(), bytes }))
+    }
+
+    fn message(&self, text: &[u8]) -> Result<DynamicMessage, serde_json::Error> {
+        let mut value = serde_json::Deserializer::from_slice(text);
+        let read = DynamicMessage::deserialize_with_options(self.request.clone(), &mut value, &READING);
+        let Err(error) = read else { return read };
+        // What lies deeper than a value may is refused as it was.
+        let Ok(mut value) = serde_json::from_slice(text) else { return Err(error) };
+        match exponents::rewrite(&self.request, &mut value) {
+            true => DynamicMessage::deserialize_with_options(self.request.clone(), value, &READING),
+            false => Err(error),
+        }
     }
 
     /// Writes a response behind what `text` has.
@@ -117,6 +128,7 @@ mod tests {
         let texts = [
             r#"{"key":"+/8=","limit":"7","sort_order":"DESCEND","keys_only":true}"#,
             r#"{"key":"-_8","limit":7,"sortOrder":2,"keysOnly":true,"unheard":{"of":[1]}}"#,
+            r#"{"key":"-_8","limit":"70e-1","sortOrder":"DESCEND","keysOnly":true}"#,
             r#"{"key":"+/8","limit":7e0,"sort_order":2,"keys_only":true,"sort_target":"SIZE","revision":null}"#,
         ];
         for text in texts {
@@ -136,9 +148,11 @@ mod tests {
         };
         let success = vec![RequestOp { request: Some(Request::RequestPut(put)) }];
         let txn = TxnRequest { compare: vec![compare], success, failure: vec![] };
-        let text = r#"{"compare":[{"result":"GREATER","target":"MOD","key":"aw==","modRevision":"9"}],
-                       "success":[{"requestPut":{"key":"aw==","prev_kv":true}}]}"#;
-        reads("/etcdserverpb.KV/Txn", text, &txn);
+        for revision in ["9", "0.9e1"] {
+            let text = r#"{"compare":[{"result":"GREATER","target":"MOD","key":"aw==","modRevision":"9"}],
+                           "success":[{"requestPut":{"key":"aw==","prev_kv":true}}]}"#;
+            reads("/etcdserverpb.KV/Txn", &text.replace('9', revision), &txn);
+        }
     }
 
     #[test]
@@ -155,9 +169,16 @@ mod tests {
     #[test]
     fn what_cannot_become_a_request_is_refused() {
         let mapping = mapping("/etcdserverpb.KV/Range");
-        for text in
-            ["{key", "[]", "7", r#"{"key":1}"#, r#"{"key":"Y"}"#, r#"{"limit":1.5}"#, r#"{"limit":"x"}"#]
-        {
+        for text in [
+            "{key",
+            "[]",
+            "7",
+            r#"{"key":1}"#,
+            r#"{"key":"Y"}"#,
+            r#"{"limit":1.5}"#,
+            r#"{"limit":"x"}"#,
+            r#"{"limit":"1.5"}"#,
+        ] {
             let status = mapping.read(text.as_bytes()).expect_err(text);
             assert_eq!(status.code(), tonic::Code::InvalidArgument, "{text}");
         }

@@ -46,6 +46,7 @@ pub(super) async fn many(response: Response<Body>, mapping: Mapping) -> Response
         Some(Err(status)) => {
             let mut response = answered(Body::Full(line("error", &error(&status))));
             *response.status_mut() = http_status(status.code());
+            response.headers_mut().remove(GRPC_CONTENT_TYPE);
             response
         }
         Some(first) => {
@@ -80,7 +81,7 @@ fn line(name: &str, value: &serde_json::Value) -> Bytes {
 }
 
 /// gRPC's codes in HTTP's, as etcd has them.
-fn http_status(code: Code) -> StatusCode {
+pub(super) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::Cancelled => StatusCode::from_u16(499).expect("it is a number of three digits"),

@@ -25,6 +25,11 @@ const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// Larger than the default, so that a large value comes in few pieces.
 const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// What the names and values of a request's headers may take. Go's servers allow as much. It is announced to clients
+/// that speak HTTP/2.
+const HEADER_BYTES_MAX: u32 = 1 << 20;
+/// Headers of one request over HTTP/1.1; Go knows no such bound.
+const HEADERS_MAX: usize = 4_096;
 /// Calls that a client may have given up before this process has looked at them. After it was frozen or swapped out
 /// it finds what clients sent meanwhile, and what they gave up: those who still wait on the same connection must not
 /// lose it for that. Beyond this, the connection is closed, because somebody does it on purpose.
@@ -53,13 +58,14 @@ pub(super) struct Accepted {
 
 pub(super) fn builder(settings: &Settings) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder.http1().timer(TokioTimer::new()).max_headers(HEADERS_MAX).max_buf_size(HEADER_BYTES_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
         .max_concurrent_streams(settings.streams_max)
         .max_pending_accept_reset_streams(GIVEN_UP_MAX)
         .keep_alive_interval(settings.keepalive_interval)
@@ -159,7 +165,7 @@ impl Dispatch {
                 let grpc = self.gateway.then(|| self.grpc.clone());
                 Call::Http(self.http.call(request, grpc))
             }
-            (false, Serves::Probes) => Call::Http(self.http.call(request, None)),
+            (false, Serves::Probes) => Call::Http(self.http.probed(request)),
             (true, Serves::HttpOnly | Serves::Probes) | (false, Serves::GrpcOnly) => {
                 Call::Ready(Some(not_here()))
             }

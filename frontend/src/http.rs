@@ -6,14 +6,16 @@
 mod health;
 mod origin;
 mod probes;
+mod redirect;
 mod vars;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use journal::machine;
 
 use self::health::Asked;
 pub(crate) use self::health::{HealthCounters, ReadProbe, Vitals, name as alarm_name};
@@ -21,8 +23,10 @@ pub(crate) use self::origin::{Names, Origins};
 use self::probes::Probe;
 pub(crate) use self::probes::SERIES;
 use crate::gateway;
+use crate::grpc::compression;
 use crate::grpc::{Body, BoxFuture, Grpc};
 use crate::metrics::Metrics;
+use crate::metrics::exposition::Exposition;
 use crate::version::Version;
 
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -41,7 +45,7 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Answers a request. What is for the JSON gateway goes on to `grpc`, where there is a gateway.
+    /// Answers a request of a client. What is for the JSON gateway goes on to `grpc`, where there is a gateway.
     pub(crate) fn call(
         self: &Arc<Http>,
         request: Request<Incoming>,
@@ -51,12 +55,31 @@ impl Http {
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let head = Request::from_parts(head, ());
+            if let Some(redirect) = redirect::answer(&head, grpc.is_some()) {
+                return http.answer(&head, std::future::ready(redirect)).await;
+            }
             let grpc = grpc.filter(|_| gateway::serves(head.uri().path()));
             match grpc {
                 Some(grpc) => http.answer(&head, gateway::answer(&grpc, &head, body)).await,
                 None => http.answer(&head, http.route(&head)).await,
             }
         })
+    }
+
+    /// Answers a request on an address for probes, which have no origins and get no data.
+    pub(crate) fn probed(self: &Arc<Http>, request: Request<Incoming>) -> BoxFuture<Response<Body>> {
+        let http = self.clone();
+        Box::pin(async move { http.probe(&request.map(drop)).await })
+    }
+
+    async fn probe(&self, request: &Request<()>) -> Response<Body> {
+        if let Some(redirect) = redirect::answer(request, false) {
+            return redirect;
+        }
+        match request.uri().path() {
+            "/version" | "/debug/vars" => not_found(),
+            _ => self.route(request).await,
+        }
     }
 
     async fn answer(
@@ -80,7 +103,7 @@ impl Http {
         let path = request.uri().path();
         // The one path that etcd answers whatever the method.
         if path == "/metrics" {
-            return self.metrics(request.method());
+            return self.metrics(request).await;
         }
         if let Some(probe) = Probe::of(path) {
             return match not_get(request) {
@@ -89,7 +112,7 @@ impl Http {
             };
         }
         if !matches!(path, "/version" | "/health" | "/debug/vars" | "/status.json") {
-            return error(StatusCode::NOT_FOUND, "404 page not found");
+            return not_found();
         }
         if let Some(refused) = not_get(request) {
             return refused;
@@ -102,10 +125,25 @@ impl Http {
         }
     }
 
-    fn metrics(&self, method: &Method) -> Response<Body> {
-        let page = if *method == Method::HEAD { String::new() } else { self.metrics.page(&self.vitals) };
-        let kind = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
-        with_type(Response::new(full(page)), kind)
+    async fn metrics(&self, request: &Request<()>) -> Response<Body> {
+        let exposition = Exposition::negotiated(request.headers());
+        let mut page = match *request.method() {
+            Method::HEAD => Bytes::new(),
+            _ => self.metrics.page(&self.vitals, exposition.format),
+        };
+        let mut response = Response::new(Body::Empty);
+        let kind = HeaderValue::from_str(&exposition.content_type()).expect("it is plain ASCII");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        if exposition.gzip {
+            let plain = page.clone();
+            // Some milliseconds' work.
+            let compressed = machine::spawn_blocking(move || compression::gzip(&plain)).await;
+            if let Ok(compressed) = compressed {
+                page = compressed.into();
+                response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+        }
+        response.map(|_| Body::Full(page))
     }
 }
 
@@ -116,6 +154,10 @@ fn not_get(request: &Request<()>) -> Option<Response<Body>> {
     let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
     Some(refused)
+}
+
+fn not_found() -> Response<Body> {
+    error(StatusCode::NOT_FOUND, "404 page not found")
 }
 
 fn full(text: String) -> Body {

@@ -6,12 +6,15 @@
 
 pub(crate) mod activity;
 mod client_versions;
+pub(crate) mod exposition;
 pub(crate) mod histogram;
 pub(crate) mod log;
 pub(crate) mod page;
 pub(crate) mod peers;
 pub(crate) mod process;
+mod protobuf;
 mod quiet;
+mod requests;
 pub(crate) mod rpc;
 mod server;
 pub(crate) mod state;
@@ -19,6 +22,9 @@ pub(crate) mod state;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
+
+use self::exposition::Format;
 use self::page::Page;
 use self::rpc::RpcCounters;
 use crate::http::Vitals;
@@ -40,8 +46,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn page(&self, vitals: &Vitals) -> String {
-        let mut page = Page::default();
+    pub(crate) fn page(&self, vitals: &Vitals, format: Format) -> Bytes {
+        let mut page = Page::of(format);
         server::write(&mut page, self, vitals);
         for source in &self.sources {
             source(&mut page);

@@ -108,5 +108,5 @@ impl Check {
 }
 
 async fn read(vitals: &Vitals, linearizable: bool) -> Result<(), String> {
-    (vitals.read)(linearizable).await.map_err(|reason| format!("range error: {reason}"))
+    (vitals.read)(linearizable).await
 }

@@ -283,3 +283,36 @@ fn an_origin_that_is_not_listed_is_not_allowed() {
     "#]],
     );
 }
+
+#[test]
+fn a_check_that_fails_is_told_in_etcds_words() {
+    get(
+        http(well(), Err("etcdserver: request timed out".to_owned())),
+        "/readyz?exclude=serializable_read",
+        expect![[r#"
+        503
+        [+]data_corruption ok
+        [-]linearizable_read failed: etcdserver: request timed out
+        [+]non_learner ok
+
+    "#]],
+    );
+}
+
+#[test]
+fn an_address_for_probes_has_no_versions_and_no_origins() {
+    let probe = |path: &str| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let http = http(well(), Ok(()));
+        let response = runtime.block_on(http.probe(&request(Method::GET, path)));
+        assert!(!response.headers().contains_key("access-control-allow-origin"), "{path}");
+        response.status().as_u16()
+    };
+    for path in ["/health", "/livez", "/readyz", "/metrics", "/status.json"] {
+        assert_eq!(probe(path), 200, "{path}");
+    }
+    for path in ["/version", "/debug/vars", "/v3/kv/range", "/nope"] {
+        assert_eq!(probe(path), 404, "{path}");
+    }
+    assert_eq!(probe("//metrics"), 307);
+}

@@ -113,7 +113,7 @@ mod tests {
         count(&activity.watchers);
         let mut page = Page::default();
         activity.write(&mut page);
-        let text = page.finish();
+        let text = page.text();
         for line in [
             "etcd_debugging_lease_granted_total 2",
             "etcd_debugging_lease_ttl_total_bucket{le=\"32\"} 0",

@@ -100,7 +100,7 @@ mod tests {
     fn page(threads: &[ClientVersions]) -> String {
         let mut page = Page::default();
         write(&mut page, threads.iter());
-        page.finish()
+        page.text()
     }
 
     fn sample(text: &str, version: &str, kind: &str) -> Option<u64> {

@@ -94,7 +94,7 @@ mod tests {
         let mut page = Page::default();
         page.family("x", Kind::Histogram, "x");
         write_sum(&mut page, "", [&histogram].into_iter(), DEFAULT_SECONDS);
-        let text = page.finish();
+        let text = page.text();
         assert!(text.contains("x_bucket{le=\"0.005\"} 1\nx_bucket{le=\"0.01\"} 2\n"), "{text}");
         assert!(
             text.contains("x_bucket{le=\"10\"} 2\nx_bucket{le=\"+Inf\"} 3\nx_sum 11.011\nx_count 3\n"),

@@ -73,7 +73,7 @@ mod tests {
     fn the_bounds_are_etcds_and_ours_are_finer() {
         let mut page = Page::default();
         source(Arc::default())(&mut page);
-        let text = page.finish();
+        let text = page.text();
         let bounds = |name: &str| -> Vec<String> {
             let lines =
                 text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("_bucket{le=\""));

@@ -4,9 +4,16 @@
 //!     # TYPE name counter               written once,
 //!     name{label="value"} 1             then its samples
 //!
-//! Families are told in the order in which they are written, each of them in one piece.
+//! Families are told in the order in which they are written, each of them in one piece. In its other form a page is a
+//! sequence of `MetricFamily` messages, as https://github.com/prometheus/client_model has them, each preceded by its
+//! length.
 
-use std::fmt::Write;
+use std::io::Write;
+
+use bytes::Bytes;
+
+use super::exposition::Format;
+use super::protobuf;
 
 /// What a family's samples mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,21 +36,39 @@ impl Kind {
 /// A page being written.
 #[derive(Default)]
 pub(crate) struct Page {
-    text: String,
-    family: &'static str,
+    format: Format,
+    bytes: Vec<u8>,
+    name: &'static str,
+    /// Of a page of messages: the family at hand.
+    family: Option<protobuf::Family>,
 }
 
 impl Page {
+    pub(crate) fn of(format: Format) -> Page {
+        Page { format, ..Page::default() }
+    }
+
     /// Begins a family: the samples that follow are its own.
     pub(crate) fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
-        self.family = name;
-        self.line(format_args!("# HELP {name} {help}"));
-        self.line(format_args!("# TYPE {name} {}", kind.name()));
+        self.name = name;
+        match self.format {
+            Format::Text => {
+                self.line(format_args!("# HELP {name} {help}"));
+                self.line(format_args!("# TYPE {name} {}", kind.name()));
+            }
+            Format::Protobuf => {
+                self.end_family();
+                self.family = Some(protobuf::Family::new(name, kind, help));
+            }
+        }
     }
 
     /// A sample of the family at hand. `labels` is `a="b",c="d"`, or nothing.
     pub(crate) fn sample(&mut self, labels: &str, value: f64) {
-        self.named("", labels, value);
+        match &mut self.family {
+            Some(family) => family.sample(labels, value),
+            None => self.named("", labels, value),
+        }
     }
 
     /// A family of one sample.
@@ -61,6 +86,9 @@ impl Page {
     /// The samples of one histogram. `buckets` holds each bound with what fell at or below it and above the one
     /// before; the last bound is infinite.
     pub(crate) fn histogram(&mut self, labels: &str, buckets: impl Iterator<Item = (f64, u64)>, sum: f64) {
+        if let Some(family) = &mut self.family {
+            return family.histogram(labels, buckets, sum);
+        }
         let comma = if labels.is_empty() { "" } else { "," };
         let mut count = 0;
         for (bound, here) in buckets {
@@ -73,21 +101,33 @@ impl Page {
         self.named("_count", labels, as_f64(count));
     }
 
-    pub(crate) fn finish(self) -> String {
-        self.text
+    pub(crate) fn finish(mut self) -> Bytes {
+        self.end_family();
+        self.bytes.into()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(self) -> String {
+        String::from_utf8(self.finish().into()).expect("the format is text")
+    }
+
+    fn end_family(&mut self) {
+        if let Some(family) = self.family.take() {
+            family.end(&mut self.bytes);
+        }
     }
 
     fn named(&mut self, suffix: &str, labels: &str, value: f64) {
-        let family = self.family;
+        let name = self.name;
         let value = Number(value);
         match labels {
-            "" => self.line(format_args!("{family}{suffix} {value}")),
-            _ => self.line(format_args!("{family}{suffix}{{{labels}}} {value}")),
+            "" => self.line(format_args!("{name}{suffix} {value}")),
+            _ => self.line(format_args!("{name}{suffix}{{{labels}}} {value}")),
         }
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        writeln!(self.text, "{line}").expect("a string takes whatever is written to it");
+        writeln!(self.bytes, "{line}").expect("a vector takes whatever is written to it");
     }
 }
 
@@ -136,6 +176,6 @@ mod tests {
             # TYPE size gauge
             size 3
         "#]]
-        .assert_eq(&page.finish());
+        .assert_eq(&page.text());
     }
 }

@@ -137,7 +137,7 @@ mod tests {
     fn this_process_has_files_and_memory() {
         let mut page = Page::default();
         write(&mut page);
-        let text = page.finish();
+        let text = page.text();
         for name in ["process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"] {
             let line = text.lines().find(|line| line.starts_with(name)).expect(name);
             let value: f64 = line.split(' ').next_back().expect("a value").parse().expect("a number");

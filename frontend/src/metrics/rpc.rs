@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::client_versions::{self, ClientVersions};
 use super::histogram::{DEFAULT_SECONDS, Histogram, add, write_sum};
 use super::page::{Kind, Page, as_f64};
+use super::requests::{self, RequestTimes};
 use crate::grpc::method::{METHODS, METHODS_COUNT, MethodId};
 
 /// The codes by number, as the label `grpc_code` has them.
@@ -65,6 +66,7 @@ pub(crate) struct RpcCounters {
     methods: Box<[MethodCounters]>,
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
+    requests: RequestTimes,
     pub(crate) versions: ClientVersions,
 }
 
@@ -79,7 +81,8 @@ impl RpcCounters {
         };
         let methods = (0..METHODS_COUNT).map(|_| method()).collect();
         let (bytes_received, bytes_sent) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(RpcCounters { methods, bytes_received, bytes_sent, versions: ClientVersions::default() })
+        let (requests, versions) = (RequestTimes::new(), ClientVersions::default());
+        Arc::new(RpcCounters { methods, bytes_received, bytes_sent, requests, versions })
     }
 
     pub(crate) fn started(&self, method: MethodId) {
@@ -100,6 +103,7 @@ impl RpcCounters {
         let counters = &self.methods[method.0];
         add(&counters.handled[code.0], 1);
         counters.took.observe(took);
+        self.requests.observe(method, code, took);
     }
 
     /// How many calls of a method ended in a code.
@@ -122,6 +126,7 @@ pub(crate) fn write(page: &mut Page, threads: &[Arc<RpcCounters>]) {
         "Bytes of messages sent to clients over gRPC.",
         sum(&|one| one.bytes_sent.load(Relaxed)),
     );
+    requests::write(page, threads.iter().map(|one| &one.requests));
     client_versions::write(page, threads.iter().map(|one| &one.versions));
     for (name, help, path) in [
         ("etcd_mvcc_range_total", "Calls of Range.", "/etcdserverpb.KV/Range"),
@@ -166,7 +171,7 @@ mod tests {
     fn every_method_and_code_is_told_before_anything_happens() {
         let mut page = Page::default();
         write(&mut page, &[RpcCounters::new(), RpcCounters::new()]);
-        let text = page.finish();
+        let text = page.text();
         let handled = text.lines().filter(|line| line.starts_with("grpc_server_handled_total{"));
         assert_eq!(handled.count(), METHODS_COUNT * CODES.len());
         assert!(text.contains("grpc_server_started_total{grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",grpc_type=\"bidi_stream\"} 0\n"));
@@ -184,7 +189,7 @@ mod tests {
         }
         let mut page = Page::default();
         write(&mut page, &threads);
-        let text = page.finish();
+        let text = page.text();
         let put = "grpc_method=\"Put\",grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"";
         for line in [
             format!("grpc_server_handled_total{{grpc_code=\"ResourceExhausted\",{put}}} 2\n"),

@@ -9,13 +9,17 @@ use super::*;
 use crate::http::HealthCounters;
 
 fn page() -> String {
+    String::from_utf8(page_in(Format::Text).into()).expect("the format is text")
+}
+
+fn page_in(format: Format) -> Bytes {
     let (_, status) = watch::channel(Status::default());
     let vitals = Vitals {
         status,
         read: Box::new(|_| Box::pin(async { Ok(()) })),
         counters: HealthCounters::default(),
     };
-    Metrics { rpc: vec![RpcCounters::new()], ..Metrics::default() }.page(&vitals)
+    Metrics { rpc: vec![RpcCounters::new()], ..Metrics::default() }.page(&vitals, format)
 }
 
 #[test]

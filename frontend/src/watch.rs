@@ -92,6 +92,8 @@ struct Watcher {
     prev_kv: bool,
     fragment: bool,
     progress_notify: bool,
+    /// Until it was told of this much, which was there when it began, it catches up.
+    catches_up_to: Revision,
     /// Said something since the last round of progress notifications.
     spoke: bool,
 }
@@ -148,7 +150,8 @@ impl Session {
         let key = self.watches.add(Watch { keys, from, prev_kv, puts, deletes });
         self.owners.insert(key, id);
         let (told, start) = (Revision(from.0.saturating_sub(1)), create.from.unwrap_or_default());
-        let watcher = Watcher { key, told, start, prev_kv, fragment, progress_notify, spoke: true };
+        let (catches_up_to, spoke) = (revision, false);
+        let watcher = Watcher { key, told, start, prev_kv, fragment, progress_notify, catches_up_to, spoke };
         self.watchers.insert(id, watcher);
         count(&self.store.activity().watchers);
     }
@@ -181,10 +184,11 @@ impl Session {
     fn apply(&mut self, news: News) {
         match news {
             News::Events { watcher, events, upto } => {
+                self.store.told(upto);
+                let current = self.current();
                 if let Some((id, watcher)) = self.owner(watcher) {
                     let count = events.len() as u64;
-                    let answer = watcher.tell(id, events, upto);
-                    self.store.told(upto);
+                    let answer = watcher.tell(id, events, upto, current);
                     self.store.activity().events.fetch_add(count, Relaxed);
                     self.answers.push_back(answer);
                 }
@@ -250,10 +254,12 @@ impl Drop for Session {
 }
 
 impl Watcher {
-    /// The header has not the last event's revision: who catches up learns how far that brought it, as from etcd.
-    fn tell(&mut self, id: i64, events: Vec<Arc<Event>>, revision: Revision) -> Answer {
+    /// The header of a response that catches up has the store's revision, as in etcd. Any other has the revision up
+    /// to which the watcher was told.
+    fn tell(&mut self, id: i64, events: Vec<Arc<Event>>, upto: Revision, current: Revision) -> Answer {
+        let revision = if upto < self.catches_up_to { current } else { upto };
         self.spoke = true;
-        self.told = self.told.max(revision);
+        self.told = self.told.max(upto);
         Answer::Events { id, revision, events, prev_kv: self.prev_kv, fragment: self.fragment }
     }
 }

@@ -28,15 +28,15 @@ fn create(keys: KeyRange) -> Create {
     }
 }
 
-/// Rounds of notifications until one says something.
+/// Rounds of notifications until one says something. Between them the session hears what there is to hear.
 async fn notified(session: &mut Session) -> Answer {
     loop {
-        session.notify_progress();
         tokio::select! {
             biased;
             answer = session.next() => return answer,
             () = tokio::task::yield_now() => {}
         }
+        session.notify_progress();
     }
 }
 
@@ -57,5 +57,48 @@ async fn partitions_where_nothing_happens_hold_no_notification_back() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), told).await.expect("both partitions come that far");
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_first_round_of_notifications_tells_of_a_silent_watcher() {
+    let (node, _client, mut session) = node().await;
+    session.create(create(KeyRange::Range { start: "a".into(), end: "b".into() }));
+    assert!(matches!(session.next().await, Answer::Created { .. }));
+    session.notify_progress();
+    let first = tokio::select! {
+        biased;
+        answer = session.next() => Some(answer),
+        () = tokio::task::yield_now() => None,
+    };
+    assert!(matches!(first, Some(Answer::Progress { id: Some(0), .. })), "{first:?}");
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_catches_up_has_the_stores_revision() {
+    let (node, client, mut session) = node().await;
+    let limit = u64::try_from(memstore::WatchLimits::default().events).expect("it is small");
+    for _ in 0..limit {
+        client.put("a", "v").await.expect("there is room");
+    }
+    let last = client.put("a", "v").await.expect("there is room");
+    session.create(Create { from: Some(Revision(2)), ..create(KeyRange::Single("a".into())) });
+    assert!(matches!(session.next().await, Answer::Created { .. }));
+    let mut told = 0;
+    while told < last.0 - 1 {
+        match session.next().await {
+            Answer::Events { revision, events, .. } => {
+                assert_eq!(revision, last, "after {told} of {limit} events");
+                told += events.len() as u64;
+            }
+            other => panic!("it catches up: {other:?}"),
+        }
+    }
+    let live = client.put("a", "v").await.expect("there is room");
+    match session.next().await {
+        Answer::Events { revision, .. } => assert_eq!(revision, live),
+        other => panic!("it is told of the last put: {other:?}"),
+    }
     node.shutdown().await;
 }

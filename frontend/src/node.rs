@@ -18,6 +18,7 @@ mod memstore_role;
 mod memstore_server;
 mod memstores;
 mod peer_listener;
+mod peer_pages;
 mod peers;
 mod publisher;
 mod registration;

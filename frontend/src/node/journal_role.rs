@@ -60,7 +60,7 @@ impl JournalRole {
             Some(folder) if config.roles.memstore => Snapshots::Own(folder),
             Some(folder) => Snapshots::Kept(folder, reach.clone()),
         };
-        let thread = JournalThread::start(told, peers, snapshots).await?;
+        let thread = JournalThread::start(told, peers, snapshots, config.version.clone()).await?;
         let reaches_others = reaches_others(config, &identity);
         let Identity { cluster, member, is_new, .. } = identity;
         Ok(JournalRole { thread, cluster, member, is_new, reaches_others })

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use super::peer_listener::PeerListener;
 use super::peers::{self, Snapshots};
+use crate::version::Version;
 
 /// What a journal in this process counts.
 #[derive(Clone)]
@@ -37,8 +38,10 @@ impl JournalThread {
         config: journal::Config,
         peers: Vec<PeerListener>,
         snapshots: Snapshots,
+        version: Version,
     ) -> Result<JournalThread, StartError> {
-        JournalThread::spawn(move |started, closes| run(config, peers, snapshots, started, closes)).await
+        JournalThread::spawn(move |started, closes| run(config, peers, snapshots, version, started, closes))
+            .await
     }
 
     /// A thread for the way to a journal elsewhere.
@@ -98,6 +101,7 @@ async fn run(
     config: journal::Config,
     peers: Vec<PeerListener>,
     snapshots: Snapshots,
+    version: Version,
     started: oneshot::Sender<Started>,
     closes: oneshot::Receiver<()>,
 ) {
@@ -109,7 +113,7 @@ async fn run(
             return;
         }
     };
-    let peers = match peers::serve(&node, peers, snapshots) {
+    let peers = match peers::serve(&node, peers, snapshots, version) {
         Ok(peers) => peers,
         Err(error) => {
             let _ = started.send(Err(journal::Error::Io(error.to_string())));

@@ -18,7 +18,9 @@ use tonic::server::NamedService;
 use tower_service::Service;
 
 use super::peer_listener::PeerListener;
+use super::peer_pages::PeerPages;
 use super::rpc_server::{RpcServer, service};
+use crate::version::Version;
 
 /// Begins to serve them, on the journal's runtime.
 ///
@@ -28,9 +30,11 @@ pub(super) fn serve(
     node: &Node,
     listeners: Vec<PeerListener>,
     snapshots: Snapshots,
+    version: Version,
 ) -> std::io::Result<RpcServer> {
     let snapshots = snapshots.service(node).map_err(std::io::Error::other)?;
-    let services = Services { voters: node.peer_service(), journal: node.service(), snapshots };
+    let pages = PeerPages { journal: node.handle(), version };
+    let services = Services { voters: node.peer_service(), journal: node.service(), snapshots, pages };
     RpcServer::serve(&services, listeners, None)
 }
 
@@ -61,6 +65,7 @@ struct Services {
     voters: Option<PeerService>,
     journal: JournalServer<JournalService>,
     snapshots: Option<SnapshotsServer<SnapshotService>>,
+    pages: PeerPages,
 }
 
 impl Service<Request<Body>> for Services {
@@ -73,6 +78,9 @@ impl Service<Request<Body>> for Services {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if PeerPages::serve(&request) {
+            return Box::pin(std::future::ready(Ok(self.pages.answer(&request))));
+        }
         let service = service(&request);
         match (&mut self.voters, &mut self.snapshots) {
             (Some(voters), _) if service == PeerService::NAME => voters.call(request),

@@ -85,6 +85,8 @@ impl RpcServer {
             servers.spawn(async move { accepts.await.unwrap_or(()) });
             let incoming = ReceiverStream::new(arrives).map(Ok::<Stream, std::io::Error>);
             let server = Server::builder()
+                // For people and their scripts; what is no call of gRPC's is refused by what has no pages.
+                .accept_http1(true)
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
                 .max_concurrent_streams(streams_max)

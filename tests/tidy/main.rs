@@ -4,6 +4,7 @@
 //! plants some. The tests of this file hold the rules against the repository itself.
 
 mod crates;
+mod differences;
 mod documents;
 mod sources;
 mod tree;
@@ -63,4 +64,13 @@ fn the_checks_run_every_judged_suite() {
 fn every_path_that_a_document_names_exists() {
     let tree = Tree::read();
     none(tree.documents().flat_map(|(path, text)| documents::dangling(path, text, &tree)).collect());
+}
+
+#[test]
+fn every_difference_from_etcd_is_shown_by_a_test() {
+    let tree = Tree::read();
+    let tests = tree.sources().flat_map(|(_, text)| differences::tests(text)).collect();
+    let document = tree.documents().find(|(path, _)| *path == differences::DOCUMENT);
+    let (_, text) = document.expect("it is there");
+    none(differences::unshown(text, &tests));
 }

@@ -1,9 +1,12 @@
 //! The set of segments: the next one made ready ahead, the oldest made into the next.
 //!
-//!     spare-1 ──header, state, rename──► 00000007.segment ──purge──► spare-2 ──► ...
+//!     spare-1.new ──fill, sync, rename──► spare-1 ──header, state, rename──► 00000007.segment ──purge──► spare-2 ──► ...
 //!
 //! A spare is a file of zeros or of stale blocks, of full size and on disk: writing over it changes no metadata.
 //! A helper thread keeps one ready, after a restart one that was there before; what is recycled is taken first.
+//!
+//! A file is called a spare only once its bytes and its size are on disk. A start that finds a file of full size knows
+//! nothing of that: the process before may have been killed between fill and sync. So it goes by the name.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,6 +19,11 @@ use crate::segment::{self, Header, Segment};
 
 /// Recycled files that are kept. More are removed.
 const SPARES_MAX: usize = 2;
+
+/// Prefix of a spare's name.
+const SPARE: &str = "spare-";
+/// Suffix of the name of a file that becomes a spare once it is filled and synced.
+const UNFINISHED: &str = ".new";
 
 /// A file that waits to become a segment.
 struct Spare {
@@ -36,7 +44,7 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// Takes over the spares that are there. One that is not whole is removed.
+    /// Takes over the spares that are there. A file that was still being made is removed.
     pub(crate) fn new(device: Arc<dyn LogDevice>, segment_bytes: u64) -> Result<Segments, Error> {
         let mut segments = Segments {
             device,
@@ -53,7 +61,11 @@ impl Segments {
     fn adopt(&mut self) -> io::Result<()> {
         let device = Arc::clone(&self.device);
         for name in device.list()? {
-            let Some(digits) = name.strip_prefix("spare-") else { continue };
+            let Some(digits) = name.strip_prefix(SPARE) else { continue };
+            if digits.ends_with(UNFINISHED) {
+                device.remove(&name)?;
+                continue;
+            }
             self.named.fetch_max(digits.parse().unwrap_or(0), Ordering::Relaxed);
             let file = device.open(&name)?;
             self.keep(Spare { name, file })?;
@@ -112,7 +124,7 @@ impl Segments {
         for segment in segments {
             let (name, path) = (segment::name(segment.header.segment), segment.path.clone());
             self.disk_bytes.fetch_sub(segment.header.bytes, Ordering::Relaxed);
-            let file = Arc::into_inner(segment).and_then(Segment::into_file);
+            let file = Arc::into_inner(segment).map(Segment::into_file);
             self.retire(&name, file).map_err(|error| Error::io(format!("cannot recycle {path}"), &error))?;
         }
         Ok(())
@@ -158,12 +170,14 @@ impl Segments {
 }
 
 fn spare_name(named: &AtomicU64) -> String {
-    format!("spare-{}", named.fetch_add(1, Ordering::Relaxed) + 1)
+    format!("{SPARE}{}", named.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 fn create(device: &dyn LogDevice, named: &AtomicU64, bytes: u64) -> io::Result<Spare> {
     let name = spare_name(named);
-    let file = device.create(&name, bytes)?;
+    let unfinished = format!("{name}{UNFINISHED}");
+    let file = device.create(&unfinished, bytes)?;
+    device.rename(&unfinished, &name)?;
     Ok(Spare { name, file })
 }
 

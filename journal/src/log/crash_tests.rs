@@ -61,12 +61,33 @@ impl Rot {
 struct Round {
     /// Whether the machine loses its power before, and not the process alone ends.
     power_lost: bool,
-    faults: (u64, u64, bool),
+    faults: (u64, u64, Ending),
     steps: Vec<Step>,
 }
 
+/// The fault that ends a round.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Crash,
+    Kill,
+    Error,
+}
+
+impl Ending {
+    fn at(self, operation: u64, seed: u64) -> Faults {
+        let faults = Faults { seed, ..Faults::default() };
+        let at = Some(operation);
+        match self {
+            Ending::Crash => Faults { crash_at: at, ..faults },
+            Ending::Kill => Faults { kill_at: at, ..faults },
+            Ending::Error => Faults { fail_at: at, ..faults },
+        }
+    }
+}
+
 fn round() -> impl Strategy<Value = Round> {
-    let faults = (any::<u64>(), 0..60_u64, any::<bool>());
+    let ending = prop_oneof![Just(Ending::Crash), Just(Ending::Kill), Just(Ending::Error)];
+    let faults = (any::<u64>(), 0..60_u64, ending);
     (any::<bool>(), faults, prop::collection::vec(step(), 0..25))
         .prop_map(|(power_lost, faults, steps)| Round { power_lost, faults, steps })
 }
@@ -77,9 +98,8 @@ proptest! {
     #[test]
     fn what_is_found_after_crashes_is_what_was_asked_for(rounds in prop::collection::vec(round(), 1..5)) {
         let mut machine = Machine::new(Sim::default());
-        for Round { power_lost, faults: (seed, at, crash), steps } in rounds {
-            let (crash_at, fail_at) = if crash { (Some(at), None) } else { (None, Some(at)) };
-            let faults = Faults { seed, crash_at, fail_at, bytes_max: None };
+        for Round { power_lost, faults: (seed, at, ending), steps } in rounds {
+            let faults = ending.at(at, seed);
             match power_lost || machine.sim.has_crashed() {
                 true => machine.restart(faults),
                 false => machine.start_over(faults),
@@ -173,25 +193,28 @@ fn it_can_be_stopped_at_every_point() {
     }
 }
 
-/// The disk fails once, and the log starts again on a machine that still has in memory what did not arrive. What it finds and
-/// what it acknowledges then is there when the power is lost.
+/// The disk fails once, or the process is killed, and the log starts again on a machine that still has in memory what did not
+/// arrive. What it finds and what it acknowledges then is there when the power is lost.
 #[test]
 fn what_a_start_finds_is_on_disk() {
-    let life = life();
+    let (life, mut cases) = (life(), 0);
     for at in 0..operations_of(&life) {
-        for seed in 0..16 {
+        for (seed, ending) in (0..16).flat_map(|seed| [(seed, Ending::Error), (seed, Ending::Kill)]) {
+            cases += 1;
             let mut machine = Machine::new(Sim::default());
-            machine.restart(Faults { seed, fail_at: Some(at), ..Faults::default() });
+            machine.restart(ending.at(at, seed));
             if machine.start().is_ok() {
                 life.iter().for_each(|step| machine.apply(step));
             }
             machine.start_over(Faults { seed, ..Faults::default() });
             machine.start().expect("the disk is whole again");
-            for step in [Step::Append(vec![100]), Step::Turn] {
+            // Into the next segment, which may have been made ready before the fault.
+            for step in [5_000, 5_000].into_iter().flat_map(|size| [Step::Append(vec![size]), Step::Turn]) {
                 machine.apply(&step);
             }
             machine.restart(Faults::default());
-            machine.start().expect("a crash is no damage");
+            let found = machine.start();
+            assert!(found.is_ok(), "case {cases}, {ending:?} in operation {at}, seed {seed}: {found:?}");
         }
     }
 }

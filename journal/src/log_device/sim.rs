@@ -1,38 +1,30 @@
 //! A disk in memory, which fails as it is told to.
 //!
 //! A crash stops it in the middle of its nth operation: of a write any sectors arrive, in any order; of the names
-//! given since the last `sync_directory` any survive. Of a write that fails, the machine may go on to see what has not
-//! arrived, as long as it has power. Which ones, a seed decides, so that every run can be repeated. Without faults it is
-//! the disk of the ephemeral mode.
+//! given since the last `sync_directory` any survive; of a file that was still being made any length is on disk. Of a write
+//! that fails, or in which the process is killed, the machine may go on to see what has not arrived, as long as it has power.
+//! Which ones, a seed decides, so that every run can be repeated. Without faults it is the disk of the ephemeral mode.
 
 mod bits;
+mod faults;
+mod machine;
 mod written;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use self::bits::Bits;
+pub use self::faults::Faults;
+use self::faults::{Fate, Part};
 use self::written::Written;
-use super::{LogDevice, LogFile, Mapping};
+use super::{LogDevice, LogFile};
 
 /// What a disk writes as one.
 const SECTOR_BYTES: usize = 512;
-
-/// What goes wrong, and when. Operations are counted from 0: each create, write, rename, remove and sync.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    pub seed: u64,
-    /// The machine stops in this operation.
-    pub crash_at: Option<u64>,
-    /// This operation reports an error, having done part of its work. The next one succeeds.
-    pub fail_at: Option<u64>,
-    /// The disk holds no more than this.
-    pub bytes_max: Option<u64>,
-}
 
 /// A disk. Clones are the same disk.
 #[derive(Clone, Default)]
@@ -43,6 +35,8 @@ struct Disk {
     faults: Faults,
     operations: u64,
     crashed: bool,
+    /// The process was killed in one of its operations.
+    killed: bool,
     /// As the running machine sees them.
     names: BTreeMap<String, Arc<Content>>,
     /// As they are on disk.
@@ -64,40 +58,28 @@ enum Change {
 
 /// A file's bytes.
 struct Content {
+    /// Size of the file as the running machine sees it.
     bytes: u64,
+    /// Size of the file after a loss of power. A write makes no more of it durable than it needs for itself.
+    durable_bytes: AtomicU64,
     written: Mutex<Written>,
 }
 
-/// How an operation goes.
-enum Fate {
-    Done,
-    /// As far as these random bits say.
-    Partly(Bits, io::Error),
-    Refused(io::Error),
+impl Content {
+    fn new(bytes: u64, durable_bytes: u64, written: Written) -> Arc<Content> {
+        Arc::new(Content {
+            bytes,
+            durable_bytes: AtomicU64::new(durable_bytes),
+            written: Mutex::new(written),
+        })
+    }
 }
 
 impl Disk {
-    fn operate(&mut self) -> Fate {
-        let operation = self.operations;
-        self.operations += 1;
-        if self.crashed {
-            return Fate::Refused(io::Error::other("the machine has stopped"));
-        }
-        let bits = Bits(self.faults.seed ^ operation.wrapping_mul(0xa076_1d64_78bd_642f));
-        if self.faults.crash_at == Some(operation) {
-            self.crashed = true;
-            return Fate::Partly(bits, io::Error::other("the machine has stopped"));
-        }
-        if self.faults.fail_at == Some(operation) {
-            return Fate::Partly(bits, io::Error::from_raw_os_error(5));
-        }
-        Fate::Done
-    }
-
     fn change(&mut self, change: Change) -> io::Result<()> {
         let error = match self.operate() {
             Fate::Refused(error) => return Err(error),
-            Fate::Partly(mut bits, error) => {
+            Fate::Partly(Part { mut bits, error, .. }) => {
                 if bits.coin() {
                     return Err(error);
                 }
@@ -151,17 +133,19 @@ impl LogDevice for Sim {
         if disk.faults.bytes_max.is_some_and(|max| max < disk.bytes() + bytes) {
             return Err(io::Error::from_raw_os_error(28));
         }
-        let content = |bytes| Arc::new(Content { bytes, written: Mutex::default() });
         match disk.operate() {
             Fate::Refused(error) => Err(error),
-            Fate::Partly(mut bits, error) => {
-                let part = Change::Create(name.into(), content(bits.next() % bytes));
+            Fate::Partly(Part { mut bits, error, .. }) => {
+                // All of it may have been filled, and not yet synced.
+                let filled = if bits.coin() { bytes } else { bits.next() % bytes };
+                let content = Content::new(filled, bits.next() % (filled + 1), Written::default());
+                let part = Change::Create(name.into(), content);
                 apply(&mut disk.names, &part);
                 disk.changes.push(part);
                 Err(error)
             }
             Fate::Done => {
-                let content = content(bytes);
+                let content = Content::new(bytes, bytes, Written::default());
                 let whole = Change::Create(name.into(), Arc::clone(&content));
                 apply(&mut disk.names, &whole);
                 disk.changes.push(whole);
@@ -188,7 +172,7 @@ impl LogDevice for Sim {
     fn sync_directory(&self) -> io::Result<()> {
         let mut disk = self.0.lock();
         match disk.operate() {
-            Fate::Refused(error) | Fate::Partly(_, error) => Err(error),
+            Fate::Refused(error) | Fate::Partly(Part { error, .. }) => Err(error),
             Fate::Done => {
                 disk.durable = disk.names.clone();
                 disk.changes.clear();
@@ -218,10 +202,15 @@ impl LogFile for SimFile {
         }
         match fate {
             Fate::Refused(error) => Err(error),
-            Fate::Partly(mut bits, error) => {
-                let sectors = (offset..).step_by(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES));
-                let arrived = sectors.map(|sector| (bits.coin(), sector)).collect::<Vec<_>>();
-                let cached = bits.coin();
+            Fate::Partly(Part { mut bits, error, is_in_order }) => {
+                let mut sectors: Vec<_> =
+                    (offset..).step_by(SECTOR_BYTES).zip(bytes.chunks(SECTOR_BYTES)).collect();
+                if is_in_order {
+                    let seen = bits.next() % (sectors.len() as u64 + 1);
+                    sectors.truncate(usize::try_from(seen).unwrap_or(usize::MAX));
+                }
+                let arrived: Vec<_> = sectors.into_iter().map(|sector| (bits.coin(), sector)).collect();
+                let cached = bits.coin() || is_in_order;
                 for (has_arrived, (place, sector)) in arrived {
                     match has_arrived {
                         true => written.put(place, sector),
@@ -233,6 +222,8 @@ impl LogFile for SimFile {
             }
             Fate::Done => {
                 written.put(offset, bytes);
+                let end = (offset + bytes.len()) as u64;
+                self.content.durable_bytes.fetch_max(end, Ordering::Relaxed);
                 Ok(())
             }
         }
@@ -249,10 +240,6 @@ impl LogFile for SimFile {
         buffer[..length].copy_from_slice(&there[..length]);
         buffer[length..].fill(0);
         Ok(())
-    }
-
-    fn map(&self) -> io::Result<Option<Mapping>> {
-        Ok(None)
     }
 }
 
@@ -279,97 +266,11 @@ impl Sim {
 
     /// Puts other bytes, perhaps fewer or more, in the place of a file.
     pub(crate) fn replace(&self, name: &str, bytes: Vec<u8>) {
-        let content =
-            Arc::new(Content { bytes: bytes.len() as u64, written: Mutex::new(Written::of(bytes)) });
+        let length = bytes.len() as u64;
+        let content = Content::new(length, length, Written::of(bytes));
         let mut disk = self.0.lock();
         disk.names.insert(name.into(), Arc::clone(&content));
         disk.durable.insert(name.into(), content);
-    }
-}
-
-/// What a simulation does to it.
-impl Sim {
-    /// From now on this goes wrong.
-    pub fn suffer(&self, faults: Faults) {
-        self.0.lock().faults = faults;
-    }
-
-    /// From now on a write takes so long; `None`: it hangs.
-    pub fn slow(&self, write_takes: Option<Duration>) {
-        let mut disk = self.0.lock();
-        disk.stands_still = write_takes.is_none();
-        disk.write_takes = write_takes.unwrap_or_default();
-    }
-
-    /// What a write takes now; `None` while it hangs.
-    pub(crate) fn write_takes(&self) -> Option<Duration> {
-        let disk = self.0.lock();
-        (!disk.stands_still).then_some(disk.write_takes)
-    }
-
-    /// Changes a bit of what was written and not just now, if the seed hits one. Whoever reads it finds another.
-    pub fn rot(&self, seed: u64) {
-        let mut bits = Bits(seed);
-        let disk = self.0.lock();
-        let files = disk.names.len().max(1) as u64;
-        let nth = usize::try_from(bits.next() % files).unwrap_or(0);
-        if let Some(content) = disk.names.values().nth(nth) {
-            content.written.lock().rot(bits.next(), bits.next());
-        }
-    }
-
-    /// Whether a bit is not what was written.
-    #[must_use]
-    pub fn is_rotten(&self) -> bool {
-        self.0.lock().names.values().any(|content| content.written.lock().is_rotten())
-    }
-
-    /// Every bit is again what was written.
-    pub fn mend(&self) {
-        self.0.lock().names.values().for_each(|content| content.written.lock().mend());
-    }
-
-    /// Whether the machine has stopped in one of its operations.
-    #[must_use]
-    pub fn has_crashed(&self) -> bool {
-        self.0.lock().crashed
-    }
-
-    /// How much it has been asked to do so far.
-    #[must_use]
-    pub fn operations(&self) -> u64 {
-        self.0.lock().operations
-    }
-
-    /// Stops the machine now, if it has not stopped, and answers the disk as the next start finds it.
-    #[must_use]
-    pub fn restart(&self, faults: Faults) -> Sim {
-        let mut disk = self.0.lock();
-        disk.crashed = true;
-        let mut bits = Bits(disk.faults.seed ^ disk.operations ^ 0xd15c);
-        let mut names = disk.durable.clone();
-        for change in &disk.changes {
-            if bits.coin() {
-                apply(&mut names, change);
-            }
-        }
-        let copy = |content: &Arc<Content>| {
-            let mut written = content.written.lock().clone();
-            written.lose_cache();
-            Arc::new(Content { bytes: content.bytes, written: Mutex::new(written) })
-        };
-        let names: BTreeMap<_, _> =
-            names.iter().map(|(name, content)| (name.clone(), copy(content))).collect();
-        let durable = names.clone();
-        let (write_takes, stands_still) = (disk.write_takes, disk.stands_still);
-        Sim(Arc::new(Mutex::new(Disk {
-            faults,
-            names,
-            durable,
-            write_takes,
-            stands_still,
-            ..Disk::default()
-        })))
     }
 }
 

@@ -10,7 +10,8 @@ use crate::clock::ManualClock;
 use crate::log_device::sim::Faults;
 
 const CLUSTER: u64 = 7;
-const SETTINGS: Settings = Settings { segment_bytes: 24 << 10, recent_bytes_max: 2_000, make_ahead: false };
+const SETTINGS: Settings =
+    Settings { segment_bytes: 24 << 10, recent_bytes_max: 2_000, make_ahead: false, queue_items_max: 4_096 };
 
 /// What a caller can see of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,8 +198,9 @@ impl Machine {
     pub(super) fn start_over(&mut self, faults: Faults) {
         self.running = None;
         let behind = |at: Option<u64>| at.map(|at| at + self.sim.operations());
-        let (crash_at, fail_at) = (behind(faults.crash_at), behind(faults.fail_at));
-        self.sim.suffer(Faults { crash_at, fail_at, ..faults });
+        let (crash_at, kill_at) = (behind(faults.crash_at), behind(faults.kill_at));
+        self.sim.release();
+        self.sim.suffer(Faults { crash_at, kill_at, fail_at: behind(faults.fail_at), ..faults });
     }
 }
 

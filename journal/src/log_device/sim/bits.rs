@@ -1,6 +1,7 @@
 //! Chance that can be repeated.
 
 /// Random bits from a seed (splitmix64).
+#[derive(Clone, Copy)]
 pub(super) struct Bits(pub(super) u64);
 
 impl Bits {

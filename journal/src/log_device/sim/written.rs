@@ -51,6 +51,13 @@ impl Written {
         }
     }
 
+    /// The file ends after so many bytes.
+    pub(super) fn shorten(&mut self, bytes: u64) {
+        let end = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.bytes.truncate(end);
+        self.rotten.retain(|(at, _)| *at < end);
+    }
+
     /// One write begins, however much of it arrives.
     pub(super) fn note(&mut self, place: Range<usize>) {
         self.latest.push_back(place);

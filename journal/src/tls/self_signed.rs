@@ -53,9 +53,12 @@ fn make(hosts: &[String], now: Duration, years: u32) -> Result<(String, String),
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
-/// For this user alone.
+/// Writes a file that only this user can read. It has its name once it is on disk: later starts take it as it is.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let unfinished = path.with_extension("pem.new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    std::fs::rename(unfinished, path)
 }

@@ -65,16 +65,26 @@ pub(crate) struct Settings {
     pub(crate) recent_bytes_max: usize,
     /// Whether a thread makes the next segment ready ahead.
     pub(crate) make_ahead: bool,
+    /// Upper bound on the steps that wait for the log's thread.
+    pub(crate) queue_items_max: usize,
 }
 
 impl Settings {
     fn of(storage: &Storage) -> Settings {
         match storage {
-            Storage::Directory(_) => {
-                Settings { segment_bytes: 64 << 20, recent_bytes_max: 8 << 20, make_ahead: true }
-            }
+            Storage::Directory(_) => Settings {
+                segment_bytes: 64 << 20,
+                recent_bytes_max: 8 << 20,
+                make_ahead: true,
+                queue_items_max: queue::ITEMS_MAX,
+            },
             // Here a segment is memory, too: small ones are given back sooner.
-            Storage::Memory => Settings { segment_bytes: 4 << 20, recent_bytes_max: 0, make_ahead: false },
+            Storage::Memory => Settings {
+                segment_bytes: 4 << 20,
+                recent_bytes_max: 0,
+                make_ahead: false,
+                queue_items_max: queue::ITEMS_MAX,
+            },
         }
     }
 }
@@ -144,10 +154,10 @@ impl Log {
         }
     }
 
-    /// On a disk that the test keeps.
+    /// On a disk that the test keeps, with a short queue.
     #[cfg(test)]
     pub(crate) fn on_sim(disk: &Sim, segment_bytes: u64, clock: Arc<dyn Clock>) -> Result<Log, Error> {
-        let settings = Settings { segment_bytes, ..Settings::of(&Storage::Memory) };
+        let settings = Settings { segment_bytes, queue_items_max: 64, ..Settings::of(&Storage::Memory) };
         Log::start(Arc::new(disk.clone()), 7, settings, clock, None)
     }
 
@@ -210,7 +220,7 @@ impl Log {
         let end = (offset, chain);
         let mut writer = Writer::resume(segments, cluster, clock.clone(), active, end, state, committed_end);
         writer.metrics = Arc::clone(&metrics);
-        let mut worker = Worker { writer, shared: Arc::new(Shared::new(view)) };
+        let mut worker = Worker { writer, shared: Arc::new(Shared::new(view, settings.queue_items_max)) };
         // Nothing else is written before it: whatever was cut off can never fit behind this block.
         worker.mark()?;
         if settings.make_ahead {
@@ -223,8 +233,23 @@ impl Log {
         Ok((Log { shared, running, found, metrics, disk_bytes, clock }, worker))
     }
 
+    /// Waits until the queue has room for these entries, while too much is not yet durable.
+    pub(crate) async fn room(&self, entries: &[LogEntry]) {
+        self.shared.room(entries.iter().map(view::weight).sum()).await;
+    }
+
+    /// Returns whether so much waits for the disk that nothing more should be proposed.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.shared.is_behind()
+    }
+
+    /// Waits until it is not.
+    pub(crate) async fn catches_up(&self) {
+        self.shared.catches_up().await;
+    }
+
     /// Adds entries behind the last. They can be read when this returns, and are durable when `done` is called.
-    /// Waits while too much is not yet durable.
+    /// The queue takes them even without room: whoever cannot tell how much there will be calls `room` first.
     pub(crate) fn append(&self, entries: Vec<LogEntry>, done: Done) {
         let bytes: usize = entries.iter().map(view::weight).sum();
         for entry in &entries {
@@ -273,7 +298,8 @@ impl Log {
     }
 
     /// Entries from `from` below `to`, without a gap: at least one if there is one at `from`, and more as long as they
-    /// are cheap to read at once. What is read may keep a segment's file from being reused: keep copies.
+    /// are cheap to read at once. A payload is a part of its
+    /// block, which stays in memory with it: keep copies.
     ///
     /// # Errors
     /// `NotFound` below the first that is kept, `InvalidData` where the disk has changed its mind.
@@ -291,8 +317,8 @@ impl Log {
             let part = match source.map_err(to_io)? {
                 Source::None => break,
                 Source::Memory(part) => part,
-                Source::Disk { segment, span, sealed } => {
-                    let block = segment.read(span.offset, span.length, sealed).map_err(to_io)?;
+                Source::Disk { segment, span } => {
+                    let block = segment.read(span.offset, span.length).map_err(to_io)?;
                     decode(&block, span.first, span.end).ok_or_else(|| {
                         to_io(segment.damaged(span.offset, "a block is not what was written"))
                     })?

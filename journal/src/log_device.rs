@@ -1,17 +1,17 @@
 //! What the log asks of a disk, and the two bodies that answer.
 //!
 //!     LogDevice   a directory: list, create (zero-filled), open, rename, remove, sync_directory
-//!     LogFile     a file of fixed size: write_durable, read, map
+//!     LogFile     a file of fixed size: write_durable, read
 //!
 //! `file` is a real directory, written by one call that returns when the bytes are durable. `sim` is a disk in
 //! memory that loses, tears and flips what a real one might, from a seed; without faults it serves the ephemeral
 //! mode. A body over io_uring has its place beside them: it needs nothing else of the log.
+//!
+//! Nothing is mapped into memory: a media error below a mapping is a signal, which names no file and ends the process.
 
 use std::io;
-use std::sync::Arc;
 
 pub(crate) mod file;
-mod mapping;
 pub(crate) mod sim;
 
 /// A directory of the log. Names are plain file names.
@@ -25,7 +25,7 @@ pub(crate) trait LogDevice: Send + Sync {
     fn open(&self, name: &str) -> io::Result<Box<dyn LogFile>>;
     /// Replaces what had the new name. Durable after `sync_directory`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Who has the file open or mapped keeps it. Durable after `sync_directory`.
+    /// Who has the file open keeps it. Durable after `sync_directory`.
     fn remove(&self, name: &str) -> io::Result<()>;
     fn sync_directory(&self) -> io::Result<()>;
 }
@@ -37,10 +37,4 @@ pub(crate) trait LogFile: Send + Sync {
     /// a second sync can succeed without having written anything.
     fn write_durable(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
-    /// The whole file as memory; `None` where there is no such thing. The caller promises not to write while anybody
-    /// holds it.
-    fn map(&self) -> io::Result<Option<Mapping>>;
 }
-
-/// A mapped file; it stays readable as long as somebody holds it, even when its name is gone.
-pub(crate) type Mapping = Arc<dyn AsRef<[u8]> + Send + Sync>;

@@ -10,17 +10,19 @@
 //! `chain` is the crc of the last block of the segment before. Header and state were durable before the file got
 //! its name, so a named segment that lacks either is damaged, never torn.
 
-use std::sync::OnceLock;
+use std::io::ErrorKind;
 
 use bytes::{BufMut, Bytes};
 
 use crate::block::{self, Block, PAGE_BYTES, read_u32, read_u64};
 use crate::error::Error;
-use crate::log_device::{LogFile, Mapping};
+use crate::log_device::LogFile;
 
 const MAGIC: &[u8; 8] = b"mainlog\0";
 const FORMAT: u32 = 1;
 const HEADER_BYTES: usize = 60;
+/// Bytes read by one call. An error tells of it as a whole.
+const READ_BYTES: usize = 1 << 20;
 /// No segment is larger, whatever a header says.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
@@ -115,53 +117,40 @@ pub(crate) struct Segment {
     /// What the file is called in messages.
     pub(crate) path: String,
     pub(crate) file: Box<dyn LogFile>,
-    mapping: OnceLock<Mapping>,
 }
 
 impl Segment {
     pub(crate) fn new(header: Header, path: String, file: Box<dyn LogFile>) -> Segment {
-        Segment { header, path, file, mapping: OnceLock::new() }
+        Segment { header, path, file }
     }
 
-    /// The block of `length` bytes at `offset`, checked again. A sealed segment answers with a part of its
-    /// mapping, the newest one with a copy.
-    pub(crate) fn read(&self, offset: u64, length: u32, sealed: bool) -> Result<Bytes, Error> {
-        let length = usize::try_from(length).expect("usize has at least 32 bits");
-        let mapped = if sealed { self.mapped(offset, length)? } else { None };
-        let bytes = mapped.map_or_else(|| self.copied(offset, length), Ok)?;
+    /// Reads the block of `length` bytes at `offset`, and checks it again.
+    ///
+    /// # Errors
+    /// `Io` and `Corrupt`, with the file and the offset at which it cannot be read or is damaged.
+    pub(crate) fn read(&self, offset: u64, length: u32) -> Result<Bytes, Error> {
+        let mut bytes = vec![0; usize::try_from(length).expect("usize has at least 32 bits")];
+        self.fill(offset, &mut bytes)?;
         match block::decode(&bytes) {
-            Some(Block { header, .. }) if header.place.segment == self.header.segment => Ok(bytes),
+            Some(Block { header, .. }) if header.place.segment == self.header.segment => Ok(bytes.into()),
             _ => Err(self.damaged(offset, "a block that was whole is not any more")),
         }
     }
 
-    /// `None` where the device maps nothing.
-    fn mapped(&self, offset: u64, length: usize) -> Result<Option<Bytes>, Error> {
-        let mapping = match self.mapping.get() {
-            Some(mapping) => mapping,
-            None => match self.file.map().map_err(|error| self.failed("map", &error))? {
-                Some(mapping) => self.mapping.get_or_init(|| mapping),
-                None => return Ok(None),
-            },
-        };
-        let start = usize::try_from(offset).expect("a segment is at most 1 GiB");
-        if (**mapping).as_ref().len() < start + length {
-            return Err(self.damaged(offset, "the file is shorter than it was"));
+    /// Fills `buffer` from `offset` on, a piece at a time, so that an error tells where it is.
+    pub(crate) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        for (offset, piece) in (offset..).step_by(READ_BYTES).zip(buffer.chunks_mut(READ_BYTES)) {
+            self.file.read(offset, piece).map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => self.damaged(offset, "the file is shorter than it was"),
+                _ => self.failed(&format!("read from offset {offset} of"), &error),
+            })?;
         }
-        Ok(Some(Bytes::from_owner(Held(Mapping::clone(mapping))).slice(start..start + length)))
+        Ok(())
     }
 
-    fn copied(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
-        let mut bytes = vec![0; length];
-        self.file.read(offset, &mut bytes).map_err(|error| self.failed("read", &error))?;
-        Ok(bytes.into())
-    }
-
-    /// The file, if nobody else reads it through memory: then it may be written again.
-    pub(crate) fn into_file(self) -> Option<Box<dyn LogFile>> {
-        let alone =
-            self.mapping.into_inner().is_none_or(|mut mapping| Mapping::get_mut(&mut mapping).is_some());
-        alone.then_some(self.file)
+    /// The file, which may be written again: nobody else reads it.
+    pub(crate) fn into_file(self) -> Box<dyn LogFile> {
+        self.file
     }
 
     pub(crate) fn damaged(&self, offset: u64, what: &str) -> Error {
@@ -173,17 +162,10 @@ impl Segment {
     }
 }
 
-/// Keeps the mapping as long as a slice of it is held.
-struct Held(Mapping);
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     fn header() -> Header {
@@ -194,6 +176,39 @@ mod tests {
         let mut page = Vec::new();
         header().encode(&mut page);
         page.try_into().expect("a page")
+    }
+
+    /// A disk with one page that it cannot read.
+    struct BadPage(u64);
+
+    impl LogFile for BadPage {
+        fn bytes(&self) -> u64 {
+            4 << 20
+        }
+
+        fn write_durable(&self, _: u64, _: &[u8]) -> io::Result<()> {
+            unreachable!("it is only read")
+        }
+
+        fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            if (offset..offset + buffer.len() as u64).contains(&self.0) {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+            buffer.fill(0);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_the_disk_cannot_read_is_named_by_file_and_offset() {
+        let segment = Segment::new(header(), "DIR/2.segment".into(), Box::new(BadPage(2 << 20)));
+        segment.fill(0, &mut vec![0; 2 << 20]).unwrap();
+        let error = segment.fill(4_096, &mut vec![0; 3 << 20]).unwrap_err();
+        let named =
+            |offset: u64| format!("cannot read from offset {offset} of DIR/2.segment: Input/output error");
+        assert!(error.to_string().starts_with(&named(1_052_672)), "{error}");
+        let error = segment.read(2 << 20, 100).unwrap_err();
+        assert!(error.to_string().starts_with(&named(2 << 20)), "{error}");
     }
 
     #[test]

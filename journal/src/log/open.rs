@@ -75,7 +75,7 @@ impl Found {
         }
         let bytes = usize::try_from(header.bytes).expect("a segment is at most 1 GiB");
         buffer.resize(bytes, 0);
-        segment.file.read(0, buffer).map_err(|error| segment.failed("read", &error))?;
+        segment.fill(0, buffer)?;
         let end = recovery::scan(buffer, &header, &mut self.replay)
             .map_err(|Damage { offset, what }| segment.damaged(offset as u64, what))?;
         if let Some(proof) = end.proof {

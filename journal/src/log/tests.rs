@@ -12,7 +12,8 @@ use crate::segment;
 
 const CLUSTER: u64 = 0xc0;
 
-const SETTINGS: Settings = Settings { segment_bytes: 32 << 10, recent_bytes_max: 400, make_ahead: false };
+const SETTINGS: Settings =
+    Settings { segment_bytes: 32 << 10, recent_bytes_max: 400, make_ahead: false, queue_items_max: 4_096 };
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(ManualClock::default())
@@ -138,7 +139,7 @@ fn callbacks_come_in_order() {
 }
 
 #[test]
-fn old_entries_are_read_from_sealed_segments_through_memory_maps() {
+fn old_entries_are_read_from_sealed_segments() {
     let scratch = tempfile::tempdir().unwrap();
     let log = start_in(scratch.path(), Settings { make_ahead: true, ..SETTINGS }).unwrap();
     let entries: Vec<_> = (0..100_u8).map(|index| entry(index.into(), vec![index; 3_000].into())).collect();
@@ -159,6 +160,26 @@ fn old_entries_are_read_from_sealed_segments_through_memory_maps() {
     log.close();
     let log = start_in(scratch.path(), SETTINGS).unwrap();
     assert_eq!(indexes(&log), (98..140).collect::<Vec<_>>());
+}
+
+/// A read through a memory map would be a signal here, which ends the process without a word.
+#[test]
+fn a_sealed_segment_that_was_cut_short_is_named_with_the_offset() {
+    let scratch = tempfile::tempdir().unwrap();
+    let log = start_in(scratch.path(), SETTINGS).unwrap();
+    for index in 0..100 {
+        append(&log, [entry(index, vec![7; 3_000].into())]);
+    }
+    let path = scratch.path().join(segment::name(2));
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(8_192).unwrap();
+    let errors: Vec<_> = (0..100).filter_map(|index| log.read(index, index + 1).err()).collect();
+    assert!(!errors.is_empty());
+    for error in errors {
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let named = format!("{} is damaged at offset ", path.display());
+        let text = error.to_string();
+        assert!(text.contains(&named) && text.ends_with("the file is shorter than it was"), "{text}");
+    }
 }
 
 #[test]

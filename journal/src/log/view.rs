@@ -31,7 +31,6 @@ pub(super) enum Source {
     Disk {
         segment: Arc<Segment>,
         span: Span,
-        sealed: bool,
     },
     /// There is nothing at this index.
     None,
@@ -164,9 +163,8 @@ impl View {
                 let mut span = self.spans.find(from).expect("what is not in memory is on disk");
                 span.first = from;
                 span.end = span.end.min(to).min(first.unwrap_or(self.next));
-                let sealed = self.segments.keys().next_back() != Some(&span.segment);
                 let segment = Arc::clone(&self.segments[&span.segment]);
-                Source::Disk { segment, span, sealed }
+                Source::Disk { segment, span }
             }
         }
     }

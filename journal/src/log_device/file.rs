@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{LogDevice, LogFile, Mapping, mapping};
+use super::{LogDevice, LogFile};
 
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1 << 20;
@@ -133,10 +133,6 @@ impl LogFile for DiskFile {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }
-
-    fn map(&self) -> io::Result<Option<Mapping>> {
-        mapping::map(&self.file).map(Some)
-    }
 }
 
 #[cfg(target_os = "linux")]
@@ -167,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_either_way_is_read_and_mapped() {
+    fn what_was_written_either_way_is_read() {
         let scratch = tempfile::tempdir().expect("a scratch directory");
         let syncs = [(Sync::Always, cfg!(target_os = "linux")), (Sync::Always, false), (Sync::Never, false)];
         for (sync, one_call) in syncs {
@@ -182,7 +178,6 @@ mod tests {
             let mut expected = vec![0; 8_192];
             expected[4_096..4_196].fill(7);
             assert_eq!(read, expected);
-            assert_eq!((*file.map().unwrap().expect("a mapping")).as_ref(), expected);
         }
     }
 }

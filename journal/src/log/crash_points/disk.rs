@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::log_device::{LogDevice, LogFile, Mapping};
+use crate::log_device::{LogDevice, LogFile};
 
 /// Places in the history of a log.
 #[derive(Default)]
@@ -213,9 +213,5 @@ impl LogFile for TracedFile {
         let there = content.get(offset..offset + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(there);
         Ok(())
-    }
-
-    fn map(&self) -> io::Result<Option<Mapping>> {
-        Ok(None)
     }
 }

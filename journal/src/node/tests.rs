@@ -98,7 +98,7 @@ async fn a_restart_from_disk_keeps_everything_and_repeats_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn who_votes_alone_waits_for_no_election() {
-    let (disk, snapshots) = (Sim::default(), SnapshotStore::Memory(Arc::default()));
+    let (disk, snapshots) = (Sim::default(), SnapshotStore::in_memory());
     for _ in 0..3 {
         let clock = Arc::new(SystemClock::default());
         let node = on_sim(&disk, &snapshots, clock.clone()).await;
@@ -128,7 +128,7 @@ fn mark(seq: u64, lsn: Lsn, revision: Revision) -> Append {
 
 #[tokio::test(start_paused = true)]
 async fn behind_snapshots_the_disk_is_given_back_and_a_restart_goes_on() {
-    let (mut disk, snapshots) = (Sim::default(), SnapshotStore::Memory(Arc::default()));
+    let (mut disk, snapshots) = (Sim::default(), SnapshotStore::in_memory());
     let clock = Arc::new(SystemClock::default());
     let (mut seq, mut last) = (0, Revision::EMPTY_STORE);
     for _ in 0..4 {

@@ -112,6 +112,11 @@ impl Machine {
         self.log.has_failed()
     }
 
+    /// The log, as far as its disk is concerned.
+    pub(crate) fn log(&self) -> &LogStore {
+        &self.log
+    }
+
     /// The log has been trimmed.
     pub(crate) fn trimmed(&self) {
         self.status.send_modify(|status| self.measure(status));
@@ -322,6 +327,42 @@ async fn save(snapshots: SnapshotStore, snapshot: Snapshot) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::log::Log;
+    use crate::machine::Disk;
+
+    fn state_machine(snapshots: SnapshotStore) -> StateMachine {
+        let clock = Arc::new(SystemClock::default());
+        let log = LogStore::new(Log::on_sim(&Disk::default(), 1 << 20, clock).unwrap()).unwrap();
+        let restored = Restored::load(&snapshots).unwrap();
+        let tail = TailSource::new(Arc::new(log.clone()), restored.tail(), 1 << 20);
+        let (status, _) = watch::channel(Status::default());
+        StateMachine::new(restored, snapshots, tail, log, status, 1 << 20, Network::Alone)
+    }
+
+    /// A leader's snapshot of this position.
+    fn received(index: u64) -> (SnapshotMeta, Bytes) {
+        let mut state = State::default();
+        state.skip(Lsn(index + 1), 3);
+        let last_log_id = Some(LogId::new_term_index(3, index));
+        (SnapshotMeta { last_log_id, last_membership: Membership::default() }, state.encode().into())
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_was_received_outlives_an_older_one_that_is_still_being_built() {
+        let directory = tempfile::tempdir().unwrap();
+        for snapshots in [SnapshotStore::in_directory(directory.path()).unwrap(), SnapshotStore::in_memory()]
+        {
+            let mut machine = state_machine(snapshots.clone());
+            let (meta, data) = received(10);
+            machine.install_snapshot(&meta, data).await.unwrap();
+            let mut older = machine.get_snapshot_builder().await;
+            let (meta, data) = received(20);
+            machine.install_snapshot(&meta, data).await.unwrap();
+            older.build_snapshot().await.unwrap();
+            assert_eq!(Restored::load(&snapshots).unwrap().tail(), Lsn(22));
+        }
+    }
 
     #[test]
     fn the_newest_bytes_are_retained() {

@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 
 #[tokio::test(start_paused = true)]
 async fn what_only_others_have_snapshots_of_is_kept() {
-    let (disk, snapshots) = (Sim::default(), SnapshotStore::Memory(Arc::default()));
+    let (disk, snapshots) = (Sim::default(), SnapshotStore::in_memory());
     let clock = Arc::new(SystemClock::default());
     let (reach, own) = watch::channel(Lsn::ZERO);
     let config = Config {

@@ -54,7 +54,7 @@ impl World {
 
     async fn start_with(retention_bytes: u64, recent_bytes_max: usize) -> World {
         let clock = Arc::new(SystemClock::default());
-        let disk = || Disk { disk: Sim::default(), snapshots: SnapshotStore::Memory(Arc::default()) };
+        let disk = || Disk { disk: Sim::default(), snapshots: SnapshotStore::in_memory() };
         let disks = NODES.map(|node| (node, disk())).into();
         let hub = Hub::new(clock.clone());
         let (nodes, handles) = (BTreeMap::new(), BTreeMap::new());

@@ -57,6 +57,8 @@ enum Event {
     Progress,
     Confirmed(Result<(), Error>),
     Alarm,
+    /// The disk has caught up.
+    Room,
     Closing,
     /// What was to land in time has not.
     GivenUp,
@@ -87,6 +89,8 @@ pub(crate) struct SequencerTask {
     lines: Option<Lines>,
     closing: Closing,
     give_up: Option<Wait>,
+    /// The disk is behind: nothing is proposed until it has caught up.
+    held_back: bool,
 }
 
 impl SequencerTask {
@@ -119,6 +123,7 @@ impl SequencerTask {
             lines,
             closing,
             give_up: None,
+            held_back: false,
         }
     }
 
@@ -153,6 +158,7 @@ impl SequencerTask {
                 if count == 0 && !closing { Event::Closing } else { Event::Commands }
             }
             () = ring(&mut self.alarm) => Event::Alarm,
+            () = self.machine.log().catches_up(), if self.held_back => Event::Room,
             () = self.closing.token.cancelled(), if !closing => Event::Closing,
             () = wait(&mut self.give_up) => Event::GivenUp,
         }
@@ -167,6 +173,7 @@ impl SequencerTask {
             Event::Leadership(Ok(())) | Event::Progress => self.look_who_leads(),
             Event::Confirmed(confirmed) => self.confirmed(confirmed),
             Event::Alarm => self.alarm = None,
+            Event::Room => self.held_back = false,
             Event::Closing => {
                 self.commands.close();
                 self.give_up = Some(self.clock.until(self.clock.now() + self.closing.patience));
@@ -275,6 +282,10 @@ impl SequencerTask {
 
     async fn propose(&mut self) {
         while let Some(sequencer) = &mut self.sequencer {
+            self.held_back = self.machine.log().is_behind();
+            if self.held_back {
+                return;
+            }
             let Some(batch) = sequencer.take_batch(self.clock.wall_clock_ms()) else { return };
             self.on_their_way += 1;
             let proposal = Proposal { landing: None, landed: self.landed.clone() };

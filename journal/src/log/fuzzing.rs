@@ -21,8 +21,12 @@ use crate::log_device::sim::Sim;
 use crate::segment::{self, Header};
 
 const CLUSTER: u64 = 7;
-const SETTINGS: Settings =
-    Settings { segment_bytes: 5 * PAGE_BYTES as u64, recent_bytes_max: 0, make_ahead: false };
+const SETTINGS: Settings = Settings {
+    segment_bytes: 5 * PAGE_BYTES as u64,
+    recent_bytes_max: 0,
+    make_ahead: false,
+    queue_items_max: 4_096,
+};
 const SEGMENTS_MAX: usize = 6;
 const SEGMENT_BYTES_MAX: usize = 16 * PAGE_BYTES;
 const KINDS: [Kind; 5] = [Kind::State, Kind::Entries, Kind::Vote, Kind::Truncate, Kind::Purge];

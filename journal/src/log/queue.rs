@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::Done;
@@ -15,10 +15,13 @@ use super::writer::{Step, Written};
 use crate::error::Error;
 use crate::segment::Segment;
 
-/// Steps that wait. When full, whoever asks waits for the disk; Raft has far fewer in flight.
-const ITEMS_MAX: usize = 4_096;
+/// Steps that wait. When full, the next append waits for the disk, without the thread that it runs on.
+pub(super) const ITEMS_MAX: usize = 4_096;
 /// Bytes that wait. One step may be larger, alone.
 const BYTES_MAX: usize = 256 << 20;
+/// Part of either, in percent, from which on a leader proposes nothing more. A majority commits without the leader's
+/// disk: Raft itself would go on until the queue is full, and then could not hand its leadership over.
+const BEHIND_PERCENT: usize = 25;
 
 /// A step and whom to tell.
 pub(super) struct Queued {
@@ -33,7 +36,9 @@ pub(super) struct Shared {
     work: Condvar,
     /// The same, for a worker that has no thread.
     turn: Notify,
-    room: Condvar,
+    /// Something was taken from the queue.
+    taken: Notify,
+    items_max: usize,
     committed_end: AtomicU64,
 }
 
@@ -51,7 +56,7 @@ struct Inner {
 }
 
 impl Shared {
-    pub(super) fn new(view: View) -> Shared {
+    pub(super) fn new(view: View, items_max: usize) -> Shared {
         let inner = Inner {
             view,
             queue: Vec::new(),
@@ -66,7 +71,8 @@ impl Shared {
             inner: Mutex::new(inner),
             work: Condvar::new(),
             turn: Notify::new(),
-            room: Condvar::new(),
+            taken: Notify::new(),
+            items_max,
             committed_end: AtomicU64::new(0),
         }
     }
@@ -80,7 +86,7 @@ impl Shared {
         done: Done,
         change: impl FnOnce(&mut View, Ticket) -> Step,
     ) -> Result<(), (Done, Error)> {
-        let mut inner = self.room(bytes);
+        let mut inner = self.inner.lock();
         if inner.closed {
             return Err((done, Error::Closed));
         }
@@ -96,13 +102,40 @@ impl Shared {
         Ok(())
     }
 
-    fn room(&self, bytes: usize) -> MutexGuard<'_, Inner> {
-        let mut inner = self.inner.lock();
-        self.room.wait_while(&mut inner, |inner| {
-            let full = ITEMS_MAX <= inner.queue.len() || BYTES_MAX < inner.queue_bytes + bytes;
-            full && !inner.queue.is_empty() && !inner.closed
-        });
-        inner
+    /// Waits until an append of so many bytes fits, or the log was closed.
+    pub(super) async fn room(&self, bytes: usize) {
+        let fits = |inner: &Inner| {
+            let full = self.items_max <= inner.queue.len() || BYTES_MAX < inner.queue_bytes + bytes;
+            !full || inner.queue.is_empty()
+        };
+        self.wait(fits).await;
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.lags(&self.inner.lock())
+    }
+
+    pub(super) async fn catches_up(&self) {
+        self.wait(|inner| !self.lags(inner)).await;
+    }
+
+    fn lags(&self, inner: &Inner) -> bool {
+        let part = |max: usize| max / 100 * BEHIND_PERCENT;
+        self.items_max * BEHIND_PERCENT <= inner.queue.len() * 100 || part(BYTES_MAX) <= inner.queue_bytes
+    }
+
+    async fn wait(&self, is_met: impl Fn(&Inner) -> bool) {
+        loop {
+            let mut taken = std::pin::pin!(self.taken.notified());
+            taken.as_mut().enable();
+            {
+                let inner = self.inner.lock();
+                if inner.closed || is_met(&inner) {
+                    return;
+                }
+            }
+            taken.await;
+        }
     }
 
     /// Waits for work without taking it; `false` when the log was closed.
@@ -126,7 +159,7 @@ impl Shared {
         inner.written_since = inner.waits_since.take();
         let batch = std::mem::take(&mut inner.queue);
         drop(inner);
-        self.room.notify_all();
+        self.taken.notify_waiters();
         (!batch.is_empty()).then_some(batch)
     }
 
@@ -176,6 +209,6 @@ impl Shared {
         self.inner.lock().closed = true;
         self.work.notify_all();
         self.turn.notify_one();
-        self.room.notify_all();
+        self.taken.notify_waiters();
     }
 }

@@ -130,6 +130,16 @@ impl LogStore {
         self.log.has_failed()
     }
 
+    /// Returns whether the disk is so far behind that nothing more should be proposed.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.log.is_behind()
+    }
+
+    /// Waits until it is not.
+    pub(crate) async fn catches_up(&self) {
+        self.log.catches_up().await;
+    }
+
     /// What there is to say about the log.
     pub(crate) fn measure(&self, status: &mut Status) {
         status.first = self.purged().map_or(Lsn(1), |id| lsn(&id).next());
@@ -297,6 +307,7 @@ impl RaftLogStorage<Types> for LogStore {
             }
             memory.shrink();
         }
+        self.log.room(&for_log).await;
         self.log.append(for_log, called(move |result| flushed.io_completed(result)));
         Ok(())
     }

@@ -16,8 +16,12 @@ use crate::log::{Done, Log, LogEntry, Settings};
 use crate::log_device::LogDevice;
 
 /// Header, state, and three pages more: two steps fill a segment.
-pub(super) const SETTINGS: Settings =
-    Settings { segment_bytes: 5 * PAGE_BYTES as u64, recent_bytes_max: 2_000, make_ahead: false };
+pub(super) const SETTINGS: Settings = Settings {
+    segment_bytes: 5 * PAGE_BYTES as u64,
+    recent_bytes_max: 2_000,
+    make_ahead: false,
+    queue_items_max: 4_096,
+};
 pub(super) const CLUSTER: u64 = 7;
 
 /// Each is one group commit, which is waited for.

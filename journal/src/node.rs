@@ -95,7 +95,8 @@ impl Node {
 
         let (commands, questions) = mpsc::channel(COMMANDS_MAX);
         let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
-        let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone(), config.own_snapshots.clone()));
+        let own = config.own_snapshots.clone();
+        let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone(), own, clock.clone()));
         let patience = config.election_timeout * 2;
         if let Some(wire) = cluster.wire() {
             let removed =
@@ -230,8 +231,8 @@ fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<(Log, SnapshotStore), 
     let sync = if config.unsafe_no_sync { Sync::Never } else { Sync::Always };
     let log = Log::open(&config.storage, sync, config.cluster, clock)?;
     let snapshots = match &config.storage {
-        Storage::Directory(path) => SnapshotStore::Directory(path.clone()),
-        Storage::Memory => SnapshotStore::Memory(Arc::default()),
+        Storage::Directory(path) => SnapshotStore::in_directory(path)?,
+        Storage::Memory => SnapshotStore::in_memory(),
     };
     Ok((log, snapshots))
 }

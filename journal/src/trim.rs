@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::planted::Bug;
@@ -20,7 +21,12 @@ use crate::raft::Cluster;
 use crate::raft::state_machine::Machine;
 
 /// Runs until the node closes. `own` is how far the snapshots of this process reach, where it has its own.
-pub(crate) async fn run(cluster: Cluster, machine: Arc<Machine>, own: Option<watch::Receiver<Lsn>>) {
+pub(crate) async fn run(
+    cluster: Cluster,
+    machine: Arc<Machine>,
+    own: Option<watch::Receiver<Lsn>>,
+    clock: Arc<dyn Clock>,
+) {
     let mut progress = machine.progress();
     let mut own = Own { reach: own };
     let mut trimmed = Lsn::ZERO;
@@ -34,7 +40,7 @@ pub(crate) async fn run(cluster: Cluster, machine: Arc<Machine>, own: Option<wat
             }
             continue;
         }
-        match cluster.trim(keep_from).await {
+        match cluster.trim(keep_from, &*clock).await {
             Ok(()) => trimmed = keep_from,
             Err(Error::Closed) => return,
             Err(error) => unreachable!("trimming has no other end: {error}"),

@@ -21,6 +21,7 @@ use super::peer::Peer;
 use super::state_machine::StateMachine;
 use super::timers;
 use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -237,9 +238,12 @@ impl Cluster {
 
     /// Forgets the entries before `keep_from`, once a snapshot stands for them. They are gone when it returns.
     ///
+    /// Raft keeps what another node has been sent and has not acknowledged. A node that takes longer than `patience` for
+    /// it, because its disk hangs or is slow, goes on behind a snapshot, some time.
+    ///
     /// # Errors
     /// `Closed`.
-    pub(crate) async fn trim(&self, keep_from: Lsn) -> Result<(), Error> {
+    pub(crate) async fn trim(&self, keep_from: Lsn, clock: &dyn Clock) -> Result<(), Error> {
         let Some(last) = index(keep_from).checked_sub(1) else { return Ok(()) };
         let mut snapshots = self.raft.watch_snapshot_progress();
         let covers = |at: Option<super::types::LogId>| at.is_some_and(|at| last <= at.index());
@@ -249,8 +253,33 @@ impl Cluster {
         }
         self.raft.trigger().purge_log(last).await.map_err(|_| Error::Closed)?;
         let mut data = self.raft.data_metrics();
+        let mut patience = clock.until(clock.now() + self.patience);
         while !covers(data.borrow_watched().purged) {
-            data.changed().await.map_err(|_| Error::Closed)?;
+            tokio::select! {
+                changed = data.changed() => changed.map_err(|_| Error::Closed)?,
+                () = &mut patience => {
+                    self.press(last).await?;
+                    patience = clock.until(clock.now() + self.patience);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that entries up to `last` can be purged, which some node has not acknowledged.
+    async fn press(&self, last: u64) -> Result<(), Error> {
+        if !self.leadership().leads {
+            // Raft remembers what was to be purged while this node led, and looks at that again with its next snapshot.
+            return self.raft.trigger().snapshot().await.map_err(|_| Error::Closed);
+        }
+        let replication = self.raft.data_metrics().borrow_watched().replication.clone().unwrap_or_default();
+        let is_behind = |has: &Option<super::types::LogId>| has.is_none_or(|has| has.index() < last);
+        for (node, _) in replication.iter().filter(|(node, has)| **node != self.node && is_behind(has)) {
+            tracing::info!(
+                node = format!("{node:016x}"),
+                "a node is further behind than the journal is retained: it gets a snapshot"
+            );
+            self.network.interrupt(*node);
         }
         Ok(())
     }

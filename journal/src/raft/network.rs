@@ -9,6 +9,7 @@
 mod book;
 mod envelope;
 mod exchange;
+mod interruption;
 mod local;
 mod service;
 mod wire;
@@ -69,6 +70,15 @@ impl Network {
     pub(super) fn learn(&self, members: &Membership) {
         if let Network::Wire(wire) = self {
             wire.learn(members.log_id().as_ref().map_or(Lsn::ZERO, lsn), members.membership());
+        }
+    }
+
+    /// Ends the appends to `target` that are on their way: it has no right to hold up what this node trims.
+    pub(super) fn interrupt(&self, target: u64) {
+        match self {
+            Network::Alone => {}
+            Network::Local { hub, .. } => hub.interrupt(target),
+            Network::Wire(wire) => wire.interrupt(target),
         }
     }
 

@@ -50,12 +50,15 @@ pub(super) struct Net {
     places: BTreeMap<u64, Place>,
     processes: BTreeMap<u64, Process>,
     retention_bytes: u64,
+    /// URLs that every member names before its own.
+    first_urls: Vec<String>,
 }
 
 impl Net {
     fn new(cluster: u64) -> Net {
         let clock = Arc::new(SystemClock::default());
-        Net { clock, cluster, places: BTreeMap::new(), processes: BTreeMap::new(), retention_bytes: 1 << 30 }
+        let (places, processes, first_urls) = Default::default();
+        Net { clock, cluster, places, processes, retention_bytes: 1 << 30, first_urls }
     }
 
     /// A cluster of these nodes, begun, which never trims.
@@ -64,20 +67,28 @@ impl Net {
     }
 
     pub(super) async fn begin_with(nodes: &[u64], retention_bytes: u64) -> Net {
-        let mut net = Net { retention_bytes, ..Net::new(CLUSTER) };
+        Net { retention_bytes, ..Net::new(CLUSTER) }.begun(nodes).await
+    }
+
+    /// A cluster whose members are not reached by the first of their URLs.
+    pub(super) async fn begin_behind(first_url: String, nodes: &[u64]) -> Net {
+        Net { first_urls: vec![first_url], ..Net::new(CLUSTER) }.begun(nodes).await
+    }
+
+    async fn begun(mut self, nodes: &[u64]) -> Net {
         for node in nodes {
-            net.place(*node).await;
+            self.place(*node).await;
         }
         for node in nodes {
-            net.start(*node, nodes, false).await;
+            self.start(*node, nodes, false).await;
         }
-        net
+        self
     }
 
     async fn place(&mut self, node: u64) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let snapshots = SnapshotStore::Memory(Arc::default());
+        let snapshots = SnapshotStore::in_memory();
         self.places.insert(node, Place { address, disk: Sim::default(), snapshots });
     }
 
@@ -90,7 +101,8 @@ impl Net {
     }
 
     pub(super) fn member(&self, id: u64) -> Member {
-        let peer_urls = vec![format!("http://{}", self.places[&id].address)];
+        let own = format!("http://{}", self.places[&id].address);
+        let peer_urls = self.first_urls.iter().cloned().chain([own]).collect();
         Member { id, name: format!("node-{id}"), peer_urls, ..Member::default() }
     }
 
@@ -141,7 +153,7 @@ impl Net {
     pub(super) fn wipe(&mut self, id: u64) {
         let place = self.places.get_mut(&id).expect("it has a place");
         place.disk = Sim::default();
-        place.snapshots = SnapshotStore::Memory(Arc::default());
+        place.snapshots = SnapshotStore::in_memory();
     }
 
     pub(super) fn disk(&self, id: u64) -> &Sim {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use proto::raft::Message;
 use proto::raft::raft_client::RaftClient;
+use tokio::net::TcpListener;
 use tonic::Code;
 
 use super::net::{CLUSTER, Net};
@@ -13,7 +14,8 @@ use crate::Dialer;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::peer_metrics::{PeerMetrics, PeersMetrics};
-use crate::verdict::{Fate, Verdict};
+use crate::record::{Append, SysOp};
+use crate::verdict::{Barrier, Fate, Verdict};
 
 /// Every node tells the same up to `lsn`.
 async fn agree(net: &Net, lsn: Lsn) -> usize {
@@ -93,6 +95,48 @@ async fn a_leader_whose_process_died_is_not_waited_for() {
     net.write(8, 5).await;
 }
 
+/// Voters, forwarded writes, statuses and tails.
+async fn all_goes_by_the_second_url(first_url: String) {
+    let net = Net::begin_behind(first_url, &[1, 2, 3]).await;
+    let leader = net.leader().await;
+    for (seq, id) in (1..).zip(net.ids()) {
+        let journal = net.handle(id);
+        let mut append = put(7, seq, 100);
+        while !matches!(journal.append(append.clone()).await, Verdict::Committed { .. }) {
+            append.origin.attempt += 1;
+            net.rest().await;
+        }
+        let last = journal.barrier().await.expect("the leader is reached").lsn;
+        net.has(id, last).await;
+    }
+    let outside = net.remote();
+    outside.status().wait_for(|status| status.leader == Some(leader)).await.unwrap();
+    let last = outside.barrier().await.unwrap().lsn;
+    assert_eq!(requests(&history(&outside, Lsn(1), last).await).len(), 3);
+}
+
+#[tokio::test]
+async fn a_first_url_that_refuses_is_passed_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    all_goes_by_the_second_url(url).await;
+}
+
+#[tokio::test]
+async fn a_first_url_that_answers_nothing_is_passed_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let silent = tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(listener.accept().await.unwrap());
+        }
+    });
+    all_goes_by_the_second_url(url).await;
+    silent.abort();
+}
+
 #[tokio::test]
 async fn a_large_record_passes() {
     let net = Net::begin(&[1, 2, 3]).await;
@@ -135,6 +179,57 @@ async fn a_leader_whose_disk_hangs_lets_another_lead_and_stops() {
     net.write(9, 5).await;
     drop(hang);
     net.kill(first).await;
+}
+
+/// Meanwhile its majority commits what it writes, and its own log has no room any more.
+#[tokio::test]
+async fn a_leader_whose_disk_hangs_under_many_writes_lets_another_lead_and_stops() {
+    let mut net = Net::begin(&[1, 2, 3]).await;
+    net.write(7, 5).await;
+    let first = net.leader().await;
+    let hang = net.disk(first).hang();
+    let mut writing = tokio::task::JoinSet::new();
+    for frontend in 100..110 {
+        let journal = net.handle(first);
+        writing.spawn(async move {
+            let mut seq = 1;
+            while matches!(journal.append(put(frontend, seq, 100)).await, Verdict::Committed { .. }) {
+                seq += 1;
+            }
+            seq
+        });
+    }
+    net.node(first).stopped().await;
+    let written: u64 = writing.join_all().await.into_iter().sum();
+    assert!(10 < written, "a majority went on without that disk");
+    net.write(9, 5).await;
+    drop(hang);
+    net.kill(first).await;
+}
+
+#[tokio::test]
+async fn a_follower_whose_disk_hangs_holds_up_no_trimming() {
+    let net = Net::begin_with(&[1, 2, 3], 64 << 10).await;
+    let leader = net.leader().await;
+    let slow = leader % 3 + 1;
+    let last = net.write(7, 5).await;
+    net.has(slow, last).await;
+    let hang = net.disk(slow).hang();
+    let mut seq = 0;
+    while net.handle(leader).status().borrow().first <= last.next() {
+        seq += 1;
+        net.append(put(8, seq, 32 << 10)).await;
+        let Barrier { lsn, revision, .. } = net.handle(leader).barrier().await.unwrap();
+        let (start, end) = (Bytes::new(), Bytes::new());
+        let mark = SysOp::SnapshotMark { start, end, lsn, revision, set_hash: 0 };
+        net.append(Append { writes: Vec::new(), sysop: Some(mark), ..put(9, seq, 0) }).await;
+        net.rest().await;
+    }
+    drop(hang);
+    let more = net.write(10, 5).await;
+    net.has(slow, more).await;
+    let first = net.handle(slow).status().borrow().first;
+    assert!(last < first, "it went on behind a snapshot");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use openraft::{OptionalSend, RaftNetworkV2};
 use parking_lot::Mutex;
 use tokio_stream::{Stream, StreamExt};
 
+use super::interruption::Interruptions;
 use super::{failed, unreachable};
 use crate::clock::{Clock, Wait};
 use crate::raft::types::{Raft, Snapshot, Types, Vote};
@@ -27,6 +28,7 @@ use crate::raft::types::{Raft, Snapshot, Types, Vote};
 #[derive(Clone)]
 pub(crate) struct Hub {
     links: Arc<Mutex<Links>>,
+    interruptions: Arc<Interruptions>,
     clock: Arc<dyn Clock>,
 }
 
@@ -58,7 +60,7 @@ impl Loss {
 #[cfg(test)]
 impl Hub {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Hub {
-        Hub { links: Arc::default(), clock }
+        Hub { links: Arc::default(), interruptions: Arc::default(), clock }
     }
 
     /// Nothing passes between `node` and `others` any more, in neither direction.
@@ -93,6 +95,10 @@ impl Hub {
 
     pub(super) fn leave(&self, node: u64) {
         self.links.lock().nodes.remove(&node);
+    }
+
+    pub(super) fn interrupt(&self, node: u64) {
+        self.interruptions.interrupt(node);
     }
 
     /// Whether the message that is under way does not arrive. To be asked once for each.
@@ -177,8 +183,7 @@ impl RaftNetworkV2<Types> for Link {
                 }
                 answer.map_err(|fatal| unreachable(&fatal.to_string()).into())
             });
-            let answers: BoxStream<'s, _> = Box::pin(answers);
-            Ok(answers)
+            Ok(self.hub.interruptions.watch(target, Box::pin(answers)))
         })
     }
 

@@ -67,13 +67,11 @@ impl Collector {
         let mut asked = JoinSet::new();
         let Process { id, is_journal, dialer, .. } = &self.process;
         for member in own.members.iter().filter(|member| !is_journal || member.id != *id) {
-            let (Some(url), Some(dialer)) = (member.peer_urls.first().cloned(), dialer.clone()) else {
-                continue;
-            };
-            let id = member.id;
+            let Some(dialer) = dialer.clone() else { continue };
+            let (id, urls) = (member.id, member.peer_urls.clone());
             asked.spawn(async move {
-                let answer = tokio::time::timeout(ANSWER_MAX, journal::ask_status(&dialer, &url)).await;
-                answer.ok()?.ok().filter(|status| status.node == id)
+                let answer = tokio::time::timeout(ANSWER_MAX, ask(&dialer, urls)).await;
+                answer.ok()?.filter(|status| status.node == id)
             });
         }
         let answers = asked.join_all().await;
@@ -91,6 +89,21 @@ impl Collector {
             (None, None) => document,
         }
     }
+}
+
+/// Asks a member by all its URLs. Returns the first answer.
+async fn ask(dialer: &Dialer, urls: Vec<String>) -> Option<Status> {
+    let mut asked = JoinSet::new();
+    for url in urls {
+        let dialer = dialer.clone();
+        asked.spawn(async move { journal::ask_status(&dialer, &url).await });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok(Ok(status)) = answer {
+            return Some(status);
+        }
+    }
+    None
 }
 
 /// What the memstore in this process holds.

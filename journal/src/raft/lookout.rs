@@ -24,6 +24,9 @@ const LATER: u32 = 50;
 /// Questions after which the leader seems to live. Silence is looked after elsewhere.
 const QUESTIONS: u32 = 8;
 
+/// How long a node may take to tell its status by one of its URLs.
+const OPEN_MAX: Duration = Duration::from_secs(1);
+
 /// Follows whoever leads until Raft has stopped.
 pub(crate) async fn run(cluster: Cluster, wire: Wire, clock: Arc<dyn Clock>, timers: Timers) {
     let Timers { election_timeout, lease } = timers;
@@ -50,15 +53,19 @@ pub(crate) async fn run(cluster: Cluster, wire: Wire, clock: Arc<dyn Clock>, tim
 /// Resolves when `leader` has spoken and then hung up.
 async fn died(wire: &Wire, leader: u64, clock: &dyn Clock, pause: Duration) {
     loop {
-        if let Some(url) = wire.url(leader)
-            && let Ok(mut parts) = open_status(wire.dialer(), &url).await
-        {
-            let mut heard = false;
-            while let Ok(Some(_)) = parts.message().await {
-                heard = true;
-            }
-            if heard {
-                return;
+        if let Some(url) = wire.url(leader) {
+            let opening = tokio::time::timeout(OPEN_MAX, open_status(wire.dialer(), &url));
+            match opening.await {
+                Ok(Ok(mut parts)) => {
+                    let mut heard = false;
+                    while let Ok(Some(_)) = parts.message().await {
+                        heard = true;
+                    }
+                    if heard {
+                        return;
+                    }
+                }
+                Ok(Err(_)) | Err(_) => wire.turn_from(leader, &url),
             }
         }
         clock.until(clock.now() + pause).await;

@@ -4,6 +4,8 @@
 //! is then lost: an append may or may not happen.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proto::journal::journal_client::JournalClient;
@@ -11,6 +13,7 @@ use proto::journal::{Answers, Question, Questions};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::COMMANDS_AT_ONCE;
@@ -28,6 +31,9 @@ const MESSAGES_MAX: usize = 4;
 /// Where a message of questions ends, in bytes of what they change. A larger append travels alone.
 const MESSAGE_BYTES: usize = 1 << 20;
 
+/// How long a node may take until a conversation by one of its URLs is open.
+const OPEN_MAX: Duration = Duration::from_secs(1);
+
 /// Where an answer goes.
 enum Waiter {
     Append(oneshot::Sender<Verdict>),
@@ -41,8 +47,15 @@ enum Waiter {
     MoveLeader(oneshot::Sender<Result<LeaderMoved, Error>>),
 }
 
+/// The ways to one node: a channel for each of its URLs.
+pub(super) struct Ways {
+    pub(super) channels: Vec<Channel>,
+    /// Place of the one that worked last, which is tried first. Kept from one line to the next.
+    pub(super) preferred: Arc<AtomicUsize>,
+}
+
 pub(super) struct Line {
-    channel: Channel,
+    ways: Ways,
     cluster: u64,
     commands: mpsc::Receiver<Command>,
     /// Taken from the queue and not yet sent.
@@ -53,8 +66,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(channel: Channel, cluster: u64, commands: mpsc::Receiver<Command>) -> Line {
-        Line { channel, cluster, commands, taken: Vec::new(), waiting: HashMap::new(), ids: 0 }
+    pub(super) fn new(ways: Ways, cluster: u64, commands: mpsc::Receiver<Command>) -> Line {
+        Line { ways, cluster, commands, taken: Vec::new(), waiting: HashMap::new(), ids: 0 }
     }
 
     /// Until `ends` at the latest: a node that is frozen neither answers nor hangs up.
@@ -68,12 +81,30 @@ impl Line {
         unsent.for_each(|command| command.refuse(Error::NotLeader { hint: None }));
     }
 
+    /// Opens the conversation by the first URL that answers. Meanwhile everything waits in the queue.
+    async fn open(&self) -> Result<(mpsc::Sender<Questions>, Streaming<Answers>), tonic::Status> {
+        let Ways { channels, preferred } = &self.ways;
+        let first = preferred.load(Ordering::Relaxed);
+        let mut failure = tonic::Status::unavailable("nobody knows where the node is");
+        for place in (first..first + channels.len()).map(|place| place % channels.len()) {
+            let mut client = JournalClient::new(channels[place].clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX);
+            let (out, messages) = mpsc::channel(MESSAGES_MAX);
+            let answers = tokio::time::timeout(OPEN_MAX, client.ask(ReceiverStream::new(messages))).await;
+            match answers.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("it does not answer"))) {
+                Ok(answers) => {
+                    preferred.store(place, Ordering::Relaxed);
+                    return Ok((out, answers.into_inner()));
+                }
+                Err(status) => failure = status,
+            }
+        }
+        Err(failure)
+    }
+
     async fn converse(&mut self) -> Result<(), tonic::Status> {
-        let mut client = JournalClient::new(self.channel.clone())
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let (out, messages) = mpsc::channel(MESSAGES_MAX);
-        let mut answers = client.ask(ReceiverStream::new(messages)).await?.into_inner();
+        let (out, mut answers) = self.open().await?;
         loop {
             tokio::select! {
                 biased;

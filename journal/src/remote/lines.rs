@@ -1,9 +1,12 @@
 //! The lines of one process to the nodes of its journal: at most one is open, to the leader.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::line::Line;
+use super::line::{Line, Ways};
 use crate::client::{Command, Status};
 use crate::dial::Dialer;
 use crate::error::Error;
@@ -19,6 +22,8 @@ pub(crate) struct Lines {
     /// Tells the cluster.
     status: watch::Receiver<Status>,
     open: Option<Open>,
+    /// The node that was turned to last, its URLs, and which of them worked.
+    last: Option<(u64, Vec<String>, Arc<AtomicUsize>)>,
 }
 
 /// A line that is open. Dropping it ends the line, also one whose node takes nothing any more.
@@ -30,7 +35,7 @@ struct Open {
 
 impl Lines {
     pub(crate) fn new(dialer: Dialer, status: watch::Receiver<Status>) -> Lines {
-        Lines { dialer, status, open: None }
+        Lines { dialer, status, open: None, last: None }
     }
 
     /// Lets go of every line but that to `leader`. Who waits for an answer there learns that it is lost.
@@ -59,13 +64,21 @@ impl Lines {
         self.open = Some(open);
     }
 
-    fn line(&self, leader: u64, members: &[Member]) -> Option<Open> {
-        let url = members.iter().find(|member| member.id == leader)?.peer_urls.first()?;
-        let channel = self.dialer.channel(url).ok()?;
+    fn line(&mut self, leader: u64, members: &[Member]) -> Option<Open> {
+        let urls = &members.iter().find(|member| member.id == leader)?.peer_urls;
+        let channels: Vec<_> = urls.iter().filter_map(|url| self.dialer.channel(url).ok()).collect();
+        if channels.is_empty() {
+            return None;
+        }
+        let preferred = match &self.last {
+            Some((node, known, preferred)) if *node == leader && known == urls => preferred.clone(),
+            _ => Arc::default(),
+        };
+        self.last = Some((leader, urls.clone(), preferred.clone()));
         let cluster = self.status.borrow().cluster;
         let (line, commands) = mpsc::channel(WAITING_MAX);
         let ends = CancellationToken::new();
-        tokio::spawn(Line::new(channel, cluster, commands).run(ends.clone()));
+        tokio::spawn(Line::new(Ways { channels, preferred }, cluster, commands).run(ends.clone()));
         Some(Open { node: leader, line, _ends: ends.drop_guard() })
     }
 }

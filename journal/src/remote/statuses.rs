@@ -1,7 +1,8 @@
 //! What all nodes of a journal say of themselves, as one status.
 //!
 //! The node of the newest term says who leads; the one that is furthest says everything else. Nodes that were not
-//! named are learned from the members that the others tell of.
+//! named are learned from the members that the others tell of. All URLs of a node are listened to: which of them works
+//! may change at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -67,7 +68,7 @@ async fn run(remote: Remote, merged: watch::Sender<Status>) {
             }
             Some(status) => {
                 cluster = Some(status.cluster);
-                ask(status.members.iter().filter_map(|member| member.peer_urls.first().cloned()).collect());
+                ask(status.members.iter().flat_map(|member| member.peer_urls.iter().cloned()).collect());
                 known.insert(url, status);
             }
             None => drop(known.remove(&url)),

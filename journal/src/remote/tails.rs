@@ -43,13 +43,19 @@ impl RemoteTails {
         RemoteTail { next: from.max(Lsn(1)), tails: self.clone(), from: From::Nowhere, left: None, tried: 0 }
     }
 
-    /// The nodes, those first that do not lead.
+    /// URLs of the nodes, those first that do not lead. From one to the next both the node and the place among its URLs
+    /// change: a node may be gone, or a network.
     fn urls(&self) -> Vec<String> {
         let status = self.status.borrow();
         let mut members: Vec<_> = status.members.iter().collect();
         members.sort_by_key(|member| Some(member.id) == status.leader);
-        let urls = members.into_iter().filter_map(|member| member.peer_urls.first().cloned());
-        let urls: Vec<String> = urls.collect();
+        let rounds = members.iter().map(|member| member.peer_urls.len()).max().unwrap_or_default();
+        let members: Vec<_> = members.iter().filter(|member| !member.peer_urls.is_empty()).collect();
+        let round = |round: usize| {
+            let urls = members.iter().enumerate().filter(move |(_, member)| round < member.peer_urls.len());
+            urls.map(move |(nth, member)| member.peer_urls[(nth + round) % member.peer_urls.len()].clone())
+        };
+        let urls: Vec<String> = (0..rounds).flat_map(round).collect();
         if urls.is_empty() { self.remote.endpoints.clone() } else { urls }
     }
 }

@@ -17,14 +17,21 @@ pub(super) struct Book {
 #[derive(Default)]
 pub(super) struct Place {
     pub(super) urls: Vec<String>,
-    /// Counts how often one did not answer: the next is tried then.
-    pub(super) failures: usize,
+    /// How often the one that was tried did not answer: then the next is tried.
+    failures: usize,
 }
 
 impl Place {
     /// The one that is tried now.
     pub(super) fn url(&self) -> &str {
         &self.urls[self.failures % self.urls.len()]
+    }
+
+    /// This URL did not answer. Where several calls fail at once, only the first of them turns to the next URL.
+    pub(super) fn failed(&mut self, url: &str) {
+        if !self.urls.is_empty() && self.url() == url {
+            self.failures = self.failures.wrapping_add(1);
+        }
     }
 }
 
@@ -34,5 +41,24 @@ impl Book {
         if place.urls != urls {
             *place = Place { urls: urls.to_vec(), failures: 0 };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_fail_together_turn_to_the_next_url_once() {
+        let mut book = Book::default();
+        book.note(1, &["http://a".to_owned(), "http://b".to_owned()]);
+        let place = book.peers.get_mut(&1).unwrap();
+        assert_eq!(place.url(), "http://a");
+        // A heartbeat and an append, both on their way to the same URL.
+        place.failed("http://a");
+        place.failed("http://a");
+        assert_eq!(place.url(), "http://b");
+        place.failed("http://b");
+        assert_eq!(place.url(), "http://a");
     }
 }

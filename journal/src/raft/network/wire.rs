@@ -31,6 +31,7 @@ use tonic::{Code, Response, Status};
 use super::book::Book;
 use super::envelope::{Envelope, MESSAGE_BYTES_MAX};
 use super::exchange::Exchange;
+use super::interruption::Interruptions;
 use super::service::PeerService;
 use super::{Answers, unreachable};
 use crate::clock::Clock;
@@ -72,6 +73,7 @@ struct Shared {
     /// When a leader has spoken last, in nanoseconds of the clock.
     heard_at: AtomicU64,
     peers: Arc<PeersMetrics>,
+    interruptions: Interruptions,
     clock: Arc<dyn Clock>,
 }
 
@@ -85,6 +87,7 @@ impl Wire {
             book: Mutex::default(),
             heard_at: AtomicU64::new(0),
             peers: Arc::default(),
+            interruptions: Interruptions::default(),
             clock,
         };
         Wire { shared: Arc::new(shared) }
@@ -159,6 +162,10 @@ impl Wire {
         }
     }
 
+    pub(super) fn interrupt(&self, peer: u64) {
+        self.shared.interruptions.interrupt(peer);
+    }
+
     /// A leader has spoken.
     pub(crate) fn hear(&self) {
         let now = u64::try_from(self.shared.clock.now().as_nanos()).unwrap_or(u64::MAX);
@@ -170,10 +177,23 @@ impl Wire {
         Duration::from_nanos(self.shared.heard_at.load(Ordering::Relaxed))
     }
 
-    /// The members as of what is applied at `peer`, or `None` where it does not tell.
+    /// The members as of what is applied at `peer`, or `None` where it tells by none of its URLs.
     pub(crate) async fn roster_of(&self, peer: u64) -> Option<Roster> {
         let link = Link { wire: self.clone(), target: peer, lane: Lane::Talk };
-        link.call(Method::Members, &self.roster(), ROSTER_MAX).await.ok()
+        let urls = self.shared.book.lock().peers.get(&peer).map_or(0, |place| place.urls.len());
+        for _ in 0..urls {
+            if let Ok(roster) = link.call(Method::Members, &self.roster(), ROSTER_MAX).await {
+                return Some(roster);
+            }
+        }
+        None
+    }
+
+    /// The peer does not answer at this URL: the next is tried from here on.
+    pub(in crate::raft) fn turn_from(&self, peer: u64, url: &str) {
+        if let Some(place) = self.shared.book.lock().peers.get_mut(&peer) {
+            place.failed(url);
+        }
     }
 
     pub(super) fn link(&self, target: u64, peer: &Peer, lane: Lane) -> Link {
@@ -181,7 +201,8 @@ impl Wire {
         Link { wire: self.clone(), target, lane }
     }
 
-    fn client(&self, peer: u64, lane: Lane) -> Result<RaftClient<Channel>, Unreachable<Types>> {
+    /// Answers the URL, too, by which the peer is reached.
+    fn client(&self, peer: u64, lane: Lane) -> Result<(RaftClient<Channel>, String), Unreachable<Types>> {
         let mut book = self.shared.book.lock();
         let place = book.peers.get(&peer).filter(|place| !place.urls.is_empty());
         let place = place.ok_or_else(|| unreachable("nobody knows where the node is"))?;
@@ -191,17 +212,18 @@ impl Wire {
             _ => {
                 let dialed = self.shared.dialer.channel(&url);
                 let channel = dialed.map_err(|error| unreachable(&error.to_string()))?;
-                book.channels.insert((peer, lane), (url, channel.clone()));
+                book.channels.insert((peer, lane), (url.clone(), channel.clone()));
                 channel
             }
         };
-        Ok(RaftClient::new(channel)
+        let client = RaftClient::new(channel)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok((client, url))
     }
 
     /// Something was not answered: by chance, or because nobody is there, or because of who asks.
-    fn note_failure(&self, peer: u64, status: &Status) -> Unreachable<Types> {
+    fn note_failure(&self, peer: u64, url: &str, status: &Status) -> Unreachable<Types> {
         self.count(peer, PeerMetrics::failed);
         let mut book = self.shared.book.lock();
         match status.code() {
@@ -214,7 +236,7 @@ impl Wire {
             }
             Code::Unavailable | Code::DeadlineExceeded => {
                 if let Some(place) = book.peers.get_mut(&peer) {
-                    place.failures = place.failures.wrapping_add(1);
+                    place.failed(url);
                 }
             }
             _ => {}
@@ -248,7 +270,7 @@ impl Link {
         within: Duration,
     ) -> Result<A, Unreachable<Types>> {
         let lane = if matches!(method, Method::InstallSnapshot) { Lane::Bulk } else { Lane::Talk };
-        let mut client = self.wire.client(self.target, lane)?;
+        let (mut client, url) = self.wire.client(self.target, lane)?;
         let message = self.wire.envelope().seal(question);
         self.wire.count(self.target, |peer| peer.sent(message.body.len()));
         let answer = async {
@@ -262,7 +284,7 @@ impl Link {
         };
         let answer = timely(within, answer).await.map(Response::into_inner);
         let answer = answer.and_then(|answer| self.wire.envelope().open(answer));
-        answer.map_err(|status| self.wire.note_failure(self.target, &status))
+        answer.map_err(|status| self.wire.note_failure(self.target, &url, &status))
     }
 
     async fn open<S>(
@@ -273,7 +295,7 @@ impl Link {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        let mut client = self.wire.client(self.target, self.lane)?;
+        let (mut client, url) = self.wire.client(self.target, self.lane)?;
         let envelope = self.wire.envelope();
         let peer = self.wire.metrics().of(self.target).unwrap_or_default();
         let clock = self.wire.shared.clock.clone();
@@ -286,14 +308,15 @@ impl Link {
             message
         });
         let answers = timely(OPEN_MAX, client.append(requests)).await;
-        let answers = answers.map_err(|status| self.wire.note_failure(self.target, &status))?.into_inner();
+        let answers =
+            answers.map_err(|status| self.wire.note_failure(self.target, &url, &status))?.into_inner();
         let (wire, target) = (self.wire.clone(), self.target);
         let read = move |answer: Result<Message, Status>| {
             exchange.answered(answer.is_ok());
             let answer = answer.and_then(|answer| envelope.open::<StreamAppendResult<Types>>(answer));
-            answer.map_err(|status| wire.note_failure(target, &status).into())
+            answer.map_err(|status| wire.note_failure(target, &url, &status).into())
         };
-        Ok(Box::pin(answers.map(read)))
+        Ok(self.wire.shared.interruptions.watch(self.target, Box::pin(answers.map(read))))
     }
 }
 

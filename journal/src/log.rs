@@ -10,6 +10,7 @@
 pub(crate) mod fuzzing;
 mod open;
 mod queue;
+mod settings;
 mod turns;
 mod view;
 mod worker;
@@ -44,6 +45,7 @@ use crate::machine::Machine;
 use crate::metrics::LogMetrics;
 use crate::segments::Segments;
 use queue::Shared;
+use settings::Settings;
 use turns::Turns;
 use view::{Source, View};
 use worker::Worker;
@@ -56,38 +58,6 @@ pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// How much is read at once.
 const READ_BYTES_MAX: usize = 4 << 20;
-
-/// A log's measures.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) segment_bytes: u64,
-    /// Of the newest entries. What is not yet durable is kept beyond it.
-    pub(crate) recent_bytes_max: usize,
-    /// Whether a thread makes the next segment ready ahead.
-    pub(crate) make_ahead: bool,
-    /// Upper bound on the steps that wait for the log's thread.
-    pub(crate) queue_items_max: usize,
-}
-
-impl Settings {
-    fn of(storage: &Storage) -> Settings {
-        match storage {
-            Storage::Directory(_) => Settings {
-                segment_bytes: 64 << 20,
-                recent_bytes_max: 8 << 20,
-                make_ahead: true,
-                queue_items_max: queue::ITEMS_MAX,
-            },
-            // Here a segment is memory, too: small ones are given back sooner.
-            Storage::Memory => Settings {
-                segment_bytes: 4 << 20,
-                recent_bytes_max: 0,
-                make_ahead: false,
-                queue_items_max: queue::ITEMS_MAX,
-            },
-        }
-    }
-}
 
 /// A handle on the log. Clones are the same log.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ mod service;
 mod wire;
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::base::{BoxFuture, BoxStream};
@@ -26,6 +27,7 @@ use openraft::raft::{
 };
 use openraft::{OptionalSend, RaftNetworkV2};
 use tokio_stream::{Stream, StreamExt};
+use tonic::Status;
 
 use super::peer::Peer;
 use super::types::{Membership, Raft, Snapshot, Types, Vote, lsn};
@@ -108,6 +110,11 @@ impl RaftNetworkFactory<Types> for Network {
 
 fn unreachable(why: &str) -> Unreachable<Types> {
     Unreachable::from_string(why)
+}
+
+async fn timely<T>(within: Duration, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = || Status::deadline_exceeded(format!("no answer within {within:?}"));
+    tokio::time::timeout(within, answer).await.unwrap_or_else(|_| Err(late()))
 }
 
 type Answers<'s> = BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>;

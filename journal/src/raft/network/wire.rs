@@ -33,7 +33,7 @@ use super::envelope::{Envelope, MESSAGE_BYTES_MAX};
 use super::exchange::Exchange;
 use super::interruption::Interruptions;
 use super::service::PeerService;
-use super::{Answers, unreachable};
+use super::{Answers, timely, unreachable};
 use crate::clock::Clock;
 use crate::dial::Dialer;
 use crate::lsn::Lsn;
@@ -46,7 +46,6 @@ use crate::raft::types::{Raft, Snapshot, Types, Vote};
 
 /// How long a peer may take until a stream to it is open.
 const OPEN_MAX: Duration = Duration::from_secs(2);
-
 /// How long a peer may take to tell who its members are.
 const ROSTER_MAX: Duration = Duration::from_secs(1);
 
@@ -318,11 +317,6 @@ impl Link {
         };
         Ok(self.wire.shared.interruptions.watch(self.target, Box::pin(answers.map(read))))
     }
-}
-
-async fn timely<T>(within: Duration, answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let late = || Status::deadline_exceeded(format!("no answer within {within:?}"));
-    tokio::time::timeout(within, answer).await.unwrap_or_else(|_| Err(late()))
 }
 
 impl RaftNetworkV2<Types> for Link {

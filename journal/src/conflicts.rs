@@ -66,6 +66,11 @@ impl Window {
         }
     }
 
+    /// Keys that ranges were compared with so far.
+    pub(crate) fn scanned(&self) -> u64 {
+        self.ring.scanned()
+    }
+
     /// Whether anything in the footprint has changed since it was read.
     pub(crate) fn check(&self, reads: &[Read]) -> Freshness {
         let mut worst = Freshness::Fresh;

@@ -301,9 +301,10 @@ impl Log {
         Ok(entries)
     }
 
-    /// How many appends wait for their commit, for the operator.
-    pub(crate) fn note_pending(&self, pending: usize) {
+    /// Appends that wait for their commit after a turn of the sequencer, and how long the turn took, for the operator.
+    pub(crate) fn note_turn(&self, pending: usize, took: Duration) {
         self.metrics.pending.store(pending as u64, Ordering::Relaxed);
+        self.metrics.turns.observe(took);
     }
 
     /// Whether the disk has failed: then nothing is written any more.

@@ -64,6 +64,8 @@ pub struct LogMetrics {
     pub written_bytes: AtomicU64,
     /// Appends that wait for their commit, as the sequencer last saw it.
     pub pending: AtomicU64,
+    /// Each turn of the sequencer's task: one event, and all that follows from it.
+    pub turns: Histogram,
 }
 
 impl LogMetrics {

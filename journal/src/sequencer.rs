@@ -69,7 +69,7 @@ impl Default for Limits {
 }
 
 /// Leases handed out, and written down, in one go.
-const EXPIRED_MAX: usize = 10_000;
+const EXPIRED_MAX: usize = 1_000;
 const CHECKPOINTS_MAX: usize = 1_000;
 
 /// What came of an append.
@@ -105,6 +105,8 @@ pub(crate) struct Sequencer<W> {
     in_flight: InFlight,
     queue: Queue<W>,
     lessor: Lessor,
+    /// Keys and leases that appends have read and written.
+    keys: u64,
 }
 
 impl<W> Sequencer<W> {
@@ -123,6 +125,7 @@ impl<W> Sequencer<W> {
             in_flight: InFlight::new(state.compacted(), state.routes().version()),
             queue: Queue::new(floor),
             lessor: Lessor::start(state.leases(), now),
+            keys: 0,
         }
     }
 
@@ -135,8 +138,14 @@ impl<W> Sequencer<W> {
         self.queue.waiting()
     }
 
+    /// Keys looked at, compared and written since the term began: the work that appends have made.
+    pub(crate) fn work(&self) -> u64 {
+        self.keys + self.window.scanned() + self.reservations.compared()
+    }
+
     /// Puts the append in its place, or refuses it. `state` has everything that `committed` was told of.
     pub(crate) fn append(&mut self, append: Append, waiter: W, state: &State, now: Duration) -> Answer<W> {
+        self.keys += (append.reads.len() + append.writes.len()) as u64;
         match self.judge(&append, state, now) {
             Judgement::Fresh { bytes } => {
                 self.reservations.release(append.origin);

@@ -35,6 +35,10 @@ use crate::verdict::Verdict;
 /// Commands applied before the batches they make are proposed.
 const COMMANDS_AT_ONCE: usize = 1_024;
 
+/// Keys that the appends of one turn look at and write, about, before what else has happened is looked at. One append
+/// may have more.
+const KEYS_AT_ONCE: u64 = 1 << 16;
+
 /// Whom a verdict goes to.
 pub(crate) enum Waiter {
     Append(oneshot::Sender<Verdict>),
@@ -71,6 +75,7 @@ pub(crate) struct SequencerTask {
     clock: Arc<dyn Clock>,
     limits: Limits,
     commands: mpsc::Receiver<Call>,
+    /// Commands that wait for their turn, the next one last.
     taken: Vec<Call>,
     landed: mpsc::UnboundedSender<Landing>,
     /// Not bounded by itself: nothing is sent but what became of proposals, and of those `batches_max` are on
@@ -132,6 +137,7 @@ impl SequencerTask {
         self.look_who_leads();
         loop {
             let event = self.next_event().await;
+            let began = self.clock.now();
             if !self.apply(event) {
                 break;
             }
@@ -139,7 +145,7 @@ impl SequencerTask {
             self.confirm();
             self.set_alarm();
             let pending = self.sequencer.as_ref().map_or(0, Sequencer::waiting);
-            self.machine.note_pending(pending);
+            self.machine.note_turn(pending, self.clock.now().saturating_sub(began));
         }
         self.stop();
     }
@@ -147,14 +153,14 @@ impl SequencerTask {
     async fn next_event(&mut self) -> Event {
         let closing = self.give_up.is_some();
         // A queue that is closed and empty would be ready for ever, and keep whoever is behind it from being asked.
-        let may_be_asked = !closing || !self.commands.is_empty();
+        let may_be_asked = !closing || !self.commands.is_empty() || !self.taken.is_empty();
         tokio::select! {
             biased;
             landed = self.landings.recv() => Event::Landed(landed.expect("a sender is held here")),
             changed = self.cluster.leadership_changed() => Event::Leadership(changed),
             _ = self.progress.changed() => Event::Progress,
             confirmed = self.confirmation.wait() => Event::Confirmed(confirmed),
-            count = self.commands.recv_many(&mut self.taken, COMMANDS_AT_ONCE), if may_be_asked => {
+            count = take(&mut self.commands, &mut self.taken), if may_be_asked => {
                 if count == 0 && !closing { Event::Closing } else { Event::Commands }
             }
             () = ring(&mut self.alarm) => Event::Alarm,
@@ -179,7 +185,8 @@ impl SequencerTask {
                 self.give_up = Some(self.clock.until(self.clock.now() + self.closing.patience));
             }
         }
-        !(self.give_up.is_some() && self.commands.is_empty() && self.on_their_way == 0)
+        let idle = self.commands.is_empty() && self.taken.is_empty() && self.on_their_way == 0;
+        !(self.give_up.is_some() && idle)
     }
 
     fn look_who_leads(&mut self) {
@@ -230,9 +237,11 @@ impl SequencerTask {
     }
 
     fn take_commands(&mut self) {
-        let mut taken = std::mem::take(&mut self.taken);
         let (machine, now) = (self.machine.clone(), self.clock.now());
-        for Call { command, passed_on } in taken.drain(..) {
+        let worked = |sequencer: &Option<Sequencer<Waiter>>| sequencer.as_ref().map_or(0, Sequencer::work);
+        let before = worked(&self.sequencer);
+        while worked(&self.sequencer).saturating_sub(before) < KEYS_AT_ONCE {
+            let Some(Call { command, passed_on }) = self.taken.pop() else { break };
             if self.sequencer.is_none() {
                 self.pass_on(command, passed_on);
                 continue;
@@ -266,7 +275,6 @@ impl SequencerTask {
                 }
             }
         }
-        self.taken = taken;
     }
 
     /// Another node leads: it answers, or, where it cannot be asked, nobody.
@@ -338,6 +346,18 @@ impl Drop for Proposal {
         // Where the task is gone, so is everybody who waited.
         drop(self.landed.send(self.landing.take()));
     }
+}
+
+/// Takes what has arrived, unless some of what was taken before is left.
+async fn take(commands: &mut mpsc::Receiver<Call>, taken: &mut Vec<Call>) -> usize {
+    if taken.is_empty() {
+        commands.recv_many(taken, COMMANDS_AT_ONCE).await;
+        taken.reverse();
+    } else {
+        // Raft runs on this thread, too.
+        tokio::task::yield_now().await;
+    }
+    taken.len()
 }
 
 async fn ring(alarm: &mut Option<(Duration, Wait)>) {

@@ -43,6 +43,12 @@ fn write(page: &mut Page, log: &LogMetrics) {
     histogram(page, &log.syncs, 0);
     page.family("mainstem_journal_sync_duration_seconds", Kind::Histogram, "The same, with finer buckets.");
     histogram(page, &log.syncs, FINER_BOUNDS);
+    page.family(
+        "mainstem_journal_sequencer_turn_duration_seconds",
+        Kind::Histogram,
+        "How long the journal's leader was busy with one event and all that follows from it.",
+    );
+    histogram(page, &log.turns, FINER_BOUNDS);
     // A gauge in etcd, whatever its name says.
     let bytes = as_f64(log.written_bytes.load(Relaxed));
     page.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the journal.", bytes);

@@ -85,7 +85,6 @@ impl Reservations {
     }
 
     /// Keys and leases compared so far: the work that this took.
-    #[cfg(test)]
     pub(crate) fn compared(&self) -> u64 {
         self.compared
     }

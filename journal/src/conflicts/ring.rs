@@ -6,6 +6,7 @@
 //! Full, it drops its oldest key and the floor rises to that key's revision: whoever read a range below it is
 //! too late and reads again.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::key_range::KeyRange;
@@ -27,16 +28,22 @@ pub(super) struct Ring {
     floor: Revision,
     keys_max: usize,
     key_bytes: usize,
+    /// Keys that ranges were compared with.
+    scanned: Cell<u64>,
 }
 
 impl Ring {
     pub(super) fn new(floor: Revision, keys_max: usize) -> Ring {
-        Ring { written: VecDeque::new(), floor, keys_max, key_bytes: 0 }
+        Ring { written: VecDeque::new(), floor, keys_max, key_bytes: 0, scanned: Cell::new(0) }
     }
 
     /// Ranges read at this revision or later can be checked.
     pub(super) fn floor(&self) -> Revision {
         self.floor
+    }
+
+    pub(super) fn scanned(&self) -> u64 {
+        self.scanned.get()
     }
 
     pub(super) fn note(&mut self, key: &[u8], revision: Revision) {
@@ -53,6 +60,7 @@ impl Ring {
     pub(super) fn newest_in(&self, keys: &KeyRange, at: Revision) -> Option<Revision> {
         let (first, last) = heads(keys);
         let newer = self.written.iter().rev().take_while(|written| at < written.revision);
+        let newer = newer.inspect(|_| self.scanned.set(self.scanned.get() + 1));
         let mut maybe = newer.filter(|written| first <= written.head && written.head <= last);
         maybe.find(|written| keys.contains(&written.key)).map(|written| written.revision)
     }

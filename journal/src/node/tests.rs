@@ -6,6 +6,7 @@ mod members;
 mod net;
 mod observer;
 mod own_snapshots;
+mod pauses;
 mod remote;
 mod storm;
 mod three;

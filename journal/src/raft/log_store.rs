@@ -13,6 +13,7 @@ use std::ops::{Bound, RangeBounds};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -120,9 +121,8 @@ impl LogStore {
         part.into_iter().map(|read| entry::from_log(copy(read))).collect()
     }
 
-    /// How many appends wait for their commit, for the operator.
-    pub(crate) fn note_pending(&self, pending: usize) {
-        self.log.note_pending(pending);
+    pub(crate) fn note_turn(&self, pending: usize, took: Duration) {
+        self.log.note_turn(pending, took);
     }
 
     /// Whether the disk has failed: what was on its way is lost, and Raft is about to stop.

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
@@ -102,9 +103,8 @@ impl Machine {
         &self.status
     }
 
-    /// How many appends wait for their commit, for the operator.
-    pub(crate) fn note_pending(&self, pending: usize) {
-        self.log.note_pending(pending);
+    pub(crate) fn note_turn(&self, pending: usize, took: Duration) {
+        self.log.note_turn(pending, took);
     }
 
     /// Whether the disk has failed.

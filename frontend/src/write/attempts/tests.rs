@@ -88,6 +88,34 @@ impl Change for Crowded<'_> {
     fn answer(&self, (): (), _: Position) {}
 }
 
+/// A change whose first attempt nobody takes at once, and whose second is refused for a lease that exists.
+struct Refused(AtomicU32);
+
+const LEASE: LeaseId = LeaseId(7);
+
+fn grant() -> journal::SysOp {
+    journal::SysOp::LeaseGrant { lease: LEASE, ttl_seconds: 60 }
+}
+
+impl Change for Refused {
+    type Basis = ();
+    type Answer = ();
+
+    async fn draft(&self) -> Result<Drafted<(), ()>, Error> {
+        let unheard = self.0.fetch_add(1, Relaxed) == 0;
+        let at = Revision(1_000);
+        let reads = if unheard { vec![Read::Keys { keys: KeyRange::all(), at }] } else { Vec::new() };
+        let draft = Draft { reads, writes: Vec::new(), sysop: Some(grant()) };
+        Ok(Drafted::Append { draft, basis: () })
+    }
+
+    async fn lose(&self, (): &(), loss: Loss) -> Result<(), Error> {
+        panic!("it loses against nobody: {loss:?}");
+    }
+
+    fn answer(&self, (): (), _: Position) {}
+}
+
 /// The clock stands still, so that what is held is not given back before it was asked for.
 #[tokio::test]
 async fn what_is_held_for_somebody_else_is_not_asked_for_without_a_pause() {
@@ -146,6 +174,25 @@ async fn want_of_room_is_no_refusal_while_an_attempt_may_still_come() {
         let change = Crowded { store, draws: AtomicU32::new(0) };
         // Where the large one was written meanwhile there is room at once, and nothing to be seen.
         store.land(&change).await.expect("it finds room");
+    })
+    .await;
+}
+
+/// The lease is gone when the first attempt of the refused request comes, and could be granted.
+#[tokio::test]
+async fn a_request_that_is_refused_does_not_happen_later() {
+    with_a_store(async |store| {
+        store.grant(LEASE, 60, 1).await.expect("there is none of this name");
+        let before = store.origin();
+        let origin = Origin { seq: before.seq + 1, ..before };
+        let refused = store.land(&Refused(AtomicU32::new(0))).await;
+        assert_eq!(refused.err(), Some(Error::LeaseExists));
+        store.revoke(LEASE).await.expect("it is there");
+        let late =
+            Append { origin, reads: Vec::new(), writes: Vec::new(), sysop: Some(grant()), reserve: false };
+        let verdict = store.journal().append(late).await;
+        assert!(matches!(verdict, Verdict::Committed { attempt: 3, .. }), "{verdict:?}");
+        assert!(!store.is_leased(LEASE).await.expect("it leads"));
     })
     .await;
 }

@@ -7,9 +7,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use tokio::time::Instant;
+
 use crate::message::Message;
 
-/// Questions that wait for answers. When there are more, all of them are given up: their clients have done so.
+/// Questions that wait for answers. When there are more, those of clients that wait no longer are given up, and then all.
 const WAITING_MAX: usize = 4_096;
 /// Questions that are remembered. A message that is doubled comes twice within moments.
 const REMEMBERED_MAX: usize = 65_536;
@@ -40,18 +42,27 @@ impl Remembered {
 /// What this node has asked others, for its clients.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    by_question: HashMap<String, Message>,
+    by_question: HashMap<String, (Message, Instant)>,
     /// Of other nodes, as they have told.
     lives: HashMap<String, String>,
 }
 
 impl Waiting {
-    /// Takes down a question, and answers by which life the other is to be asked.
-    pub(crate) fn asks(&mut self, question: String, other: &str, request: Message) -> String {
+    /// Takes down a question, whose client waits until `deadline`. Returns by which life the other is to be asked.
+    pub(crate) fn asks(
+        &mut self,
+        question: String,
+        other: &str,
+        request: Message,
+        deadline: Instant,
+    ) -> String {
+        if WAITING_MAX <= self.by_question.len() {
+            self.by_question.retain(|_, (_, deadline)| Instant::now() < *deadline);
+        }
         if WAITING_MAX <= self.by_question.len() {
             self.by_question.clear();
         }
-        self.by_question.insert(question, request);
+        self.by_question.insert(question, (request, deadline));
         self.lives.get(other).cloned().unwrap_or_default()
     }
 
@@ -59,9 +70,10 @@ impl Waiting {
         self.lives.insert(other.to_owned(), life.to_owned());
     }
 
-    /// The request behind a question that is answered, or refused. `None` the second time.
-    pub(crate) fn answered(&mut self, question: &str) -> Option<Message> {
-        self.by_question.remove(question)
+    /// The request of a question that is answered, or refused, and until when its client waits. `None` the second time,
+    /// and where the client's time is over.
+    pub(crate) fn answered(&mut self, question: &str) -> Option<(Message, Instant)> {
+        self.by_question.remove(question).filter(|(_, deadline)| Instant::now() < *deadline)
     }
 }
 
@@ -81,10 +93,19 @@ mod tests {
 
         let mut waiting = Waiting::default();
         let request = || Message { src: "c1".to_owned(), dest: "n0".to_owned(), body: Body::new() };
-        assert_eq!(waiting.asks("a".to_owned(), "n5", request()), "");
+        let deadline = Instant::now() + std::time::Duration::from_secs(3_600);
+        assert_eq!(waiting.asks("a".to_owned(), "n5", request(), deadline), "");
         waiting.lives("n5", "x");
-        assert_eq!(waiting.asks("b".to_owned(), "n5", request()), "x");
-        assert_eq!(waiting.answered("a"), Some(request()));
+        assert_eq!(waiting.asks("b".to_owned(), "n5", request(), deadline), "x");
+        assert_eq!(waiting.answered("a"), Some((request(), deadline)));
+        assert_eq!(waiting.answered("a"), None);
+    }
+
+    #[test]
+    fn a_client_whose_time_is_over_is_told_nothing() {
+        let mut waiting = Waiting::default();
+        let request = Message { src: "c1".to_owned(), dest: "n0".to_owned(), body: Body::new() };
+        waiting.asks("a".to_owned(), "n5", request, Instant::now());
         assert_eq!(waiting.answered("a"), None);
     }
 }

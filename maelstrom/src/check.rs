@@ -1,10 +1,11 @@
 //! Checkers: pure functions from a history of operations to what is wrong with it.
 //!
-//!     history ──► register, list_append, rw_register, g_set, kafka, unique_ids, echo ──► Findings
+//!     history ──► register, list_append, rw_register, g_set, counter, kafka, unique_ids, echo ──► Findings
 //!
 //! What is reported is proven by the operations named beside it. What a checker cannot decide within its bounds it calls
 //! unknown, and unknown is not valid. An operation whose outcome nobody knows may have happened at any later time, or never.
 
+pub mod counter;
 pub mod cycles;
 pub mod echo;
 pub mod g_set;

@@ -1,7 +1,10 @@
 //! One node: it learns who there is, starts the tiers that fall to it, and answers clients, or asks a frontend to.
 //!
 //!     client ──► n5, a frontend ──────────────────────────► answer
-//!     client ──► n0, a journal ── ask ──► n5 ── told ──► n0 ──► answer
+//!     client ──► n0, a journal ── ask ──► n5 ── told ──► n0 ──► answer        with --tiers-apart
+//!
+//! A request that comes before the tiers run waits for them, as long as its client waits for its answer. After that
+//! time nothing is answered: the client is gone, and a message to nobody silences a node for good.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -15,7 +18,8 @@ use frontend::config::{self, Command, Persona};
 use frontend::{Client, Config, Node};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::asked::{Remembered, Waiting};
 use crate::ids::Ids;
@@ -27,8 +31,16 @@ use crate::workloads::{Workloads, answers};
 
 /// Nobody is spoken to before: a harness may not know all nodes yet.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long `init` may go without an answer. The harness waits for 10 s.
+const INIT_PATIENCE: Duration = Duration::from_secs(5);
 /// Requests under way. More are refused.
 const REQUESTS_MAX: usize = 4_096;
+/// How long Maelstrom's clients wait: a second for registers, unless messages take longer than 100 ms, and five for
+/// all else. Less a part of it, for the way of the answer.
+const PATIENCE_OF_REGISTERS: Duration = Duration::from_millis(900);
+const PATIENCE: Duration = Duration::from_millis(4_500);
+/// What is left for a refusal.
+const LAST_WORD: Duration = Duration::from_millis(50);
 /// Ports as other nodes know them.
 const JOURNAL_PORT: u16 = 2380;
 const MEMSTORE_PORT: u16 = 2381;
@@ -92,13 +104,14 @@ pub async fn run(arguments: Arguments, out: impl Write + Send + 'static) -> Resu
         node,
         layout,
         says,
-        client: Mutex::default(),
+        client: watch::Sender::default(),
+        runs: watch::Sender::default(),
         remembered: Mutex::default(),
         waiting: Mutex::default(),
         turn: AtomicUsize::new(0),
         requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
     });
-    here.says.answer(init.answer(body(json!({ "type": "init_ok" })))).await;
+    tokio::spawn(here.clone().answer_init(init));
     let mut started = tokio::spawn(start(here.clone(), arguments, messages.clone()));
     let mut runs = None;
     loop {
@@ -124,6 +137,13 @@ fn named(init: &Body) -> Option<(String, Vec<String>)> {
     Some((node, nodes.map(|id| id.as_str().map(str::to_owned)).collect::<Option<_>>()?))
 }
 
+/// How long the answer to a message is of use.
+fn patience(message: &Message) -> Duration {
+    let within = message.body.get("within").and_then(Value::as_u64).map(Duration::from_millis);
+    let of_registers = matches!(message.kind(), "read" | "write" | "cas") && message.body.contains_key("key");
+    within.unwrap_or(if of_registers { PATIENCE_OF_REGISTERS } else { PATIENCE }).min(PATIENCE)
+}
+
 struct Here {
     node: String,
     layout: Layout,
@@ -131,7 +151,9 @@ struct Here {
     ids: Ids,
     workloads: Workloads,
     /// Once there is a frontend here, and it serves.
-    client: Mutex<Option<Client>>,
+    client: watch::Sender<Option<Client>>,
+    /// Whether the tiers of this node run.
+    runs: watch::Sender<bool>,
     /// By which other nodes ask this one.
     life: String,
     remembered: Mutex<Remembered>,
@@ -142,6 +164,21 @@ struct Here {
 }
 
 impl Here {
+    /// Clients come once all nodes have answered this, so it is answered when the tiers run and a read succeeds, or after
+    /// a while: nodes that cannot reach each other do not get that far, and the harness does not wait for long.
+    async fn answer_init(self: Arc<Here>, init: Message) {
+        let ready = async {
+            let mut runs = self.runs.subscribe();
+            let _ = runs.wait_for(|runs| *runs).await;
+            let client = self.client.borrow().clone();
+            if let Some(client) = client {
+                drop(client.get("init").await);
+            }
+        };
+        let _ = tokio::time::timeout(INIT_PATIENCE, ready).await;
+        self.says.answer(init.answer(body(json!({ "type": "init_ok" })))).await;
+    }
+
     /// Answers a request of a client, or of another node for a client.
     async fn request(self: Arc<Here>, message: Message) {
         if message.kind() == "ask" {
@@ -157,26 +194,33 @@ impl Here {
         if let Some(answer) = self.workloads.alone(&message) {
             return self.says.answer(message.answer(answer)).await;
         }
+        let deadline = Instant::now() + patience(&message);
+        let is_frontend = self.layout.is_frontend(&self.node);
+        if !is_frontend && message.kind() != "ask" {
+            return self.ask(message, deadline);
+        }
         let Ok(permit) = self.requests.clone().try_acquire_owned() else {
             let refusal = Refusal::Unavailable("too many requests are waiting".to_owned());
             return self.reply(&message, refusal.body()).await;
         };
-        let client = self.client.lock().clone();
-        let is_frontend = matches!(self.layout.role(&self.node), Role::All | Role::Frontend);
-        let Some(client) = client else {
-            if !is_frontend && message.kind() != "ask" {
-                return self.ask(message);
-            }
-            let refusal = Refusal::Unavailable("this node is starting".to_owned());
-            return self.reply(&message, refusal.body()).await;
-        };
+        let mut client = self.client.subscribe();
         tokio::spawn(async move {
             let _permit = permit;
+            let serves =
+                tokio::time::timeout_at(deadline - LAST_WORD, client.wait_for(Option::is_some)).await;
+            let Ok(Ok(Some(client))) = serves.map(|serves| serves.map(|client| client.clone())) else {
+                let refusal = Refusal::Unavailable("this node is starting".to_owned());
+                return self.reply(&message, refusal.body()).await;
+            };
             let request = match message.body.get("request") {
-                Some(Value::Object(request)) if message.kind() == "ask" => request,
+                Some(Value::Object(request)) => request,
                 _ => &message.body,
             };
-            self.reply(&message, answers(&self.workloads, &client, request).await).await;
+            // What is not known in time may have happened: the client finds that out by itself.
+            let answer = tokio::time::timeout_at(deadline, answers(&self.workloads, &client, request)).await;
+            if let Ok(answer) = answer {
+                self.reply(&message, answer).await;
+            }
         });
     }
 
@@ -190,16 +234,19 @@ impl Here {
     }
 
     /// Lets a frontend answer. What is lost on the way stays without an answer: it may have happened.
-    fn ask(&self, message: Message) {
+    fn ask(&self, message: Message, deadline: Instant) {
         let frontends = &self.layout.frontends;
         let dest = frontends[self.turn.fetch_add(1, Relaxed) % frontends.len()].clone();
-        self.ask_of(dest, message);
+        self.ask_of(dest, message, deadline);
     }
 
-    fn ask_of(&self, dest: String, message: Message) {
+    fn ask_of(&self, dest: String, message: Message, deadline: Instant) {
         let (id, request) = (self.ids.next(), message.body.clone());
-        let life = self.waiting.lock().asks(id.clone(), &dest, message);
-        let ask = body(json!({ "type": "ask", "id": id, "life": life, "request": request }));
+        let within = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let within = u64::try_from(within).unwrap_or(u64::MAX);
+        let life = self.waiting.lock().asks(id.clone(), &dest, message, deadline);
+        let ask = json!({ "type": "ask", "id": id, "life": life, "within": within, "request": request });
+        let ask = body(ask);
         self.says.post(Message { src: self.node.clone(), dest, body: ask });
     }
 
@@ -214,42 +261,60 @@ impl Here {
             waiting.answered(text("id").unwrap_or_default())
         };
         // One that has come twice answers nothing any more.
-        let Some(message) = message else { return };
+        let Some((message, deadline)) = message else { return };
         if text("life").is_some() {
             // It has done nothing, and can be asked by its life now.
-            self.ask_of(told.src.clone(), message);
+            self.ask_of(told.src.clone(), message, deadline);
         } else if let Some(Value::Object(answer)) = told.body.get("answer") {
             self.says.answer(message.answer(answer.clone())).await;
         }
     }
 }
 
-/// Starts the tiers, and lets clients in.
-async fn start(here: Arc<Here>, arguments: Arguments, messages: Messages) -> Result<Node, Failure> {
+/// Starts the tiers, and lets clients in. A memstore that serves other nodes and a frontend are two processes in
+/// production, and two nodes here.
+async fn start(here: Arc<Here>, arguments: Arguments, messages: Messages) -> Result<Vec<Node>, Failure> {
     tokio::time::sleep(QUIET).await;
+    let role = here.layout.role(&here.node);
+    let speaks = here.layout.is_frontend(&here.node);
+    let mut nodes = Vec::new();
+    for role in [Some(role), (role == Role::Memstore && speaks).then_some(Role::Frontend)] {
+        let Some(role) = role else { continue };
+        nodes.push(start_one(&here, role, &arguments, &messages).await?);
+    }
+    if let Some(node) = nodes.last().filter(|_| speaks) {
+        here.client.send_replace(Some(node.client()));
+    }
+    here.runs.send_replace(true);
+    tracing::info!(node = here.node, "ready");
+    Ok(nodes)
+}
+
+async fn start_one(
+    here: &Here,
+    role: Role,
+    arguments: &Arguments,
+    messages: &Messages,
+) -> Result<Node, Failure> {
     let mut tries = 1;
-    let node = loop {
-        let (config, ports) = config(&here.node, &here.layout, &arguments)?;
+    loop {
+        let (config, ports) = config(&here.node, role, &here.layout, arguments)?;
         for (port, local) in ports {
             messages.listens(port, local);
         }
         match Node::start_over(config, Arc::new(messages.clone())).await {
-            Ok(node) => break node,
+            Ok(node) => return Ok(node),
             Err(error) if tries == STARTS_MAX => return Err(error.into()),
             Err(error) => tracing::warn!(%error, "it is tried again with other ports"),
         }
         tries += 1;
-    };
-    if matches!(here.layout.role(&here.node), Role::All | Role::Frontend) {
-        *here.client.lock() = Some(node.client());
     }
-    tracing::info!(node = here.node, "ready");
-    Ok(node)
 }
 
 /// What a node of its role is told in production, and where it listens by the ports that others know.
 fn config(
     node: &String,
+    role: Role,
     layout: &Layout,
     arguments: &Arguments,
 ) -> Result<(Config, Vec<(u16, u16)>), Failure> {
@@ -260,7 +325,6 @@ fn config(
     let (mut flags, mut ports) = (vec![format!("--name={node}")], Vec::new());
     flags.push(format!("--heartbeat-interval={}", arguments.heartbeat_interval));
     flags.push(format!("--election-timeout={}", arguments.election_timeout));
-    let role = layout.role(node);
     if let Role::All | Role::Journal = role {
         let local = free_port()?;
         ports.push((JOURNAL_PORT, local));
@@ -272,6 +336,7 @@ fn config(
     }
     match role {
         Role::All => {}
+        Role::Journal if layout.is_frontend(node) => flags.push("--role=journal,frontend".to_owned()),
         Role::Journal => flags.push("--role=journal".to_owned()),
         Role::Frontend => flags.push("--role=frontend".to_owned()),
         Role::Memstore => {
@@ -282,7 +347,9 @@ fn config(
             flags.push(format!("--advertise-memstore-urls=http://{node}:{MEMSTORE_PORT}"));
         }
     }
-    let directory = arguments.dir.as_deref().map(|directory| directory.join(node));
+    // A frontend keeps nothing, and may stand beside a memstore that does.
+    let directory = arguments.dir.as_deref().filter(|_| role != Role::Frontend);
+    let directory = directory.map(|directory| directory.join(node));
     if let Some(directory) = directory.as_deref().and_then(Path::to_str) {
         flags.push(format!("--data-dir={directory}"));
     }

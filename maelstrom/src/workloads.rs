@@ -20,7 +20,7 @@ use crate::message::{Body, Message, Refusal, body};
 pub(crate) struct Workloads {
     ids: Ids,
     counts: bool,
-    /// Who was told of a topology plays broadcast.
+    /// A node that was told of a topology, or of a message, plays broadcast.
     broadcasts: AtomicBool,
 }
 
@@ -37,6 +37,10 @@ impl Workloads {
             "topology" => {
                 self.broadcasts.store(true, Relaxed);
                 body(json!({ "type": "topology_ok" }))
+            }
+            "broadcast" => {
+                self.broadcasts.store(true, Relaxed);
+                return None;
             }
             _ => return None,
         })

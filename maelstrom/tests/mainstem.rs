@@ -49,7 +49,9 @@ fn what_clients_are_told_can_be_true() {
     }
     let faults = [&messages[..], &["--heal", "0"]].concat();
     both.into_iter().for_each(|workload| check(workload, "6", "20", &faults));
-    for workload in ["txn-rw-register", "g-set", "kafka", "unique-ids", "echo"] {
+    let others =
+        ["txn-rw-register", "g-set", "pn-counter", "g-counter", "broadcast", "kafka", "unique-ids", "echo"];
+    for workload in others {
         check(workload, "1", "5", &["--heal", "0"]);
     }
 }

@@ -121,11 +121,15 @@ fn workload(name: &str) -> Result<Name, String> {
         "txn-list-append" => Name::TxnListAppend,
         "txn-rw-register" => Name::TxnRwRegister,
         "g-set" => Name::GSet,
+        "pn-counter" => Name::PnCounter,
+        "g-counter" => Name::GCounter,
+        "broadcast" => Name::Broadcast,
         "kafka" => Name::Kafka,
         "unique-ids" => Name::UniqueIds,
         "echo" => Name::Echo,
         _ => {
-            let known = "lin-kv, txn-list-append, txn-rw-register, g-set, kafka, unique-ids and echo";
+            let known = "lin-kv, txn-list-append, txn-rw-register, g-set, pn-counter, g-counter, broadcast, kafka, \
+                         unique-ids and echo";
             return Err(format!("the workloads are {known}"));
         }
     })

@@ -23,6 +23,8 @@ pub struct Tally {
 #[derive(Clone, Debug)]
 pub struct Report {
     pub operations: BTreeMap<&'static str, Tally>,
+    /// Operations that succeeded, or were refused for what the store holds: no such key, another value.
+    pub answered: u64,
     pub messages: network::Counts,
     pub faults: Vec<(Kind, u64)>,
     pub findings: Findings,
@@ -31,7 +33,10 @@ pub struct Report {
 impl Report {
     pub fn of<W: Workload>(session: &Session<W>) -> Self {
         let mut operations: BTreeMap<&'static str, Tally> = BTreeMap::new();
+        let mut answered = 0;
         for operation in &session.history {
+            let refused = matches!(operation.outcome, Outcome::Fail { code: 20..=22, .. });
+            answered += u64::from(refused || operation.is_ok());
             let tally = operations.entry(W::kind(&operation.call)).or_default();
             match operation.outcome {
                 Outcome::Ok { .. } => tally.ok += 1,
@@ -47,7 +52,7 @@ impl Report {
             findings.undecided.push("the final reads did not end in time".to_owned());
         }
         let (messages, faults) = (session.network.counts, session.faults.done());
-        Self { operations, messages, faults, findings }
+        Self { operations, answered, messages, faults, findings }
     }
 
     pub fn verdict(&self) -> Verdict {
@@ -61,6 +66,14 @@ impl Display for Report {
         for (kind, tally) in &self.operations {
             writeln!(f, "  {kind:<22} {:>8} {:>8} {:>8}", tally.ok, tally.fail, tally.info)?;
         }
+        let all: u64 = self.operations.values().map(|tally| tally.ok + tally.fail + tally.info).sum();
+        let per_mille = self.answered * 1_000 / all.max(1);
+        writeln!(
+            f,
+            "answered  {}.{} %, refusals for what the store holds among them",
+            per_mille / 10,
+            per_mille % 10
+        )?;
         let counts = &self.messages;
         writeln!(
             f,

@@ -1,5 +1,7 @@
 //! What clients ask for: a generator and the words of the protocol for each workload.
 
+pub mod broadcast;
+pub mod counter;
 pub mod echo;
 pub mod g_set;
 pub mod kafka;

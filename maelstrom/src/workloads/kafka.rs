@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use frontend::operation::{Bounds, Compare, Op, Put, Range, Relation, Sort, SortBy, Subject, Txn};
 use frontend::{Client, KeyRange};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, all, field, key, parsed, text, unread, unwritten};
@@ -13,39 +14,43 @@ use crate::message::{Body, Refusal};
 
 const OFFSETS: &str = "committed";
 
+/// Logs read at the same time, whose answers are awaited together. A client asks for all that it knows at the end.
+const LOGS_AT_ONCE: usize = 64;
+
 /// Of each log in one answer.
 const MESSAGES_MAX: usize = 1_000;
 
-fn log(of: &str) -> String {
+fn prefix(of: &str) -> String {
     // With its length, so that no log's name begins another's.
     format!("message/{}/{of}", of.len())
 }
 
 pub(super) async fn send(client: &Client, request: &Body, ids: &Ids) -> Answer {
-    let (log, message) = (log(&name(field(request, "key")?)), text(field(request, "msg")?));
+    let (log, message) = (prefix(&name(field(request, "key")?)), text(field(request, "msg")?));
     let offset = client.put(format!("{log}/{}", ids.next()), message).await.map_err(unwritten)?;
     Ok(json!({ "type": "send_ok", "offset": offset.0 }))
 }
 
 pub(super) async fn poll(client: &Client, request: &Body) -> Answer {
-    let mut messages = Map::new();
-    for (name, from) in offsets(request)? {
+    let log = async |(name, from): (String, i64)| {
         let range = Range {
             bounds: Bounds { min_mod: from.max(1), ..Bounds::default() },
             sort: Some(Sort { by: SortBy::Mod, descending: false, within_limit: false }),
             limit: MESSAGES_MAX,
-            ..all(&log(&name))
+            ..all(&prefix(&name))
         };
         let kvs = client.range_with(&range).await.map_err(unread)?.kvs;
         let message = |kv: &frontend::KeyValue| Ok(json!([kv.mod_revision.0, parsed(&kv.value)?]));
-        messages.insert(name, kvs.iter().map(message).collect::<Result<_, Refusal>>()?);
-    }
+        Ok::<_, Refusal>((name, kvs.iter().map(message).collect::<Result<_, Refusal>>()?))
+    };
+    let messages: Map<_, _> =
+        stream::iter(offsets(request)?).map(log).buffered(LOGS_AT_ONCE).try_collect().await?;
     Ok(json!({ "type": "poll_ok", "msgs": messages }))
 }
 
 /// An offset never goes back, whoever else commits one.
 pub(super) async fn commit(client: &Client, request: &Body) -> Answer {
-    for (name, offset) in offsets(request)? {
+    let raised = async |(name, offset): (String, i64)| {
         let key = key(OFFSETS, &Value::String(name));
         loop {
             let (known, revision) = offset_at(client, &key).await.map_err(unwritten)?;
@@ -63,19 +68,23 @@ pub(super) async fn commit(client: &Client, request: &Body) -> Answer {
                 break;
             }
         }
-    }
+        Ok::<_, Refusal>(())
+    };
+    stream::iter(offsets(request)?).map(raised).buffered(LOGS_AT_ONCE).try_collect::<()>().await?;
     Ok(json!({ "type": "commit_offsets_ok" }))
 }
 
 pub(super) async fn committed(client: &Client, request: &Body) -> Answer {
     let names = field(request, "keys")?.as_array().ok_or_else(malformed)?;
-    let mut offsets = Map::new();
-    for name in names.iter().map(name) {
+    let offset = async |name: String| {
         let key = key(OFFSETS, &Value::String(name.clone()));
-        if let (Some(offset), _) = offset_at(client, &key).await.map_err(unread)? {
-            offsets.insert(name, offset.into());
-        }
-    }
+        let (offset, _) = offset_at(client, &key).await.map_err(unread)?;
+        Ok::<_, Refusal>((name, offset))
+    };
+    let known: Vec<(String, Option<i64>)> =
+        stream::iter(names.iter().map(name)).map(offset).buffered(LOGS_AT_ONCE).try_collect().await?;
+    let known = known.into_iter().filter_map(|(name, offset)| Some((name, Value::from(offset?))));
+    let offsets: Map<_, _> = known.collect();
     Ok(json!({ "type": "list_committed_offsets_ok", "offsets": offsets }))
 }
 

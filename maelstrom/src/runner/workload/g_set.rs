@@ -18,6 +18,14 @@ pub struct GSet {
     read: BTreeSet<usize>,
 }
 
+impl GSet {
+    /// Another element than all before.
+    pub(super) fn add(&mut self) -> Call {
+        self.element += 1;
+        Call::Add { element: self.element }
+    }
+}
+
 impl Workload for GSet {
     type Call = Call;
     type Answer = Answer;
@@ -26,8 +34,7 @@ impl Workload for GSet {
         if random.random_ratio(1, 10) {
             return Call::Read;
         }
-        self.element += 1;
-        Call::Add { element: self.element }
+        self.add()
     }
 
     fn next_final(&mut self, slot: usize) -> Option<Call> {

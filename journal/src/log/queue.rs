@@ -121,7 +121,8 @@ impl Shared {
 
     fn lags(&self, inner: &Inner) -> bool {
         let part = |max: usize| max / 100 * BEHIND_PERCENT;
-        self.items_max * BEHIND_PERCENT <= inner.queue.len() * 100 || part(BYTES_MAX) <= inner.queue_bytes
+        let is_long = self.items_max * BEHIND_PERCENT <= inner.queue.len() * 100;
+        (is_long || part(BYTES_MAX) <= inner.queue_bytes) && !inner.closed
     }
 
     async fn wait(&self, is_met: impl Fn(&Inner) -> bool) {

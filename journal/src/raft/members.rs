@@ -75,6 +75,9 @@ impl Cluster {
     }
 
     async fn admit_one(&mut self) -> Result<(), Error> {
+        // A receiver that has seen nothing yet is told of a change at once, and so for ever.
+        let mut progress = self.raft.data_metrics();
+        drop(progress.borrow_and_update());
         let waiting = self.sight().ok().filter(|(sight, _)| sight.awaits_voters());
         let Some((sight, at)) = waiting else { return self.leadership_changed().await };
         if let Some(next) = sight.next_voter()
@@ -83,7 +86,6 @@ impl Cluster {
             let admitted = self.carry_out(sight.with_vote(next), at).await;
             tracing::info!(node = format!("{next:016x}"), ?admitted, "a new member has caught up and votes");
         }
-        let mut progress = self.raft.data_metrics();
         tokio::select! {
             changed = progress.changed() => changed.map_err(|_| Error::Closed),
             changed = self.leadership_changed() => changed,

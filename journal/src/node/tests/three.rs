@@ -6,6 +6,7 @@ use super::super::*;
 use super::world::{Client, Dice, NODES, World, history, put, requests};
 use crate::clock::Clock;
 use crate::lsn::Lsn;
+use crate::member::{Member, MemberChange};
 use crate::origin::Origin;
 use crate::revision::Revision;
 use crate::verdict::{Fate, Verdict};
@@ -102,6 +103,32 @@ async fn a_zombie_leader_confirms_nothing() {
     world.hub.heal();
     assert_eq!(pending.await.unwrap(), Verdict::Unknown, "nobody may say that it did not happen");
     check(&world, vec![vec![after]]).await;
+}
+
+/// Virtual time passes only while everybody waits.
+#[test]
+fn a_leader_waits_for_a_voter_that_has_not_started() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let world = World::start().await;
+            let leader = world.leader(&NODES).await;
+            let journal = world.handle(leader);
+            for id in NODES {
+                let publish =
+                    MemberChange::Publish { id, name: format!("node-{id}"), client_urls: Vec::new() };
+                journal.change_members(publish).await.unwrap().unwrap();
+            }
+            let member = Member { id: 4, peer_urls: vec!["http://10.0.0.4:1".into()], ..Member::default() };
+            journal.change_members(MemberChange::Add(member)).await.unwrap().unwrap();
+            let admitting = tokio::spawn(world.node(leader).unwrap().cluster.clone().admit());
+            rest(&world, 1_000).await;
+            admitting.abort();
+        });
+        tell.send(())
+    });
+    told.recv_timeout(Duration::from_secs(60)).expect("it goes round without waiting");
 }
 
 #[tokio::test(start_paused = true)]

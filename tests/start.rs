@@ -153,6 +153,29 @@ fn a_data_directory_that_is_none_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// An operator who puts the program in etcd's place must not find an empty store.
+#[test]
+fn a_data_directory_of_etcd_is_refused_in_every_role() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    std::fs::create_dir_all(data.join("member/snap"))?;
+    std::fs::write(data.join("member/snap/db"), "etcd's")?;
+    let directory = data.display().to_string();
+    let says_so = |more: &[&str]| {
+        let refusal = refused(&[&["--data-dir", &directory], more].concat(), &[])?;
+        let found = data.join("member/snap/db").display().to_string();
+        says(&refusal, &["holds etcd's data", &found, "an import comes with a later release"])
+    };
+    says_so(&[])?;
+    says_so(&["--role=journal"])?;
+    for role in ["memstore", "frontend", "memstore,frontend"] {
+        says_so(&["--role", role, "--journal-endpoints=http://127.0.0.1:1"])?;
+    }
+    let names = std::fs::read_dir(&data)?.map(|entry| Ok(entry?.file_name()));
+    ensure!(names.collect::<Result<Vec<_>>>()? == ["member"], "nothing is touched");
+    Ok(())
+}
+
 #[tokio::test]
 async fn on_a_full_disk_it_does_not_start_and_loses_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;

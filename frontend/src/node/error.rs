@@ -20,6 +20,11 @@ pub enum StartError {
         path: PathBuf,
         error: std::io::Error,
     },
+    /// The data directory holds etcd's data.
+    EtcdData {
+        path: PathBuf,
+        found: PathBuf,
+    },
     /// The file that names the node is damaged.
     Identity {
         path: PathBuf,
@@ -61,6 +66,14 @@ impl std::fmt::Display for StartError {
                 "cannot use the data directory {}: {error}; {} (--data-dir)",
                 path.display(),
                 advice(error)
+            ),
+            StartError::EtcdData { path, found } => write!(
+                f,
+                "the data directory {} holds etcd's data ({}), which this release does not read, and a store that \
+                 begins there would be empty: an import comes with a later release; until then keep running etcd on \
+                 it, or name another directory by --data-dir to begin an empty store",
+                path.display(),
+                found.display()
             ),
             StartError::Identity { path } => write!(
                 f,

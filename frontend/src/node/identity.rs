@@ -18,7 +18,7 @@ use super::StartError;
 use super::bootstrap;
 use crate::config::{Config, Storage};
 
-const FILE: &str = "identity";
+pub(super) const FILE: &str = "identity";
 /// No identity is longer; what is, is damaged.
 const BYTES_MAX: u64 = 64 << 10;
 

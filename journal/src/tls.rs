@@ -12,11 +12,14 @@
 mod acceptor;
 mod caller;
 mod connector;
+mod der;
 mod files;
+mod pinned;
 mod protocol;
 mod reloaded;
 mod self_signed;
 mod settings;
+mod socket;
 mod stream;
 mod subject;
 #[cfg(test)]
@@ -30,5 +33,6 @@ pub use connector::Connector;
 pub use protocol::Protocol;
 pub use self_signed::self_signed;
 pub use settings::{Allowed, KeyPair, Settings};
+pub use socket::Socket;
 pub use stream::{Connection, Stream};
 pub use tier::{Guard, Tiers};

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
+use rustls::{CertificateError, OtherError, ServerConfig};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::reloaded::Reloaded;
 use super::settings::Settings;
+use super::socket::Socket;
 use super::stream::Stream;
 use super::{files, verifiers};
 use crate::error::Error;
@@ -33,6 +33,8 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP r
 pub struct Acceptor {
     config: Arc<Reloaded<ServerConfig>>,
     under_way: Arc<Semaphore>,
+    /// The address is one of `http://` as well: who does not begin with TLS is served without.
+    takes_plain: bool,
 }
 
 /// Why a connection was not made.
@@ -47,8 +49,25 @@ pub enum Refused {
     Plain,
     #[error("there are too many handshakes at once")]
     Busy,
-    #[error("{0}")]
+    #[error("{}{}", .0, next_step(.0))]
     Handshake(std::io::Error),
+}
+
+/// What to do about a certificate that was refused, where the error does not say it.
+fn next_step(error: &std::io::Error) -> &'static str {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause)))) = cause else {
+        return "";
+    };
+    match cause.downcast_ref::<webpki::Error>() {
+        Some(webpki::Error::CaUsedAsEndEntity) => {
+            "; the client's certificate could be an authority's: issue it with CA:FALSE among its basic constraints"
+        }
+        Some(webpki::Error::UnsupportedCertVersion) => {
+            "; the client's certificate is of version 1: issue it with extensions, which makes it one of version 3"
+        }
+        _ => "",
+    }
 }
 
 impl Acceptor {
@@ -60,32 +79,41 @@ impl Acceptor {
         let files = settings.files();
         let settings = settings.clone();
         let config = Reloaded::new(files, move || config(&settings, protocols))?;
-        Ok(Acceptor { config: Arc::new(config), under_way: Arc::new(Semaphore::new(HANDSHAKES_MAX)) })
+        Ok(Acceptor {
+            config: Arc::new(config),
+            under_way: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            takes_plain: false,
+        })
+    }
+
+    /// The acceptor of an address that serves `http://` and `https://` on one port, told apart by the first byte.
+    #[must_use]
+    pub fn or_plain(self) -> Acceptor {
+        Acceptor { takes_plain: true, ..self }
     }
 
     /// # Errors
     /// Why the other side is not listened to. The connection is closed.
-    pub async fn accept(&self, socket: TcpStream) -> Result<Stream, Refused> {
+    pub async fn accept(&self, socket: impl Socket) -> Result<Stream, Refused> {
         let Ok(_permit) = self.under_way.try_acquire() else { return Err(Refused::Busy) };
         let shaken = tokio::time::timeout(HANDSHAKE_MAX, self.shake_hands(socket)).await;
         shaken.unwrap_or(Err(Refused::Silent))
     }
 
-    async fn shake_hands(&self, mut socket: TcpStream) -> Result<Stream, Refused> {
-        let mut first = [0];
-        match socket.peek(&mut first).await {
-            Ok(1) => {}
-            _ => return Err(Refused::Silent),
+    async fn shake_hands<S: Socket>(&self, mut socket: S) -> Result<Stream, Refused> {
+        let Ok(Some(first)) = socket.first_byte().await else { return Err(Refused::Silent) };
+        if first != HANDSHAKE_RECORD && self.takes_plain {
+            return Ok(socket.plain());
         }
-        if first[0] != HANDSHAKE_RECORD {
+        if first != HANDSHAKE_RECORD {
             // What is unread when it closes would take the answer along. It may not listen either.
-            let _ = socket.try_read(&mut [0; 4_096]);
+            socket.drain();
             let _ = socket.write_all(SPEAK_TLS).await;
             return Err(Refused::Plain);
         }
         let acceptor = TlsAcceptor::from(self.config.current());
         match acceptor.accept(socket).await {
-            Ok(stream) => Ok(Stream::Secure(Box::new(stream.into()))),
+            Ok(stream) => Ok(S::secure(stream.into())),
             Err(error) => Err(Refused::Handshake(error)),
         }
     }

@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 
 use super::reloaded::Reloaded;
 use super::settings::Settings;
+use super::socket::Socket;
 use super::stream::Stream;
 use super::{files, verifiers};
 use crate::error::Error;
@@ -43,12 +44,19 @@ impl Connector {
     /// When nobody answers there, or one of both sides does not believe the other.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         let host = host.trim_matches(['[', ']']);
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let socket = TcpStream::connect((host, port)).await?;
         socket.set_nodelay(true)?;
+        self.over(host, socket).await
+    }
+
+    /// Speaks TLS on a socket whose other end must prove that it is `host`.
+    ///
+    /// # Errors
+    /// When one of both sides does not believe the other.
+    pub(super) async fn over<S: Socket>(&self, host: &str, socket: S) -> io::Result<Stream> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(self.config.current());
-        let stream = connector.connect(name, socket).await?;
-        Ok(Stream::Secure(Box::new(stream.into())))
+        Ok(S::secure(connector.connect(name, socket).await?.into()))
     }
 }
 

@@ -36,7 +36,8 @@ fn unusable(path: &Path, why: &str, next: &str) -> Error {
     Error::Io(format!("{} cannot be used for TLS: {why}; {next}", path.display()))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+/// The certificates in a file, of which there is at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let text = read(path)?;
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let all = all.map_err(|error| unusable(path, &error.to_string(), "it must be PEM"))?;
@@ -60,18 +61,21 @@ pub(super) fn pair(pair: &KeyPair) -> Result<(Vec<CertificateDer<'static>>, Priv
 /// What a certificate and its key are refused with.
 pub(super) fn unusable_pair(pair: &KeyPair, error: &rustls::Error) -> Error {
     let key = pair.key.display();
-    unusable(
-        &pair.cert,
-        &error.to_string(),
-        &format!("check that {key} is its key, of a kind other than P-521"),
-    )
+    let next = match error {
+        rustls::Error::InconsistentKeys(_) => format!("check that {key} is its key"),
+        _ => format!("{key} must be a key of RSA from 2048 bits, P-256, P-384 or Ed25519"),
+    };
+    unusable(&pair.cert, &error.to_string(), &next)
 }
 
-/// The authorities in a file.
-pub(super) fn authorities(path: &Path) -> Result<Arc<RootCertStore>, Error> {
+/// The authorities of the file at `path`.
+pub(super) fn authorities(
+    path: &Path,
+    certificates: &[CertificateDer<'static>],
+) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| {
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|error| {
             unusable(path, &error.to_string(), "it must have certificates of authorities, as PEM")
         })?;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -20,6 +20,9 @@ pub enum Stream {
     Plain(TcpStream),
     /// Boxed, because its buffers' bookkeeping is a kilobyte.
     Secure(Box<TlsStream<TcpStream>>),
+    /// Over a socket of this machine's file system.
+    Local(UnixStream),
+    SecureLocal(Box<TlsStream<UnixStream>>),
     /// What a `Network` carries.
     Carried(Box<dyn network::Connection>),
 }
@@ -28,14 +31,26 @@ impl Stream {
     /// Who is at the other end. `None`: nobody asked for a certificate.
     #[must_use]
     pub fn caller(&self) -> Option<Arc<Caller>> {
-        match self {
-            Stream::Plain(_) | Stream::Carried(_) => None,
-            Stream::Secure(stream) => {
-                let certificates = stream.get_ref().1.peer_certificates()?;
-                certificates.first().and_then(Caller::of).map(Arc::new)
-            }
-        }
+        let certificates = match self {
+            Stream::Plain(_) | Stream::Local(_) | Stream::Carried(_) => return None,
+            Stream::Secure(stream) => stream.get_ref().1.peer_certificates()?,
+            Stream::SecureLocal(stream) => stream.get_ref().1.peer_certificates()?,
+        };
+        certificates.first().and_then(Caller::of).map(Arc::new)
     }
+}
+
+/// Does the same with whichever stream it is.
+macro_rules! each {
+    ($self:expr, $stream:ident => $does:expr) => {
+        match $self {
+            Stream::Plain($stream) => $does,
+            Stream::Secure($stream) => $does,
+            Stream::Local($stream) => $does,
+            Stream::SecureLocal($stream) => $does,
+            Stream::Carried($stream) => $does,
+        }
+    };
 }
 
 /// What services find among a request's extensions.
@@ -58,11 +73,7 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Secure(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Carried(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+        each!(&mut *self, stream => Pin::new(stream).poll_read(context, buffer))
     }
 }
 
@@ -72,11 +83,7 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stream::Secure(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stream::Carried(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        each!(&mut *self, stream => Pin::new(stream).poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -84,34 +91,18 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Stream::Secure(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Stream::Carried(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
+        each!(&mut *self, stream => Pin::new(stream).poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Secure(stream) => stream.is_write_vectored(),
-            Stream::Carried(stream) => stream.is_write_vectored(),
-        }
+        each!(self, stream => stream.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Secure(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Carried(stream) => Pin::new(stream).poll_flush(context),
-        }
+        each!(&mut *self, stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Secure(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Carried(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        each!(&mut *self, stream => Pin::new(stream).poll_shutdown(context))
     }
 }

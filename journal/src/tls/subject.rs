@@ -5,9 +5,8 @@
 //! The libraries underneath look at alternative names only, which is right for telling who a server is; etcd names
 //! users by the common name.
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OBJECT: u8 = 0x06;
+use super::der::{OBJECT, SEQUENCE, SET, element};
+
 /// UTF8String, PrintableString, IA5String: texts that can be read as UTF-8.
 const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
 /// 2.5.4.3, common name.
@@ -29,21 +28,6 @@ pub(super) fn common_name(subject: &[u8]) -> Option<String> {
         }
     }
     found.filter(|name| !name.is_empty())
-}
-
-/// The first element of what is encoded: its tag, its content, and what follows. `None` where it is not whole.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = bytes.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match *first {
-        short @ 0..=0x7f => (usize::from(short), rest),
-        0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
-        0x82 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), rest.get(2..)?),
-        // No name is longer than that.
-        _ => return None,
-    };
-    let (content, after) = rest.split_at_checked(length)?;
-    Some((*tag, content, after))
 }
 
 #[cfg(test)]

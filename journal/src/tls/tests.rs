@@ -5,7 +5,7 @@ mod authority;
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use self::authority::{Authority, Leaf};
 use super::*;
@@ -121,6 +121,86 @@ async fn who_shows_nothing_or_something_else_is_refused() {
     let serves = Leaf { for_clients: false, ..Leaf::named("a") };
     refused(meet_once(&files.server(), &client(&serves, &authority)).await, "certificate");
     assert!(meet_once(&files.server(), &client(&Leaf::named("a"), &authority)).await.1);
+}
+
+/// One pair for everything, as `openssl req -x509` makes it.
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_believed_where_it_is_named() {
+    let files = Files::of(&Authority::new("ca"));
+    let own = |leaf: Leaf| {
+        let (authority, key) = Authority::alone(&Leaf { is_ca: true, ..leaf });
+        files.put_pair("server", &(authority.pem(), key.clone()));
+        files.put_pair("client", &(authority.pem(), key));
+        files.put("ca.pem", &authority.pem());
+        authority
+    };
+    let meets = || meet_once_owned(files.server(), files.client());
+    let authority = own(Leaf::named("all"));
+    assert_eq!(meets().await, (Ok(named("all")), true));
+    // It is still asked for its name, its times, its uses and its revocation.
+    files.put("crl.pem", &authority.revoke(&[1]));
+    let crl = Some(files.path("crl.pem"));
+    let revoked = Settings { crl: crl.clone(), ..files.server() };
+    assert!(meet_once(&revoked, &files.client()).await.0.expect_err("it is revoked").contains("Revoked"));
+    let revoked = Settings { crl, ..files.client() };
+    assert!(!meet_once(&files.server(), &revoked).await.1);
+    own(Leaf { hosts: &["127.0.0.2"], ..Leaf::named("all") });
+    assert!(!meets().await.1);
+    own(Leaf { expired: true, ..Leaf::named("all") });
+    assert!(!meets().await.1);
+    let anybody = Settings { believes_anybody: true, trusted_ca: None, ..files.client() };
+    assert!(meet_once(&files.server(), &anybody).await.0.expect_err("it is old").contains("expired"));
+    own(Leaf { for_clients: false, ..Leaf::named("all") });
+    assert!(meets().await.0.is_err());
+    // Another one of the same name is another one.
+    own(Leaf::named("all"));
+    let (other, key) = Authority::alone(&Leaf { is_ca: true, ..Leaf::named("all") });
+    files.put_pair("client", &(other.pem(), key));
+    assert!(meets().await.0.is_err());
+}
+
+async fn meet_once_owned(server: Settings, client: Settings) -> (Result<Option<Caller>, String>, bool) {
+    meet_once(&server, &client).await
+}
+
+/// Go takes it. A chain through it would have to be checked by other means than all others are.
+#[tokio::test]
+async fn a_certificate_that_could_be_an_authoritys_is_refused_with_the_next_step() {
+    let authority = Authority::new("ca");
+    let files = Files::of(&authority);
+    files.put_pair("client", &authority.issue(&Leaf { is_ca: true, ..Leaf::named("client") }));
+    let reason = meet_once(&files.server(), &files.client()).await.0.expect_err("it is refused");
+    assert!(reason.contains("CaUsedAsEndEntity") && reason.contains("issue it with CA:FALSE"), "{reason}");
+}
+
+#[tokio::test]
+async fn one_port_serves_with_and_without_tls() {
+    let files = Files::of(&Authority::new("ca"));
+    let acceptor = Acceptor::new(&files.server(), H2).expect("its files are right").or_plain();
+    let connector = Connector::new(&files.client()).expect("its files are right");
+    assert_eq!(meet(&acceptor, &connector).await, (Ok(named("client")), true));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
+    let mut client =
+        TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it is open");
+    client.write_all(b"PRI").await.expect("it is open");
+    let (socket, _) = listener.accept().await.expect("somebody comes");
+    let Ok(mut stream) = acceptor.accept(socket).await else { panic!("it is served") };
+    let mut first = [0; 3];
+    stream.read_exact(&mut first).await.expect("it is open");
+    assert!(&first == b"PRI" && stream.caller().is_none());
+}
+
+#[tokio::test]
+async fn a_socket_of_this_machine_can_be_secure() {
+    let files = Files::of(&Authority::new("ca"));
+    let acceptor = Acceptor::new(&files.server(), H2).expect("its files are right");
+    let (client, server) = UnixStream::pair().expect("there are descriptors");
+    let connector = Connector::new(&files.client()).expect("its files are right");
+    let accepts = acceptor.accept(server);
+    let (accepted, connected) = tokio::join!(accepts, connector.over("127.0.0.1", client));
+    let Ok(stream) = accepted else { panic!("it is believed") };
+    assert!(connected.is_ok());
+    assert_eq!(stream.caller().map(|caller| Caller::clone(&caller)), named("client"));
 }
 
 #[tokio::test]
@@ -249,6 +329,10 @@ fn files_that_cannot_be_used_are_told_with_the_next_step() {
     check(&Settings { identity: files.pair("nobody"), ..files.server() }, "cannot read");
     files.put("server.key", &authority.issue(&Leaf::named("server")).1);
     check(&files.server(), "check that");
+    // Go has its curve; the library underneath does not.
+    files.put("server.key", include_str!("tests/p521.key"));
+    files.put("server.pem", include_str!("tests/p521.pem"));
+    check(&files.server(), "server.key must be a key of RSA from 2048 bits, P-256, P-384 or Ed25519");
     files.put("server.key", "nothing");
     check(&files.server(), "it must be a private key as PEM");
     files.put("server.pem", "nothing");

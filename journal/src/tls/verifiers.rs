@@ -1,19 +1,22 @@
 //! Whom one believes: the rules for certificates, on both sides of a connection.
 //!
-//! The chain, the times and the revocations are checked by `webpki`. On top of that comes etcd's list of names.
+//! The chain, the times and the revocations are checked by `webpki`. On top of that come etcd's list of names, and
+//! certificates that are trusted themselves.
 
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use webpki::EndEntityCert;
 
+use super::der::Use;
 use super::files;
+use super::pinned::Pinned;
 use super::settings::{Allowed, Settings};
 use super::subject;
 use crate::error::Error;
@@ -24,15 +27,19 @@ pub(super) fn of_clients(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
     let Some(authorities) = &settings.trusted_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
-    let mut builder = WebPkiClientVerifier::builder_with_provider(files::authorities(authorities)?, provider);
-    if let Some(crl) = &settings.crl {
+    let all = files::certificates(authorities)?;
+    let roots = files::authorities(authorities, &all)?;
+    let revocations = revocations(settings)?;
+    let pinned = Pinned::new(all, &revocations)?;
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+    if !revocations.is_empty() {
         // A list says nothing of other authorities' certificates.
-        builder = builder.with_crls(files::revocations(crl)?).allow_unknown_revocation_status();
+        builder = builder.with_crls(revocations).allow_unknown_revocation_status();
     }
     let chain = builder.build().map_err(|error| {
         Error::Io(format!("the revocation list cannot be used for TLS: {error}; make it anew"))
     })?;
-    Ok(Arc::new(Clients { chain, allowed: settings.allowed.clone() }))
+    Ok(Arc::new(Clients { chain, pinned, allowed: settings.allowed.clone() }))
 }
 
 /// Of who is dialed.
@@ -43,18 +50,27 @@ pub(super) fn of_servers(
     if settings.believes_anybody {
         return Ok(Arc::new(Anybody { provider }));
     }
-    let authorities = match &settings.trusted_ca {
-        Some(path) => files::authorities(path)?,
-        None => files::system_authorities()?,
+    let (roots, authorities) = match &settings.trusted_ca {
+        Some(path) => {
+            let all = files::certificates(path)?;
+            (files::authorities(path, &all)?, all)
+        }
+        None => (files::system_authorities()?, Vec::new()),
     };
-    let mut builder = WebPkiServerVerifier::builder_with_provider(authorities, provider);
-    if let Some(crl) = &settings.crl {
-        builder = builder.with_crls(files::revocations(crl)?).allow_unknown_revocation_status();
+    let revocations = revocations(settings)?;
+    let pinned = Pinned::new(authorities, &revocations)?;
+    let mut builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
+    if !revocations.is_empty() {
+        builder = builder.with_crls(revocations).allow_unknown_revocation_status();
     }
     let chain = builder.build().map_err(|error| {
         Error::Io(format!("the revocation list cannot be used for TLS: {error}; make it anew"))
     })?;
-    Ok(Arc::new(Servers { chain, allowed: settings.allowed.clone() }))
+    Ok(Arc::new(Servers { chain, pinned, allowed: settings.allowed.clone() }))
+}
+
+fn revocations(settings: &Settings) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    settings.crl.as_deref().map_or_else(|| Ok(Vec::new()), files::revocations)
 }
 
 /// Refuses whom nobody named.
@@ -78,6 +94,7 @@ fn check(allowed: &Allowed, certificate: &CertificateDer<'_>) -> Result<(), rust
 #[derive(Debug)]
 struct Clients {
     chain: Arc<dyn ClientCertVerifier>,
+    pinned: Pinned,
     allowed: Allowed,
 }
 
@@ -92,9 +109,11 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.chain.verify_client_cert(certificate, intermediates, now)?;
+        if let Err(error) = self.chain.verify_client_cert(certificate, intermediates, now) {
+            self.pinned.judge(certificate, Use::Client, error)?;
+        }
         check(&self.allowed, certificate)?;
-        Ok(verified)
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -123,6 +142,7 @@ impl ClientCertVerifier for Clients {
 #[derive(Debug)]
 struct Servers {
     chain: Arc<WebPkiServerVerifier>,
+    pinned: Pinned,
     allowed: Allowed,
 }
 
@@ -135,9 +155,14 @@ impl ServerCertVerifier for Servers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+        if let Err(error) = self.chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            self.pinned.judge(certificate, Use::Server, error)?;
+            let read = EndEntityCert::try_from(certificate);
+            let named = read.and_then(|certificate| certificate.verify_is_valid_for_subject_name(name));
+            named.map_err(|_| rustls::Error::InvalidCertificate(CertificateError::NotValidForName))?;
+        }
         check(&self.allowed, certificate)?;
-        Ok(verified)
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -1,10 +1,10 @@
 //! What a person reads when the store has started.
 
 use frontend::Summary;
-use frontend::config::{Address, Roles, Storage};
+use frontend::config::{Roles, Storage};
 use frontend::version::{OWN, Version};
 
-pub(crate) fn text(summary: &Summary, storage: &Storage, listens: &[Address], version: &Version) -> String {
+pub(crate) fn text(summary: &Summary, storage: &Storage, version: &Version) -> String {
     let revision = summary.revision.0;
     let data = match (storage, summary.is_new) {
         (Storage::Memory, _) => "in memory only: gone when this stops".to_owned(),
@@ -18,11 +18,8 @@ pub(crate) fn text(summary: &Summary, storage: &Storage, listens: &[Address], ve
     if summary.roles.journal || summary.roles.memstore {
         text += &format!("  data     {data}\n");
     }
-    // The ports are those that were chosen where 0 was asked for.
-    let schemes = listens.iter().map(|address| if address.secure { "https" } else { "http" });
-    let urls = summary.clients.iter().zip(schemes).map(|(address, scheme)| format!("{scheme}://{address}"));
-    let urls: Vec<String> = urls.collect();
-    for url in &urls {
+    let urls = &summary.client_urls;
+    for url in urls {
         text += &format!("  clients  {url}   also /health and /metrics\n");
     }
     if let Some(url) = urls.first() {

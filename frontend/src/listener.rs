@@ -11,6 +11,7 @@
 //! HTTP/1.1 and HTTP/2 come on one port, gRPC and plain HTTP as well; only the first bytes tell.
 
 mod accept;
+mod authority;
 mod connection;
 mod socket;
 
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::connection::Settings;
 use self::connection::{Accepted, Dispatch};
-pub(crate) use self::socket::{Reuse, Socket, bind};
+pub(crate) use self::socket::{Listener, Reuse, Socket, bind, bind_tcp};
 use crate::grpc::{AnswerRoom, Grpc, Leadership, Services};
 use crate::http::Http;
 use crate::metrics::rpc::RpcCounters;

@@ -108,7 +108,6 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let data = start.config.storage.clone();
-        let listens = start.config.listen_client.clone();
         let version = start.config.version.clone();
         // One of several members waits for the others.
         let node = tokio::select! {
@@ -127,7 +126,7 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
         );
         service_manager::ready(node.summary());
         if persona == Persona::Mainstem {
-            print(&banner::text(node.summary(), &data, &listens, &version));
+            print(&banner::text(node.summary(), &data, &version));
         }
         let failed = tokio::select! {
             name = signals.next() => {

@@ -10,6 +10,7 @@ mod assignment;
 mod background;
 mod bootstrap;
 mod error;
+mod etcd_data;
 mod identity;
 mod journal_role;
 mod journal_thread;
@@ -28,6 +29,7 @@ mod rpc_server;
 mod security;
 mod services;
 mod serving;
+mod sockets;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -46,7 +48,8 @@ use self::memstore_role::{MemstoreRole, snapshot_dir};
 use self::memstores::Memstores;
 use self::replicas_here::ReplicasHere;
 use self::security::Security;
-use self::serving::{Serving, addresses, bind_all, secure};
+use self::serving::Serving;
+use self::sockets::{addresses, bind_all, secure, urls};
 use crate::client::Client;
 use crate::config::{Config, Roles};
 use crate::error::Error;
@@ -88,6 +91,8 @@ pub struct Summary {
     pub revision: journal::Revision,
     /// Where clients are served, with the ports that were chosen where 0 was asked for.
     pub clients: Vec<std::net::SocketAddr>,
+    /// The same as URLs, and those of sockets that are files.
+    pub client_urls: Vec<String>,
 }
 
 impl Node {
@@ -108,8 +113,9 @@ impl Node {
     }
 
     async fn start_by(config: Config, network: Option<Arc<dyn Network>>) -> Result<Node, StartError> {
+        etcd_data::refuse(&config)?;
         let mut sockets = bind_all(&config)?;
-        let clients = addresses(&sockets);
+        let (clients, client_urls) = (addresses(&sockets), urls(&config, &sockets));
         let mut security = Security::of(&config)?;
         if let Some(network) = network {
             security.dialer = Dialer::over(network);
@@ -146,7 +152,8 @@ impl Node {
         });
         let revision = ready(&handle, here, store.as_ref()).await?;
         let JournalRole { cluster, member, is_new, .. } = journal;
-        let summary = Summary { roles: config.roles, cluster, member, is_new, revision, clients };
+        let summary =
+            Summary { roles: config.roles, cluster, member, is_new, revision, clients, client_urls };
         let stops = CancellationToken::new();
         let answers = Arc::new(AnswerRoom::within(memory.clone()));
         let keeper = MemoryKeeper {

@@ -33,7 +33,7 @@ impl InitialCluster {
                     "{name:?} is no name for a member: it has characters that cannot be seen"
                 ));
             }
-            let Url { text, .. } = values::url(url.trim())?;
+            let Url { text, .. } = values::peer_url(url.trim())?;
             members.entry(name.to_owned()).or_default().push(text);
         }
         members.values_mut().for_each(|urls| urls.sort_unstable());
@@ -123,7 +123,7 @@ pub(crate) fn member_id(peer_urls: &[String], salt: &str) -> u64 {
 
 /// A member's peer URLs as they are kept: in etcd's form, and sorted. `None` where one cannot be reached.
 pub(crate) fn peer_urls(texts: &[String]) -> Option<Vec<String>> {
-    let urls = texts.iter().map(|text| values::url(text.trim()).ok());
+    let urls = texts.iter().map(|text| values::peer_url(text.trim()).ok());
     let mut urls = urls.map(|url| url.map(|url| url.text)).collect::<Option<Vec<String>>>()?;
     urls.sort_unstable();
     (!urls.is_empty()).then_some(urls)

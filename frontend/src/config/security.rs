@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use journal::tls::{Allowed, KeyPair, Protocol, Settings as Side};
 
 use super::settings::{Refusal, Settings};
-use super::values;
+use super::values::{self, Host, Url};
 use super::{Address, Config};
 
 /// TLS with clients, or with other members.
@@ -164,8 +164,8 @@ pub(super) fn warnings(settings: &Settings, config: &Config) -> Vec<String> {
 
 /// Whether what is said to `url` in plain text can be heard elsewhere.
 fn leaves_the_machine(url: &str) -> bool {
-    let Ok(values::Url { secure, host, .. }) = values::url(url) else { return false };
-    let is_loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    let Ok(Url { secure, host: Host::Network { name, .. }, .. }) = values::url(url) else { return false };
+    let is_loopback = name == "localhost" || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
     !secure && !is_loopback
 }
 

@@ -1,8 +1,11 @@
 //! Values as Go's programs write them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::SocketAddress;
+use super::feature_gates::FeatureGates;
 use super::setting::Kind;
 
 /// Whether a text is a value of this kind; the reason where not, as Go's flag package puts it, and what is taken.
@@ -13,7 +16,9 @@ pub(super) fn check(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Count => (text.parse::<u64>().is_ok(), "a whole number, not below 0"),
         Kind::Number => (text.parse::<i64>().is_ok(), "a whole number"),
         Kind::Duration => (duration(text).is_some(), "a time such as 250ms, 30s or 1h30m"),
-        Kind::Urls => return urls(text).map(|_| ()),
+        Kind::FeatureGates => return FeatureGates::check(text),
+        Kind::Urls => return urls(text).map(drop),
+        Kind::PeerUrls => return urls(text)?.iter().try_for_each(Url::is_of_network),
     };
     if parses { Ok(()) } else { Err(format!("parse error; it takes {taken}")) }
 }
@@ -66,25 +71,54 @@ pub(super) fn list(text: &str) -> Vec<String> {
 pub(super) struct Url {
     pub(super) text: String,
     pub(super) secure: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) host: Host,
 }
 
-/// A list of addresses, separated by commas, in etcd's form and with etcd's complaints.
+/// What a URL leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Network {
+        name: String,
+        port: u16,
+    },
+    /// A socket of this machine, by the path of its file.
+    File(PathBuf),
+}
+
+/// A list of addresses, separated by commas, in etcd's form and with etcd's complaints. What stands there twice counts
+/// once.
 pub(super) fn urls(text: &str) -> Result<Vec<Url>, String> {
     let list = text.split(',').map(str::trim).filter(|one| !one.is_empty());
-    list.map(url).collect()
+    let mut urls = Vec::new();
+    for one in list {
+        let one = url(one)?;
+        if !urls.contains(&one) {
+            urls.push(one);
+        }
+    }
+    Ok(urls)
+}
+
+/// A URL that other members and processes connect to.
+pub(super) fn peer_url(text: &str) -> Result<Url, String> {
+    let url = url(text)?;
+    url.is_of_network().map(|()| url)
 }
 
 pub(super) fn url(text: &str) -> Result<Url, String> {
     let no_scheme = || format!("URL scheme must be http, https, unix, or unixs: {text}");
     let (scheme, rest) = text.split_once("://").ok_or_else(no_scheme)?;
     let secure = match scheme {
-        "http" => false,
-        "https" => true,
-        "unix" | "unixs" => return Err(format!("unix sockets come in a later release: {text}")),
+        "http" | "unix" => false,
+        "https" | "unixs" => true,
         _ => return Err(no_scheme()),
     };
+    if scheme.starts_with("unix") {
+        return match rest {
+            "" => Err(format!("URL must name the file of a socket: {text}")),
+            path => Ok(Url { text: text.to_owned(), secure, host: Host::File(PathBuf::from(path)) }),
+        };
+    }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if !path.is_empty() {
         return Err(format!("URL must not contain a path: {text}"));
@@ -93,18 +127,29 @@ pub(super) fn url(text: &str) -> Result<Url, String> {
     let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let (host, port) =
         parts.ok_or_else(|| format!("URL address does not have the form \"host:port\": {text}"))?;
-    let host = host.trim_matches(['[', ']']).to_owned();
-    Ok(Url { text: text.trim_end_matches('/').to_owned(), secure, host, port })
+    let host = Host::Network { name: host.trim_matches(['[', ']']).to_owned(), port };
+    Ok(Url { text: text.trim_end_matches('/').to_owned(), secure, host })
 }
 
 impl Url {
-    /// The address to bind. A name is no address, with the one exception that etcd makes.
-    pub(super) fn address(&self) -> Result<SocketAddr, String> {
-        let host = if self.host == "localhost" { "127.0.0.1" } else { &self.host };
-        let ip: IpAddr = host.parse().map_err(|_| {
+    fn is_of_network(&self) -> Result<(), String> {
+        match self.host {
+            Host::Network { .. } => Ok(()),
+            Host::File(_) => Err(format!("URL scheme must be http or https between members: {}", self.text)),
+        }
+    }
+
+    /// The socket to bind. A name is no address, with the one exception that etcd makes.
+    pub(super) fn socket(&self) -> Result<SocketAddress, String> {
+        let (name, port) = match &self.host {
+            Host::File(path) => return Ok(SocketAddress::Unix(path.clone())),
+            Host::Network { name, port } => (name, *port),
+        };
+        let name = if name == "localhost" { "127.0.0.1" } else { name };
+        let ip: IpAddr = name.parse().map_err(|_| {
             format!("expected IP in URL for binding ({}); 0.0.0.0 is all of this machine's", self.text)
         })?;
-        Ok(SocketAddr::new(ip, self.port))
+        Ok(SocketAddress::Tcp(SocketAddr::new(ip, port)))
     }
 }
 
@@ -139,9 +184,12 @@ mod tests {
 
     #[test]
     fn an_address_to_bind_is_a_number_or_localhost() {
-        let address = |text: &str| urls(text).expect(text)[0].address();
-        assert_eq!(address("http://localhost:1"), Ok("127.0.0.1:1".parse().expect("an address")));
-        assert_eq!(address("http://[::1]:1"), Ok("[::1]:1".parse().expect("an address")));
+        let address = |text: &str| urls(text).expect(text)[0].socket();
+        let tcp = |text: &str| Ok(SocketAddress::Tcp(text.parse().expect("an address")));
+        assert_eq!(address("http://localhost:1"), tcp("127.0.0.1:1"));
+        assert_eq!(address("http://[::1]:1"), tcp("[::1]:1"));
+        assert_eq!(address("unix:///run/a.sock"), Ok(SocketAddress::Unix("/run/a.sock".into())));
+        assert_eq!(address("unixs://10.0.0.1:0"), Ok(SocketAddress::Unix("10.0.0.1:0".into())));
         assert_eq!(
             address("http://a.example:1"),
             Err("expected IP in URL for binding (http://a.example:1); 0.0.0.0 is all of this machine's"

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last.
 
-use std::net::TcpStream as StdStream;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,10 +13,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use journal::tls::{self, Stream};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::Serves;
+use super::authority::Renamed;
 use crate::grpc::{Body, Call, Grpc, Inbound};
 use crate::http::Http;
 
@@ -51,9 +53,15 @@ pub(crate) struct Settings {
 
 /// A connection on its way to its thread.
 pub(super) struct Accepted {
-    pub(super) stream: StdStream,
+    pub(super) stream: AcceptedStream,
     pub(super) serves: Serves,
     pub(super) tls: Option<tls::Acceptor>,
+}
+
+/// A connection on no runtime.
+pub(super) enum AcceptedStream {
+    Tcp(StdTcpStream),
+    Unix(StdUnixStream),
 }
 
 pub(super) fn builder(settings: &Settings) -> Builder<TokioExecutor> {
@@ -101,16 +109,22 @@ async fn serve_until(
     stops: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let Accepted { stream, serves, tls } = accepted;
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    let stream = TcpStream::from_std(stream)?;
-    let stream = match tls {
-        None => Stream::Plain(stream),
-        Some(tls) => match stops.run_until_cancelled(secured(&tls, stream)).await.flatten() {
-            Some(stream) => stream,
-            None => return Ok(()),
-        },
+    let stream = match stream {
+        AcceptedStream::Tcp(stream) => {
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let stream = TcpStream::from_std(stream)?;
+            let from = stream.peer_addr().map_or_else(|_| String::new(), remote);
+            stops.run_until_cancelled(begun(tls.as_ref(), stream, from)).await
+        }
+        AcceptedStream::Unix(stream) => {
+            stream.set_nonblocking(true)?;
+            stops
+                .run_until_cancelled(begun(tls.as_ref(), UnixStream::from_std(stream)?, "@".to_owned()))
+                .await
+        }
     };
+    let Some(stream) = stream.flatten() else { return Ok(()) };
     let caller = stream.caller();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         if caller.is_some() {
@@ -118,7 +132,7 @@ async fn serve_until(
         }
         dispatch.call(request, serves)
     });
-    let stream = TokioIo::new(stream);
+    let stream = TokioIo::new(Renamed::new(stream));
     let mut connection = pin!(builder.serve_connection(stream, service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
@@ -127,10 +141,15 @@ async fn serve_until(
     connection.await
 }
 
-/// Whoever cannot be believed, or speaks something else, is left; `None` then.
-async fn secured(tls: &tls::Acceptor, stream: TcpStream) -> Option<Stream> {
-    let from = stream.peer_addr();
-    let from = from.map_or_else(|_| String::new(), |address| address.to_string());
+/// An address as its owner knows it, and not as a socket of both families has it.
+fn remote(address: SocketAddr) -> String {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+}
+
+/// The connection as it is served: with TLS where that is spoken. `None`: the other side cannot be believed, or speaks
+/// something else.
+async fn begun(tls: Option<&tls::Acceptor>, stream: impl tls::Socket, from: String) -> Option<Stream> {
+    let Some(tls) = tls else { return Some(stream.plain()) };
     match tls.accept(stream).await {
         Ok(stream) => Some(stream),
         Err(refused @ tls::Refused::Handshake(_)) => {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
 use super::*;
+use crate::config::SocketAddress;
 use crate::grpc::method::MethodId;
 use crate::http::{HealthCounters, Names, Origins, Vitals};
 use crate::metrics::Metrics;
@@ -103,9 +104,9 @@ fn start(threads: usize) -> Server {
         gateway: true,
         slow_call: Duration::MAX,
     };
-    let any_port = "127.0.0.1:0".parse().expect("an address");
-    let socket = bind(any_port, Serves::Everything, Reuse::default()).expect("there is a free port");
-    let address = socket.listener.local_addr().expect("it is bound");
+    let any_port = SocketAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
+    let socket = bind(&any_port, Serves::Everything, Reuse::default()).expect("there is a free port");
+    let address = socket.listener.tcp_address().expect("it is bound");
     let frontends =
         Frontends::start(vec![socket], tools.collect(), &settings, &stops).expect("threads start");
     Server { frontends, address, counters, journal }
@@ -229,6 +230,56 @@ async fn plain_http_is_answered_on_the_same_port() {
     server.frontends.stop().await;
 }
 
+/// The frames that a server sends until one of them ends stream 1 or begins its answer: their kinds and streams.
+fn frames_until_answered(stream: &mut TcpStream, id: u8) -> Vec<(u8, u8)> {
+    let mut frames = Vec::new();
+    loop {
+        let mut header = [0; 9];
+        stream.read_exact(&mut header).expect("it answers");
+        let length = u64::from(u32::from_be_bytes([0, header[0], header[1], header[2]]));
+        std::io::copy(&mut stream.take(length), &mut std::io::sink()).expect("it sends the whole frame");
+        frames.push((header[3], header[8]));
+        let is_answer = [1, 3].contains(&header[3]) && header[8] == id;
+        if is_answer || header[3] == 7 {
+            return frames;
+        }
+    }
+}
+
+/// clientv3 3.5.0 calls every server so.
+#[tokio::test]
+async fn a_server_may_be_called_by_any_name() {
+    const HEADERS: u8 = 1;
+    const RESET: u8 = 3;
+    let server = start(1);
+    let address = server.address;
+    let calls = move || {
+        let mut stream = TcpStream::connect(address).expect("it accepts");
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("it reads");
+        let mut call = |id: u8, authority: &[u8]| {
+            let path = b"/etcdserverpb.KV/Put";
+            let kind = b"application/grpc";
+            let fields = [&[0x83, 0x86, 0x04, 20][..], path, authority, &[0x0f, 0x10, 16], kind].concat();
+            let length = u8::try_from(fields.len()).expect("it is short");
+            stream
+                .write_all(&[&[0, 0, length, HEADERS, 4, 0, 0, 0, id], &fields[..]].concat())
+                .expect("it reads");
+            stream.write_all(&[&[0, 0, 5, 0, 1, 0, 0, 0, id][..], &[0; 5]].concat()).expect("it reads");
+            frames_until_answered(&mut stream, id).last().copied()
+        };
+        let name = b"#initially=[127.0.0.1:2379]";
+        assert_eq!(call(1, &[&[0x41, 27][..], name].concat()), Some((HEADERS, 1)));
+        // By the entry that it made.
+        assert_eq!(call(3, &[0xbe]), Some((HEADERS, 3)));
+        assert_eq!(call(5, &[&[0x41, 14][..], b"127.0.0.1:2379"].concat()), Some((HEADERS, 5)));
+        assert_eq!(call(7, &[]), Some((HEADERS, 7)), "no name at all");
+        // etcd takes an empty one. No character stands there that could be replaced.
+        assert_eq!(call(9, &[0x41, 0]), Some((RESET, 9)));
+    };
+    tokio::task::spawn_blocking(calls).await.expect("nothing panics");
+    server.frontends.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_no_protocol_at_all_harms_nobody() {
     let server = start(1);
@@ -250,9 +301,10 @@ async fn what_is_no_protocol_at_all_harms_nobody() {
 
 #[test]
 fn a_port_that_is_taken_is_refused() {
-    let any_port = "127.0.0.1:0".parse().expect("an address");
-    let socket = bind(any_port, Serves::Everything, Reuse::default()).expect("there is a free port");
-    let address = socket.listener.local_addr().expect("it is bound");
-    let refused = bind(address, Serves::Everything, Reuse::default()).err().expect("it is taken");
+    let any_port = SocketAddress::Tcp("127.0.0.1:0".parse().expect("an address"));
+    let socket = bind(&any_port, Serves::Everything, Reuse::default()).expect("there is a free port");
+    let address = socket.listener.tcp_address().expect("it is bound");
+    let refused =
+        bind(&SocketAddress::Tcp(address), Serves::Everything, Reuse::default()).err().expect("it is taken");
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
 }

@@ -11,10 +11,10 @@ use super::journal_thread::JournalThread;
 use super::peer_listener::{Door, PeerListener};
 use super::peers::Snapshots;
 use super::security::Security;
-use super::serving::bind_one;
+use super::sockets::{bind_for_process, shared};
 use super::{StartError, clock};
 use crate::config::{Address, Config, Storage, member_id};
-use crate::listener::{Reuse, Serves};
+use crate::listener::Reuse;
 
 /// How long a process that starts waits for the first node of its journal. Its supervisor may start it before them.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -150,15 +150,12 @@ pub(super) fn bind_for_processes(
     addresses: &[Address],
     security: &Security,
 ) -> Result<Vec<PeerListener>, StartError> {
-    let bound = addresses.iter().map(|address| {
-        let door = match security.dialer.listen(address.socket.port()) {
+    let bound = shared(addresses).into_iter().map(|shared| {
+        let door = match security.dialer.listen(shared.tcp().port()) {
             Some(arrivals) => Door::Carried(arrivals),
-            None => {
-                let socket = bind_one(address, Serves::GrpcOnly, Reuse { port: config.share_port })?;
-                Door::Tcp(socket.listener)
-            }
+            None => Door::Tcp(bind_for_process(&shared, Reuse { port: config.share_port })?),
         };
-        let tls = security.peers.clone().filter(|_| address.secure);
+        let tls = shared.tls(security.peers.as_ref());
         Ok(PeerListener { door, tls, guard: security.guard.clone() })
     });
     bound.collect()

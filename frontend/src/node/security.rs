@@ -81,7 +81,8 @@ fn with_identity<'a>(
         let text = "a certificate of its own needs a data directory to stand in: name files of one";
         return Err(StartError::Tls(journal::Error::Io(text.to_owned())));
     };
-    let hosts: Vec<String> = addresses.map(|address| address.socket.ip().to_string()).collect();
+    let hosts: Vec<String> =
+        addresses.filter_map(|address| Some(address.socket.tcp()?.ip().to_string())).collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     // Where etcd has them.
     let directory = directory.join("fixtures").join(name);

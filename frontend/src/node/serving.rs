@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::journal_role::JournalRole;
 use super::replicas_here::ReplicasHere;
 use super::security::Security;
-use super::{StartError, services};
-use crate::config::{Address, Config};
+use super::services;
+use crate::config::Config;
 use crate::error::Error;
 use crate::etcd::header;
 use crate::grpc::{AnswerRoom, BoxFuture, Leadership, Services};
 use crate::http::{HealthCounters, Http, ReadProbe, Vitals};
-use crate::listener::{Frontends, Reuse, Serves, Settings, Socket, Tools, bind};
+use crate::listener::{Frontends, Settings, Socket, Tools};
 use crate::metrics::rpc::RpcCounters;
 use crate::metrics::{Metrics, Source, log, peers, state};
 use crate::status::{Collector, Process};
@@ -24,42 +24,6 @@ use crate::store::Store;
 
 /// How long a probe waits for the journal.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Binds everything that the process's roles listen on here.
-pub(super) fn bind_all(config: &Config) -> Result<Vec<Socket>, StartError> {
-    let reuse = Reuse { port: config.share_port };
-    listens(config).map(|(address, serves)| bind_one(address, serves, reuse)).collect()
-}
-
-/// Says where TLS is spoken, once there is something to speak it with. The sockets are those that were bound.
-pub(super) fn secure(config: &Config, sockets: &mut [Socket], security: &Security) {
-    for (socket, (address, _)) in sockets.iter_mut().zip(listens(config)) {
-        socket.tls = security.clients.clone().filter(|_| address.secure);
-    }
-}
-
-fn listens(config: &Config) -> impl Iterator<Item = (&Address, Serves)> {
-    let for_clients = if config.listen_http.is_empty() { Serves::Everything } else { Serves::GrpcOnly };
-    let all = [
-        (&config.listen_client, for_clients),
-        (&config.listen_http, Serves::HttpOnly),
-        (&config.listen_metrics, Serves::Probes),
-    ];
-    let all = all.into_iter().filter(|(_, serves)| config.roles.frontend || *serves == Serves::Probes);
-    all.flat_map(|(addresses, serves)| addresses.iter().map(move |one| (one, serves)))
-}
-
-pub(super) fn bind_one(address: &Address, serves: Serves, reuse: Reuse) -> Result<Socket, StartError> {
-    let Address { url, socket, .. } = address;
-    bind(*socket, serves, reuse).map_err(|error| StartError::Listen { url: url.clone(), error })
-}
-
-/// Where clients are served.
-pub(super) fn addresses(sockets: &[Socket]) -> Vec<std::net::SocketAddr> {
-    let clients =
-        sockets.iter().filter(|socket| matches!(socket.serves, Serves::Everything | Serves::GrpcOnly));
-    clients.filter_map(|socket| socket.listener.local_addr().ok()).collect()
-}
 
 /// The tiers that are asked for an answer.
 pub(super) struct Serving<'a> {
@@ -135,6 +99,7 @@ impl Serving<'_> {
             version: config.version.clone(),
             metrics: Metrics {
                 version: config.version.clone(),
+                feature_gates: config.feature_gates.clone(),
                 quota_bytes: config.limits.quota_bytes.unwrap_or_default(),
                 leader_changes: count_leaders(journal),
                 rpc: counters.to_vec(),

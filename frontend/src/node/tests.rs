@@ -1,5 +1,6 @@
 //! A whole node, from start to shutdown.
 
+mod listening;
 mod partitions;
 #[expect(unreachable_pub, reason = "the suites use it too, from outside")]
 #[path = "../../../tests/harness/ports.rs"]
@@ -12,12 +13,16 @@ use proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use proto::etcdserverpb::{AlarmRequest, HashKvRequest, StatusRequest};
 
 use super::*;
-use crate::config::{Address, AutoCompaction};
+use crate::config::{Address, AutoCompaction, SocketAddress};
 
 fn listening() -> Config {
     let socket = "127.0.0.1:0".parse().expect("an address");
     Config {
-        listen_client: vec![Address { url: "http://127.0.0.1:0".to_owned(), socket, secure: false }],
+        listen_client: vec![Address {
+            url: "http://127.0.0.1:0".to_owned(),
+            socket: SocketAddress::Tcp(socket),
+            secure: false,
+        }],
         ..Config::ephemeral()
     }
 }
@@ -32,7 +37,7 @@ fn journal() -> (Config, String) {
     let (socket, peer) = free_address();
     let journal = Config {
         roles: Roles { journal: true, memstore: false, frontend: false },
-        listen_peer: vec![Address { url: peer.clone(), socket, secure: false }],
+        listen_peer: vec![Address { url: peer.clone(), socket: SocketAddress::Tcp(socket), secure: false }],
         advertise_peer: vec![peer.clone()],
         serve_peers: true,
         ..Config::ephemeral()
@@ -77,7 +82,11 @@ async fn a_port_in_use_is_told_before_anything_is_touched() {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let data = scratch.path().join("data");
     let config = Config {
-        listen_client: vec![Address { url: format!("http://{socket}"), socket, secure: false }],
+        listen_client: vec![Address {
+            url: format!("http://{socket}"),
+            socket: SocketAddress::Tcp(socket),
+            secure: false,
+        }],
         ..Config::in_directory(&data)
     };
     let error = Node::start(config).await.err().expect("the port is taken").to_string();

@@ -88,7 +88,11 @@ fn memstore(name: &str, peer: &str) -> Config {
         roles: Roles { journal: false, memstore: true, frontend: false },
         name: name.to_owned(),
         journal_endpoints: vec![peer.to_owned()],
-        listen_memstore: vec![Address { url: url.clone(), socket, secure: false }],
+        listen_memstore: vec![Address {
+            url: url.clone(),
+            socket: SocketAddress::Tcp(socket),
+            secure: false,
+        }],
         advertise_memstore: vec![url],
         ..Config::ephemeral()
     }

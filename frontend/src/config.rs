@@ -7,11 +7,16 @@
 //! Nothing is silently ignored: what has no effect here is a warning, and what asks for something that cannot be
 //! done is refused.
 
+mod address;
+mod auth_token;
 mod env;
+mod feature_gates;
 mod file;
 mod flags;
 mod help;
 mod initial_cluster;
+mod log_rotation;
+mod names;
 mod roles;
 mod security;
 mod setting;
@@ -20,12 +25,13 @@ mod table;
 mod typed;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::address::{Address, SocketAddress};
+pub use self::feature_gates::{FeatureGate, FeatureGates};
 use self::flags::Asked;
 pub use self::initial_cluster::InitialCluster;
 pub(crate) use self::initial_cluster::{member_id, peer_urls};
@@ -33,7 +39,7 @@ pub use self::roles::Roles;
 pub use self::security::Tls;
 pub use self::settings::{Refusal, Warning};
 use crate::http::{Names, Origins};
-pub use crate::logging::{Format, Level, LogConfig, Output};
+pub use crate::logging::{Format, Level, LogConfig, LogRotation, Output};
 use crate::version::Version;
 
 /// Which name the program was started by: some defaults follow it.
@@ -61,16 +67,6 @@ pub enum Storage {
     Directory(PathBuf),
     /// Nowhere: it is gone with the process. For tests and caches.
     Memory,
-}
-
-/// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// As it was written.
-    pub url: String,
-    pub socket: SocketAddr,
-    /// Whether TLS is spoken there.
-    pub secure: bool,
 }
 
 /// When the store compacts itself.
@@ -173,6 +169,7 @@ pub struct Config {
     /// Whether plain HTTP has etcd's API as JSON.
     pub gateway: bool,
     pub version: Version,
+    pub feature_gates: FeatureGates,
 }
 
 impl Config {
@@ -241,9 +238,14 @@ pub fn read(
         return Ok(Command::Version(typed::version(&settings)?));
     }
     settings.judge()?;
+    auth_token::check(&mut settings)?;
     let roles = roles::roles(&mut settings)?;
     let config = roles::suited(roles, &settings, typed::typed(&settings, persona)?);
-    let log = typed::log(&settings, persona)?;
+    address::conflicts(&config)?;
+    let feature_gates = FeatureGates::read(&mut settings, &config.version)?;
+    let config = Config { feature_gates, ..config };
+    let mut log = typed::log(&settings, persona)?;
+    log.rotation = log_rotation::read(&mut settings, &log.outputs)?;
     security::warnings(&settings, &config).into_iter().for_each(|text| settings.warn(text));
     Ok(Command::Start(Box::new(Start { config, log, warnings: settings.warnings })))
 }

@@ -6,10 +6,12 @@
 //! Tools that collect etcd's logs look for the keys `level`, `ts`, `caller` and `msg`.
 
 mod record;
+mod rotated_file;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::{Event, Metadata, Subscriber};
@@ -17,6 +19,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
 use self::record::Record;
+use self::rotated_file::RotatedFile;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -46,6 +49,18 @@ pub struct LogConfig {
     pub level: Level,
     pub format: Format,
     pub outputs: Vec<Output>,
+    /// Of the file among them. `None`: it grows.
+    pub rotation: Option<LogRotation>,
+}
+
+/// When a log file is full, and what becomes of full ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRotation {
+    pub file_bytes_max: u64,
+    /// How many full files stay. `None`: all.
+    pub files_max: Option<u64>,
+    /// How long full files stay. `None`: for ever.
+    pub age_max: Option<Duration>,
 }
 
 impl LogConfig {
@@ -54,7 +69,11 @@ impl LogConfig {
     /// # Errors
     /// A file that cannot be written to, or a log that there is already.
     pub fn install(&self) -> std::io::Result<()> {
-        let sinks = self.outputs.iter().map(Sink::open).collect::<Result<Vec<Sink>, _>>()?;
+        let sinks = self
+            .outputs
+            .iter()
+            .map(|output| Sink::open(output, self.rotation))
+            .collect::<Result<Vec<Sink>, _>>()?;
         let log = Log { level: self.level, format: self.format, sinks: Mutex::new(sinks) };
         let subscriber = Registry::default().with(log);
         tracing::subscriber::set_global_default(subscriber).map_err(std::io::Error::other)
@@ -65,14 +84,18 @@ enum Sink {
     Stderr,
     Stdout,
     File(File),
+    Rotated(RotatedFile),
 }
 
 impl Sink {
-    fn open(output: &Output) -> std::io::Result<Sink> {
-        Ok(match output {
-            Output::Stderr => Sink::Stderr,
-            Output::Stdout => Sink::Stdout,
-            Output::File(path) => Sink::File(OpenOptions::new().create(true).append(true).open(path)?),
+    fn open(output: &Output, rotation: Option<LogRotation>) -> std::io::Result<Sink> {
+        Ok(match (output, rotation) {
+            (Output::Stderr, _) => Sink::Stderr,
+            (Output::Stdout, _) => Sink::Stdout,
+            (Output::File(path), Some(rotation)) => Sink::Rotated(RotatedFile::open(path, rotation)?),
+            (Output::File(path), None) => {
+                Sink::File(OpenOptions::new().create(true).append(true).open(path)?)
+            }
         })
     }
 
@@ -81,6 +104,7 @@ impl Sink {
             Sink::Stderr => std::io::stderr().write_all(line),
             Sink::Stdout => std::io::stdout().write_all(line),
             Sink::File(file) => file.write_all(line),
+            Sink::Rotated(file) => file.write(line),
         }
     }
 }

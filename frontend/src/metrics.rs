@@ -27,6 +27,7 @@ use bytes::Bytes;
 use self::exposition::Format;
 use self::page::Page;
 use self::rpc::RpcCounters;
+use crate::config::FeatureGates;
 use crate::http::Vitals;
 use crate::version::Version;
 
@@ -37,6 +38,7 @@ pub(crate) type Source = Box<dyn Fn(&mut Page) + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) version: Version,
+    pub(crate) feature_gates: FeatureGates,
     pub(crate) quota_bytes: u64,
     /// How often another node began to lead, or this one.
     pub(crate) leader_changes: Arc<AtomicU64>,

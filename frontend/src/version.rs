@@ -28,6 +28,12 @@ impl Version {
         Some(Version { server: text.to_owned(), cluster: format!("{major}.{minor}.0") })
     }
 
+    /// The second number of the version.
+    #[must_use]
+    pub fn minor(&self) -> u32 {
+        self.server.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or_default()
+    }
+
     /// As in `Status` and `/version`.
     #[must_use]
     pub fn server(&self) -> &str {

@@ -4,10 +4,24 @@
 //! first word that is not a flag ends them. Scripts rely on all of it, and on the messages, so the forty lines that
 //! it takes are written out: a parser with rules of its own would have to be argued with at each of them.
 
+use super::names;
 use super::setting::Kind;
 use super::settings::{Refusal, Settings};
 use super::table;
 use super::values;
+
+/// What etcd's program does besides being a server, and what there is instead.
+const COMMANDS: [(&str, &str); 2] = [
+    (
+        "gateway",
+        "give clients the URLs of all members, or put a balancer of TCP connections in front of the members",
+    ),
+    (
+        "grpc-proxy",
+        "clients connect to the members, or to processes of the role frontend, of which there may be any number \
+         (mainstem frontend --journal-endpoints=URL)",
+    ),
+];
 
 /// What the command line asks for.
 pub(super) enum Asked {
@@ -20,6 +34,9 @@ pub(super) fn parse(arguments: &[String]) -> Result<Asked, Refusal> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let Some(flag) = flag(argument)? else {
+            if let Some((_, instead)) = COMMANDS.iter().find(|(command, _)| command == argument) {
+                return Err(Refusal::Configuration(format!("there is no {argument} here: {instead}")));
+            }
             return Err(Refusal::Configuration(format!(
                 "\"{argument}\" is not a valid flag: flags begin with --, and a switch takes its value after an \
                  equals sign"
@@ -30,7 +47,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Asked, Refusal> {
             return Ok(Asked::Help);
         }
         let unknown = || Refusal::Usage(unknown(name));
-        let setting = table::find(name).ok_or_else(unknown)?;
+        let setting = names::find(name).ok_or_else(unknown)?;
         let value = match (value, setting.kind) {
             (Some(value), _) => value.to_owned(),
             (None, Kind::Bool) => "true".to_owned(),
@@ -44,7 +61,7 @@ pub(super) fn parse(arguments: &[String]) -> Result<Asked, Refusal> {
             let preposition = if setting.kind == Kind::Bool { "for" } else { "for flag" };
             Refusal::Usage(format!("invalid {kind} \"{value}\" {preposition} -{name}: {reason}"))
         })?;
-        settings.set(setting, value);
+        settings.set(setting, name, value)?;
     }
     Ok(Asked::Start(settings))
 }
@@ -108,6 +125,11 @@ mod tests {
         );
         check("--=x", usage("bad flag syntax: --=x"));
         check("---name", usage("bad flag syntax: ---name"));
+        for command in ["gateway start", "grpc-proxy start --endpoints=a:1"] {
+            let text = parsed(command).expect_err("etcd has it").to_string();
+            let name = command.split(' ').next().expect("it has a name");
+            assert!(text.starts_with(&format!("there is no {name} here: ")), "{text}");
+        }
         let more = parsed("--name x more").expect_err("it is no flag");
         assert!(
             matches!(&more, Refusal::Configuration(text) if text.starts_with("\"more\" is not a valid flag: "))

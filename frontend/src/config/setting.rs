@@ -11,8 +11,12 @@ pub(super) enum Kind {
     Number,
     /// Go's way: 1h30m, 250ms.
     Duration,
-    /// `scheme://host:port`, separated by commas.
+    /// `scheme://host:port` or `unix://path`, separated by commas.
     Urls,
+    /// Those that other members and processes connect to, over the network.
+    PeerUrls,
+    /// `Name=true`, separated by commas.
+    FeatureGates,
 }
 
 /// What a setting does in this release.
@@ -20,6 +24,8 @@ pub(super) enum Kind {
 pub(super) enum Effect {
     /// What it does in etcd.
     Honoured,
+    /// It asks for what is done in any case.
+    Always,
     /// Nothing, and nothing need be done: a warning says so where it is set.
     None,
     /// It asks for something that this release cannot do, and doing without would not be what was asked for. Any
@@ -46,11 +52,19 @@ pub(super) struct Setting {
 
 impl Setting {
     /// The environment variable that sets it.
+    #[cfg(test)]
     pub(super) fn variable(&self) -> String {
-        let prefix = match self.owner {
+        self.owner.variable(self.name)
+    }
+}
+
+impl Owner {
+    /// The environment variable of a setting by this name.
+    pub(super) fn variable(self, name: &str) -> String {
+        let prefix = match self {
             Owner::Etcd => "ETCD_",
             Owner::Mainstem => "MAINSTEM_",
         };
-        format!("{prefix}{}", self.name.to_uppercase().replace('-', "_"))
+        format!("{prefix}{}", name.to_uppercase().replace('-', "_"))
     }
 }

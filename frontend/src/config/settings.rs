@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::names;
 use super::setting::{Effect, Setting};
-use super::table;
 use super::values;
 
 /// Why a program cannot start with what it was told.
@@ -33,13 +33,43 @@ const NO_SYNC: &str = "--unsafe-no-fsync: writes are acknowledged before they ar
 /// The settings that were set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
-    set: BTreeMap<&'static str, String>,
+    set: BTreeMap<&'static str, Value>,
+    /// Read from a file, whose rules for what belongs together are less strict.
+    pub(super) is_file: bool,
     pub(super) warnings: Vec<Warning>,
 }
 
+/// A setting's text, and the name that it was set by: today's, or one that older etcds had.
+#[derive(Clone, Debug)]
+struct Value {
+    text: String,
+    name: String,
+}
+
 impl Settings {
-    pub(super) fn set(&mut self, setting: &'static Setting, value: String) {
-        self.set.insert(setting.name, value);
+    /// Sets by `name`, which may be an older name of the setting.
+    ///
+    /// # Errors
+    /// Where both names are used: one of the two was meant, and nothing says which.
+    pub(super) fn set(&mut self, setting: &'static Setting, name: &str, text: String) -> Result<(), Refusal> {
+        let value = Value { text, name: name.to_owned() };
+        match self.set.insert(setting.name, value) {
+            Some(before) if before.name != name => {
+                let (new, old) = (setting.name, if name == setting.name { &before.name } else { name });
+                Err(Refusal::Configuration(match new {
+                    "warning-unary-request-duration" => {
+                        format!("both --{old} and --{new} flags are set. Use only --{new}")
+                    }
+                    _ => format!("cannot set --{old} and --{new} at the same time, please use --{new} only"),
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The name that a setting was set by. `None`: it was not set.
+    pub(super) fn name_of(&self, name: &str) -> Option<&str> {
+        self.set.get(name).map(|value| value.name.as_str())
     }
 
     pub(super) fn is_set(&self, name: &str) -> bool {
@@ -52,7 +82,7 @@ impl Settings {
 
     /// What was set, or the default.
     pub(super) fn text(&self, name: &'static str) -> &str {
-        self.set.get(name).map_or_else(|| known(name).default, String::as_str)
+        self.set.get(name).map_or_else(|| known(name).default, |value| value.text.as_str())
     }
 
     pub(super) fn flag(&self, name: &'static str) -> bool {
@@ -81,10 +111,10 @@ impl Settings {
         if self.flag("unsafe-no-fsync") {
             idle.push(NO_SYNC.to_owned());
         }
-        for (name, value) in &self.set {
+        for (name, Value { text: value, .. }) in &self.set {
             let setting = known(name);
             match setting.effect {
-                Effect::Honoured => {}
+                Effect::Honoured | Effect::Always => {}
                 Effect::None => idle.push(format!("--{name} has no effect here")),
                 Effect::Later(_) if value == setting.default => {}
                 Effect::Later(why) => {
@@ -98,5 +128,5 @@ impl Settings {
 }
 
 fn known(name: &str) -> &'static Setting {
-    table::find(name).expect("only settings of the table are asked for")
+    names::find(name).expect("only settings of the table are asked for")
 }

@@ -5,12 +5,6 @@
 
 use super::setting::{Effect, Kind, Owner, Setting};
 
-/// The setting with this name, also by one of its names in older etcds.
-pub(super) fn find(name: &str) -> Option<&'static Setting> {
-    let name = RENAMED.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| *new);
-    SETTINGS.iter().find(|setting| setting.name == name)
-}
-
 /// The setting that was meant by `name`, where one slip in four letters explains it.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let names = SETTINGS.iter().map(|setting| (distance(name, setting.name), setting.name));
@@ -43,31 +37,39 @@ const fn idle(name: &'static str, kind: Kind) -> Setting {
     Setting { name, kind, default: "", effect: Effect::None, owner: Owner::Etcd, help: "" }
 }
 
+const fn always(name: &'static str, kind: Kind) -> Setting {
+    Setting { name, kind, default: "", effect: Effect::Always, owner: Owner::Etcd, help: "" }
+}
+
 const fn later(name: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Setting {
     Setting { name, kind, default, effect: Effect::Later(why), owner: Owner::Etcd, help: "" }
 }
 
-const AUTH: &str = "users and roles come in a later release; leave it out";
 const DISCOVERY: &str = "name the members by --initial-cluster";
 const FORCE: &str =
     "a cluster that has lost its quorum for good cannot be cut down to one member in this release";
 const TRACING: &str = "tracing comes in a later release; leave it out";
 
-use Kind::{Bool, Count, Duration, Number, Text, Urls};
+use Kind::{Bool, Count, Duration, FeatureGates, Number, PeerUrls, Text, Urls};
 
 pub(super) static SETTINGS: &[Setting] = &[
     // Ours.
     ours("role", Text, "all", "What this process is: journal, memstore, frontend, several of them, or all."),
-    ours("journal-endpoints", Urls, "", "Peer URLs of some journal nodes, where the process is none itself."),
+    ours(
+        "journal-endpoints",
+        PeerUrls,
+        "",
+        "Peer URLs of some journal nodes, where the process is none itself.",
+    ),
     ours(
         "listen-memstore-urls",
-        Urls,
+        PeerUrls,
         "http://localhost:2390",
         "Where a memstore of its own listens for frontends.",
     ),
     ours(
         "advertise-memstore-urls",
-        Urls,
+        PeerUrls,
         "http://localhost:2390",
         "Where frontends are told to find it; by default where it listens.",
     ),
@@ -128,7 +130,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("data-dir", Text, "", "Where the data is."),
     honoured("config-file", Text, "", "A file with settings; flags and variables are ignored beside it."),
     honoured("version", Bool, "false", "Show the version, and stop."),
-    honoured("listen-client-urls", Urls, "http://localhost:2379", "Where to listen for clients."),
+    honoured(
+        "listen-client-urls",
+        Urls,
+        "http://localhost:2379",
+        "Where to listen for clients: http://, https://, or unix:// and unixs:// with the path of a file.",
+    ),
     honoured(
         "listen-client-http-urls",
         Urls,
@@ -144,13 +151,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
     honoured(
         "listen-peer-urls",
-        Urls,
+        PeerUrls,
         "http://localhost:2380",
         "Where to listen for other members; not done where neither this nor --initial-cluster is given.",
     ),
     honoured(
         "initial-advertise-peer-urls",
-        Urls,
+        PeerUrls,
         "http://localhost:2380",
         "Where other members are told to find this one.",
     ),
@@ -202,6 +209,26 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("log-level", Text, "info", "debug, info, warn or error."),
     honoured("log-format", Text, "json", "json or console."),
     honoured("log-outputs", Text, "default", "stderr, stdout, or files, separated by commas."),
+    honoured("enable-log-rotation", Bool, "false", "Begin a new log file when the one is full."),
+    honoured(
+        "log-rotation-config-json",
+        Text,
+        super::log_rotation::DEFAULT,
+        "When a log file is full (maxsize, MB), and how many older ones stay (maxbackups) and how long (maxage, days); \
+         0 is no limit of both.",
+    ),
+    honoured(
+        "auth-token",
+        Text,
+        "simple",
+        "simple, or jwt with its options; it counts once there are users.",
+    ),
+    honoured(
+        "feature-gates",
+        FeatureGates,
+        "",
+        "etcd's features to turn on or off: NAME=true, separated by commas.",
+    ),
     honoured("metrics", Text, "basic", "basic or extensive: here both tell everything."),
     honoured(
         "unsafe-no-fsync",
@@ -254,7 +281,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("tls-max-version", Text, "", "TLS1.2 or TLS1.3."),
     honoured("cipher-suites", Text, "", "Ciphers of TLS 1.2 by Go's names, separated by commas."),
     // Asked for something that cannot be done yet.
-    later("auth-token", Text, "simple", AUTH),
     later("discovery", Text, "", DISCOVERY),
     later("discovery-token", Text, "", DISCOVERY),
     later("discovery-endpoints", Text, "", DISCOVERY),
@@ -263,12 +289,10 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("force-new-cluster", Bool, "false", FORCE),
     later("enable-distributed-tracing", Bool, "false", TRACING),
     later("wal-dir", Text, "", "the journal lives in the data directory; make that a mount of the fast disk"),
-    later("enable-log-rotation", Bool, "false", "log to stderr and let the service manager rotate"),
     // Without a meaning here.
     idle("snapshot-count", Count),
     idle("auth-token-ttl", Count),
     idle("bcrypt-cost", Count),
-    idle("log-rotation-config-json", Text),
     idle("distributed-tracing-address", Text),
     idle("distributed-tracing-service-name", Text),
     idle("distributed-tracing-instance-id", Text),
@@ -293,7 +317,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("client-cert-file", Text),
     idle("client-key-file", Text),
     idle("enable-pprof", Bool),
-    idle("socket-reuse-address", Bool),
+    always("socket-reuse-address", Bool),
     idle("logger", Text),
     idle("max-wals", Count),
     idle("max-snapshots", Count),
@@ -313,44 +337,15 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("downgrade-check-time", Duration),
     idle("v2-deprecation", Text),
     idle("enable-v2", Bool),
-    idle("feature-gates", Text),
     idle("compact-hash-check-time", Duration),
     idle("initial-corrupt-check", Bool),
     idle("compact-hash-check-enabled", Bool),
-    idle("enable-lease-checkpoint", Bool),
-    idle("enable-lease-checkpoint-persist", Bool),
+    // What remains of a lease is journaled, and outlives leaders and restarts.
+    always("enable-lease-checkpoint", Bool),
+    always("enable-lease-checkpoint-persist", Bool),
     idle("stop-grpc-service-on-defrag", Bool),
     idle("txn-mode-write-with-shared-buffer", Bool),
     idle("set-member-localaddr", Bool),
-];
-
-/// What settings were called before they were no longer experimental.
-const RENAMED: &[(&str, &str)] = &[
-    ("experimental-initial-corrupt-check", "initial-corrupt-check"),
-    ("experimental-corrupt-check-time", "corrupt-check-time"),
-    ("experimental-compact-hash-check-enabled", "compact-hash-check-enabled"),
-    ("experimental-compact-hash-check-time", "compact-hash-check-time"),
-    ("experimental-enable-lease-checkpoint", "enable-lease-checkpoint"),
-    ("experimental-enable-lease-checkpoint-persist", "enable-lease-checkpoint-persist"),
-    ("experimental-compaction-batch-limit", "compaction-batch-limit"),
-    ("experimental-compaction-sleep-interval", "compaction-sleep-interval"),
-    ("experimental-peer-skip-client-san-verification", "peer-skip-client-san-verification"),
-    ("experimental-watch-progress-notify-interval", "watch-progress-notify-interval"),
-    ("experimental-warning-apply-duration", "warning-apply-duration"),
-    ("experimental-warning-unary-request-duration", "warning-unary-request-duration"),
-    ("experimental-txn-mode-write-with-shared-buffer", "txn-mode-write-with-shared-buffer"),
-    ("experimental-bootstrap-defrag-threshold-megabytes", "bootstrap-defrag-threshold-megabytes"),
-    ("experimental-max-learners", "max-learners"),
-    ("experimental-downgrade-check-time", "downgrade-check-time"),
-    ("experimental-memory-mlock", "memory-mlock"),
-    ("experimental-snapshot-catchup-entries", "snapshot-catchup-entries"),
-    ("experimental-stop-grpc-service-on-defrag", "stop-grpc-service-on-defrag"),
-    ("experimental-set-member-localaddr", "set-member-localaddr"),
-    ("experimental-enable-distributed-tracing", "enable-distributed-tracing"),
-    ("experimental-distributed-tracing-address", "distributed-tracing-address"),
-    ("experimental-distributed-tracing-service-name", "distributed-tracing-service-name"),
-    ("experimental-distributed-tracing-instance-id", "distributed-tracing-instance-id"),
-    ("experimental-distributed-tracing-sampling-rate", "distributed-tracing-sampling-rate"),
 ];
 
 #[cfg(test)]
@@ -363,9 +358,6 @@ mod tests {
     fn a_setting_is_listed_once() {
         let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
         assert_eq!(names.len(), SETTINGS.len());
-        for (old, new) in RENAMED {
-            assert!(names.contains(new) && !names.contains(old), "{old} -> {new}");
-        }
     }
 
     #[test]
@@ -380,11 +372,5 @@ mod tests {
         for setting in SETTINGS {
             assert!(!["ETCD_PORT", "ETCD_SERVICE_HOST"].contains(&setting.variable().as_str()));
         }
-    }
-
-    #[test]
-    fn an_older_name_finds_the_setting() {
-        let setting = find("experimental-watch-progress-notify-interval").expect("it was renamed");
-        assert_eq!(setting.variable(), "ETCD_WATCH_PROGRESS_NOTIFY_INTERVAL");
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::address::addresses;
 use super::security;
 use super::settings::{Refusal, Settings};
 use super::values::{self, Url};
 use super::{
-    Address, AutoCompaction, Config, Format, InitialCluster, KeepAlive, Level, Limits, LogConfig, Output,
-    Persona, Roles, Storage, roles,
+    Address, AutoCompaction, Config, FeatureGates, Format, InitialCluster, KeepAlive, Level, Limits,
+    LogConfig, Output, Persona, Roles, Storage, roles,
 };
 use crate::version::Version;
 
@@ -65,8 +66,10 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         share_port: settings.flag("socket-reuse-port"),
         limits: limits(settings)?,
         keep_alive: KeepAlive {
-            interval: Some(settings.duration("grpc-keepalive-interval"))
-                .filter(|interval| !interval.is_zero()),
+            // As in etcd, neither can be 0.
+            interval: Some(settings.duration("grpc-keepalive-interval")).filter(|interval| {
+                !interval.is_zero() && !settings.duration("grpc-keepalive-timeout").is_zero()
+            }),
             timeout: settings.duration("grpc-keepalive-timeout"),
         },
         heartbeat: Duration::from_millis(settings.count("heartbeat-interval")),
@@ -80,6 +83,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         host_whitelist: settings.text("host-whitelist").to_owned(),
         gateway: settings.flag("enable-grpc-gateway"),
         version: version(settings)?,
+        feature_gates: FeatureGates::default(),
     })
 }
 
@@ -90,12 +94,13 @@ pub(super) fn version(settings: &Settings) -> Result<Version, Refusal> {
 }
 
 pub(super) fn log(settings: &Settings, persona: Persona) -> Result<LogConfig, Refusal> {
-    let level = match settings.text("log-level") {
+    let level = match &settings.text("log-level").to_lowercase()[..] {
         "debug" => Level::Debug,
         "info" => Level::Info,
-        "warn" => Level::Warn,
+        "warn" | "warning" => Level::Warn,
         "error" | "dpanic" | "panic" | "fatal" => Level::Error,
-        other => {
+        _ => {
+            let other = settings.text("log-level");
             return Err(refused(format!(
                 "unrecognized level: {other:?}; --log-level takes debug, info, warn or error"
             )));
@@ -110,7 +115,7 @@ pub(super) fn log(settings: &Settings, persona: Persona) -> Result<LogConfig, Re
         }
     };
     let outputs = settings.text("log-outputs").split(',').filter(|output| !output.is_empty()).map(output);
-    Ok(LogConfig { level, format, outputs: outputs.collect() })
+    Ok(LogConfig { level, format, outputs: outputs.collect(), rotation: None })
 }
 
 fn output(text: &str) -> Output {
@@ -136,7 +141,9 @@ struct Urls {
 
 impl Urls {
     fn of(settings: &Settings) -> Result<Urls, Refusal> {
-        if settings.is_set("listen-client-urls") && !settings.is_set("advertise-client-urls") {
+        // In a file the default stands, as in etcd.
+        let is_told = settings.is_set("advertise-client-urls") || settings.is_file;
+        if settings.is_set("listen-client-urls") && !is_told {
             let text = "--advertise-client-urls is required when --listen-client-urls is set explicitly: give it \
                         the addresses at which clients reach this one";
             return Err(refused(text));
@@ -162,7 +169,10 @@ fn advertised_memstore(settings: &Settings) -> Result<Vec<String>, Refusal> {
         return Ok(settings.urls("advertise-memstore-urls").into_iter().map(|url| url.text).collect());
     }
     let listens = addresses(settings, "listen-memstore-urls")?;
-    match listens.iter().find(|address| address.socket.ip().is_unspecified() || address.socket.port() == 0) {
+    let is_nowhere = |address: &&Address| {
+        address.socket.tcp().is_some_and(|socket| socket.ip().is_unspecified() || socket.port() == 0)
+    };
+    match listens.iter().find(is_nowhere) {
         None => Ok(listens.into_iter().map(|address| address.url).collect()),
         Some(address) => Err(refused(format!(
             "--advertise-memstore-urls is required with --listen-memstore-urls={}: give it the address at which \
@@ -170,15 +180,6 @@ fn advertised_memstore(settings: &Settings) -> Result<Vec<String>, Refusal> {
             address.url
         ))),
     }
-}
-
-fn addresses(settings: &Settings, name: &'static str) -> Result<Vec<Address>, Refusal> {
-    settings.urls(name).into_iter().map(|url| address(name, &url)).collect()
-}
-
-fn address(name: &str, url: &Url) -> Result<Address, Refusal> {
-    let socket = url.address().map_err(|reason| refused(format!("--{name}: {reason}")))?;
-    Ok(Address { url: url.text.clone(), socket, secure: url.secure })
 }
 
 fn storage(settings: &Settings, persona: Persona) -> Storage {

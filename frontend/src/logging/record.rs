@@ -69,7 +69,7 @@ fn caller(file: Option<&str>, line: Option<u32>) -> String {
 }
 
 /// A moment as RFC 3339 has it, in UTC, with microseconds.
-fn time(since_epoch: Duration) -> String {
+pub(super) fn time(since_epoch: Duration) -> String {
     let seconds = since_epoch.as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);

@@ -4,20 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Metrics;
 use super::page::{Kind, Page, as_f64};
+use crate::config::FeatureGate;
 use crate::http::{SERIES, Vitals};
-
-/// etcd's features, by name and stage. What they switch is here either always on or without a meaning.
-const FEATURES: [(&str, &str); 9] = [
-    ("AllAlpha", "ALPHA"),
-    ("AllBeta", "BETA"),
-    ("CompactHashCheck", "ALPHA"),
-    ("InitialCorruptCheck", "ALPHA"),
-    ("LeaseCheckpoint", "ALPHA"),
-    ("LeaseCheckpointPersist", "ALPHA"),
-    ("SetMemberLocalAddr", "ALPHA"),
-    ("StopGRPCServiceOnDefrag", "ALPHA"),
-    ("TxnModeWriteWithSharedBuffer", "BETA"),
-];
 
 pub(super) fn write(page: &mut Page, metrics: &Metrics, vitals: &Vitals) {
     versions(page, metrics);
@@ -25,9 +13,8 @@ pub(super) fn write(page: &mut Page, metrics: &Metrics, vitals: &Vitals) {
     progress(page, vitals);
     probes(page, vitals);
     page.family("etcd_server_feature_enabled", Kind::Gauge, "Whether a feature is on.");
-    for (name, stage) in FEATURES {
-        let on = name == "TxnModeWriteWithSharedBuffer";
-        page.sample(&format!("name=\"{name}\",stage=\"{stage}\""), f64::from(u8::from(on)));
+    for FeatureGate { name, stage, is_on } in &metrics.feature_gates.0 {
+        page.sample(&format!("name=\"{name}\",stage=\"{stage}\""), f64::from(u8::from(*is_on)));
     }
     let quota = as_f64(metrics.quota_bytes);
     page.gauge("etcd_server_quota_backend_bytes", "How large the store may become, in bytes.", quota);

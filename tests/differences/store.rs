@@ -79,7 +79,8 @@ async fn a_revision_below_the_compacted_one_has_no_hash() -> Result<()> {
             let mut maintenance = clients.maintenance.clone();
             async move { maintenance.hash_kv(HashKvRequest { revision }).await }
         };
-        hash(5).await?;
+        let at = hash(5).await?.into_inner().compact_revision;
+        ensure!(at == if kind.is_ours() { 5 } else { 3 }, "{kind:?}: {at}");
         let below = hash(3).await.map(drop).map_err(|status| status.code());
         let expected = if kind.is_ours() { Err(Code::OutOfRange) } else { Ok(()) };
         ensure!(below == expected, "{kind:?}: {below:?}");

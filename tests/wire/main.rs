@@ -3,6 +3,7 @@
 //! `WIRE_KINDS=etcd` sets etcd against itself, which judges the judge.
 
 mod compression;
+mod headers;
 mod pages;
 mod watch;
 

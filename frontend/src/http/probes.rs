@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::{Request, Response, StatusCode};
+use journal::Status;
 
 use super::health::Vitals;
 use super::{Body, error, parameters, plain};
@@ -99,8 +100,11 @@ impl Check {
             Check::DataCorruption if vitals.alarms().contains(&"CORRUPT") => {
                 Err("alarm activated: CORRUPT".to_owned())
             }
-            // Every frontend votes, or asks those who do: there are no learners among them.
-            Check::DataCorruption | Check::NonLearner => Ok(()),
+            Check::DataCorruption => Ok(()),
+            Check::NonLearner if learns(&vitals.status.borrow()) => {
+                Err("not supported for learner".to_owned())
+            }
+            Check::NonLearner => Ok(()),
             Check::SerializableRead => read(vitals, false).await,
             Check::LinearizableRead => read(vitals, true).await,
         }
@@ -109,4 +113,9 @@ impl Check {
 
 async fn read(vitals: &Vitals, linearizable: bool) -> Result<(), String> {
     (vitals.read)(linearizable).await
+}
+
+/// Whether this member follows without a vote. A frontend without a journal is no member.
+fn learns(status: &Status) -> bool {
+    status.members.iter().any(|member| member.id == status.node && member.learner)
 }

@@ -300,6 +300,35 @@ fn a_check_that_fails_is_told_in_etcds_words() {
 }
 
 #[test]
+fn a_learner_is_not_ready() {
+    let member = |id, learner| journal::Member {
+        id,
+        name: String::new(),
+        peer_urls: Vec::new(),
+        client_urls: Vec::new(),
+        learner,
+    };
+    let status = |learner| Status { members: vec![member(1, learner), member(2, !learner)], ..well() };
+    get(
+        http(status(true), Ok(())),
+        "/readyz/non_learner",
+        expect![[r#"
+        503
+        [-]non_learner failed: not supported for learner
+
+    "#]],
+    );
+    get(
+        http(status(false), Ok(())),
+        "/readyz/non_learner",
+        expect![[r#"
+        200
+        ok
+    "#]],
+    );
+}
+
+#[test]
 fn an_address_for_probes_has_no_versions_and_no_origins() {
     let probe = |path: &str| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -25,8 +25,9 @@ use crate::http::Http;
 /// one client's puts are not held up by its own window.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// Larger than the default, so that a large value comes in few pieces.
-const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// The protocol's least, which Go's clients keep to whatever a server allows. With larger frames announced, h2 would take
+/// fewer pieces of a request's headers, and refuse those of such a client far below `HEADER_BYTES_MAX`.
+const FRAME_BYTES_MAX: u32 = 16 << 10;
 /// What the names and values of a request's headers may take. Go's servers allow as much. It is announced to clients
 /// that speak HTTP/2.
 const HEADER_BYTES_MAX: u32 = 1 << 20;

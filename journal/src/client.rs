@@ -116,6 +116,11 @@ pub struct Status {
     /// The first position still kept.
     pub first: Lsn,
     pub disk_bytes: u64,
+    /// Members whose data directories are known here, in the order of their ids.
+    pub bootstrapped: Vec<u64>,
+    /// The position up to which the node had acknowledged what it does not have: until a leader has sent it, the node
+    /// does not vote.
+    pub missing_up_to: Option<Lsn>,
 }
 
 /// The handle.

@@ -35,7 +35,12 @@ pub struct Config {
     pub dialer: Option<Dialer>,
     /// How many may follow without a vote: etcd's `--max-learners`.
     pub learners_max: usize,
+    /// Whether a change of the members is refused that could leave the cluster without a majority: etcd's
+    /// `--strict-reconfig-check`.
+    pub strict_reconfig: bool,
     pub storage: Storage,
+    /// Random number that a new data directory is marked with, so that another one is not taken for it.
+    pub storage_id: u64,
     /// Acknowledge what the system has taken, without waiting for the disk. What was acknowledged survives the death
     /// of the process, and not that of the machine: a journal without this promise is for tests.
     pub unsafe_no_sync: bool,
@@ -73,7 +78,9 @@ impl Config {
             join: false,
             dialer: None,
             learners_max: 1,
+            strict_reconfig: true,
             storage,
+            storage_id: 1,
             unsafe_no_sync: false,
             heartbeat: Duration::from_millis(50),
             election_timeout: Duration::from_millis(800),

@@ -85,6 +85,30 @@ impl Dialer {
         Ok(self.connect(endpoint.initial_stream_window_size(ONE_OF_MANY_WINDOW_BYTES)))
     }
 
+    /// A connection to `url`, for asking what does not speak as the tiers do.
+    ///
+    /// # Errors
+    /// `Io`: this is not the URL of a peer, or nothing takes the connection.
+    pub async fn connection(&self, url: &str) -> Result<Box<dyn Connection>, Error> {
+        let endpoint = self.endpoint(url)?;
+        let uri = endpoint.uri();
+        let (host, port) = (uri.host().unwrap_or_default(), port_of(uri));
+        let connecting = match (&self.network, &self.connector) {
+            (Some(network), _) => network.connect(host, port),
+            (None, Some(connector)) if is_secure(uri) => Network::connect(connector, host, port),
+            _ => {
+                let host = host.trim_matches(['[', ']']).to_owned();
+                Box::pin(async move {
+                    let stream = tokio::net::TcpStream::connect((host, port)).await?;
+                    Ok(Box::new(stream) as Box<dyn Connection>)
+                })
+            }
+        };
+        let connected = tokio::time::timeout(CONNECT_MAX, connecting).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(|error| Error::io(format!("cannot connect to {url}"), &error))
+    }
+
     fn connect(&self, endpoint: Endpoint) -> Channel {
         let network: Arc<dyn Network> = match (&self.network, &self.connector) {
             (Some(network), _) => network.clone(),
@@ -121,6 +145,10 @@ impl Dialer {
     }
 }
 
+fn port_of(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(if is_secure(uri) { HTTPS_PORT } else { HTTP_PORT })
+}
+
 fn is_secure(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
 }
@@ -150,8 +178,7 @@ impl Service<Uri> for Way {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let port = uri.port_u16().unwrap_or(if is_secure(&uri) { HTTPS_PORT } else { HTTP_PORT });
-        let connecting = self.network.connect(uri.host().unwrap_or_default(), port);
+        let connecting = self.network.connect(uri.host().unwrap_or_default(), port_of(&uri));
         Box::pin(async move { connecting.await.map(TokioIo::new) })
     }
 }

@@ -95,6 +95,8 @@ impl Drop for Running {
 pub(crate) struct Recovered {
     /// A lower bound of what had been committed.
     pub(crate) committed: Option<u64>,
+    /// Term and index of the last entry that there was, also where it was cut off later.
+    pub(crate) last_ever: Option<(u64, u64)>,
     /// What was cut off, in words for an operator.
     pub(crate) warning: Option<String>,
 }
@@ -176,6 +178,7 @@ impl Log {
         };
         let state = found.replay.state.take().unwrap_or_default();
         let committed_end = found.replay.committed_end.min(state.next);
+        let purged = state.purged.map(|(index, term)| (term, index));
         found.segments.insert(active.header.segment, Arc::clone(&active));
         let index = (found.replay.spans, found.replay.terms);
         let view = View::new(
@@ -197,7 +200,8 @@ impl Log {
             worker.writer.segments.make_ahead()?;
         }
         let committed = committed_end.checked_sub(1);
-        let found = Arc::new(Recovered { committed, warning: found.warning });
+        let last_ever = found.replay.last_ever.max(purged);
+        let found = Arc::new(Recovered { committed, last_ever, warning: found.warning });
         let shared = Arc::clone(&worker.shared);
         let running = Arc::new(Running { shared: Arc::clone(&shared), writes: Mutex::default() });
         Ok((Log { shared, running, found, metrics, disk_bytes, clock }, worker))

@@ -5,6 +5,7 @@
 //!
 //! Everything runs on the runtime that starts it; only the log has a thread of its own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +21,17 @@ use crate::error::Error;
 use crate::gray;
 use crate::log::Log;
 use crate::log_device::file::Sync;
+use crate::lsn::Lsn;
 use crate::metrics::LogMetrics;
 use crate::peer_metrics::PeersMetrics;
+use crate::raft::introduction;
 use crate::raft::log_store::LogStore;
 use crate::raft::lookout;
 use crate::raft::network::{Network, PeerService, Wire};
 use crate::raft::outcast;
 use crate::raft::snapshot::SnapshotStore;
-use crate::raft::state_machine::{Restored, StateMachine};
+use crate::raft::state_machine::{Machine, Restored, StateMachine};
+use crate::raft::voter_registry::VoterRegistry;
 use crate::raft::{Cluster, Timers};
 use crate::remote::Lines;
 use crate::sequencer::Limits;
@@ -62,7 +66,9 @@ impl Node {
         let network = match &config.dialer {
             None => Network::Alone,
             Some(dialer) => {
-                Network::Wire(Wire::new(config.cluster, config.node, dialer.clone(), clock.clone()))
+                let registry = VoterRegistry::open(config.node, directory(&config), config.storage_id)?;
+                let (cluster, node, clock) = (config.cluster, config.node, clock.clone());
+                Network::Wire(Wire::new(cluster, node, dialer.clone(), clock, registry))
             }
         };
         Node::assemble(config, clock, log, snapshots, network).await
@@ -75,7 +81,7 @@ impl Node {
         snapshots: SnapshotStore,
         network: Network,
     ) -> Result<Node, Error> {
-        let store = LogStore::new(log.clone())?;
+        let store = LogStore::new(log.clone(), network.promise())?;
         let restored = Restored::load(&snapshots)?;
         let tail = TailSource::new(Arc::new(store.clone()), restored.tail(), config.recent_bytes_max);
         let status = Status { cluster: config.cluster, node: config.node, ..Status::default() };
@@ -97,13 +103,17 @@ impl Node {
         let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
         let own = config.own_snapshots.clone();
         let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone(), own, clock.clone()));
-        let patience = config.election_timeout * 2;
         if let Some(wire) = cluster.wire() {
-            let removed =
-                outcast::removed(cluster.clone(), wire.clone(), config.node, clock.clone(), patience);
+            let removed = outcast::removed(cluster.clone(), wire.clone(), &config, clock.clone());
             tokio::spawn(leave(removed, closing.clone(), stopped.clone()));
             let lookout = lookout::run(cluster.clone(), wire.clone(), clock.clone(), Timers::of(&config));
             tokio::spawn(stopped.clone().run_until_cancelled_owned(lookout));
+            let standing = show_standing(wire.registry().clone(), state.clone());
+            tokio::spawn(stopped.clone().run_until_cancelled_owned(standing));
+            let applied = shown.clone();
+            let has_applied = move || Lsn::ZERO < applied.borrow().applied;
+            let introduced = introduction::run(wire.clone(), config.clone(), clock.clone(), has_applied);
+            tokio::spawn(end(introduced, closing.clone(), stopped.clone()));
             let (admit, stopped) = (cluster.clone().admit(), stopped.clone());
             tokio::spawn(stopped.run_until_cancelled_owned(admit));
         }
@@ -126,7 +136,7 @@ impl Node {
             limits(&config),
             questions,
             config.dialer.map(|dialer| Lines::new(dialer, shown.clone())),
-            Closing { token: closing.clone(), patience },
+            Closing { token: closing.clone(), patience: config.election_timeout * 2 },
         );
         let handle = Journal::new(commands, shown, Tails::Here(tail.clone()));
         let task = {
@@ -220,6 +230,33 @@ async fn leave(removed: impl Future<Output = ()>, closing: CancellationToken, st
     }
 }
 
+/// Tells in the status of the node which voters have promised something, and what it is missing itself.
+async fn show_standing(registry: VoterRegistry, machine: Arc<Machine>) {
+    let mut standing = registry.standing();
+    loop {
+        let missing = standing.borrow_and_update().missing;
+        machine.status().send_modify(|status| {
+            status.bootstrapped = registry.bootstrapped();
+            status.missing_up_to = missing.map(|promise| Lsn(promise.last.map_or(1, |(_, index)| index + 1)));
+        });
+        if standing.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Closes a node that has no place in its cluster.
+async fn end(
+    introduced: impl Future<Output = String>,
+    closing: CancellationToken,
+    stopped: CancellationToken,
+) {
+    if let Some(why) = stopped.run_until_cancelled(introduced).await {
+        tracing::error!("this member stops: {why}");
+        closing.cancel();
+    }
+}
+
 async fn join(task: JoinHandle<()>) {
     if let Err(error) = task.await {
         tracing::error!(%error, "a task of the journal failed");
@@ -230,11 +267,18 @@ async fn join(task: JoinHandle<()>) {
 fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<(Log, SnapshotStore), Error> {
     let sync = if config.unsafe_no_sync { Sync::Never } else { Sync::Always };
     let log = Log::open(&config.storage, sync, config.cluster, clock)?;
-    let snapshots = match &config.storage {
-        Storage::Directory(path) => SnapshotStore::in_directory(path)?,
-        Storage::Memory => SnapshotStore::in_memory(),
+    let snapshots = match directory(config) {
+        Some(path) => SnapshotStore::in_directory(&path)?,
+        None => SnapshotStore::in_memory(),
     };
     Ok((log, snapshots))
+}
+
+fn directory(config: &Config) -> Option<PathBuf> {
+    match &config.storage {
+        Storage::Directory(path) => Some(path.clone()),
+        Storage::Memory => None,
+    }
 }
 
 fn limits(config: &Config) -> Limits {

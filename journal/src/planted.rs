@@ -42,11 +42,13 @@ pub enum Bug {
     LoseAnEvent,
     /// A watcher that goes on elsewhere is told a revision again.
     DoubleAnEvent,
+    /// A journal node votes on whatever disk it finds.
+    VoteOnAnyDisk,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 17] = [
         Bug::IgnoreTheFence,
         Bug::ForgetDedup,
         Bug::AcknowledgeBeforeSync,
@@ -63,6 +65,7 @@ impl Bug {
         Bug::ReadAtTheNewest,
         Bug::LoseAnEvent,
         Bug::DoubleAnEvent,
+        Bug::VoteOnAnyDisk,
     ];
 
     /// As it is written in `MAINSTEM_PLANTED`.
@@ -85,6 +88,7 @@ impl Bug {
             Bug::ReadAtTheNewest => "read-at-the-newest",
             Bug::LoseAnEvent => "lose-an-event",
             Bug::DoubleAnEvent => "double-an-event",
+            Bug::VoteOnAnyDisk => "vote-on-any-disk",
         }
     }
 

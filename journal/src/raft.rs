@@ -10,21 +10,23 @@ pub(crate) mod cluster;
 mod entry;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+pub(crate) mod introduction;
 pub(crate) mod log_store;
 pub(crate) mod lookout;
 mod members;
 mod membership;
 mod message;
 pub(crate) mod network;
-mod newcomer;
 pub(crate) mod outcast;
 mod peer;
+pub(crate) mod promise;
 mod reconfigure;
 mod runtime;
 pub(crate) mod snapshot;
 pub(crate) mod state_machine;
 mod timers;
 mod types;
+pub(crate) mod voter_registry;
 
 pub(crate) use cluster::{Cluster, Landing, Leadership};
 pub(crate) use timers::Timers;

@@ -29,6 +29,8 @@ pub(crate) struct Replay {
     pub(crate) spans: Spans,
     pub(crate) terms: Terms,
     pub(crate) committed_end: u64,
+    /// Term and index of the last entry that there was, also where it was cut off later.
+    pub(crate) last_ever: Option<(u64, u64)>,
 }
 
 /// Where a segment's blocks end.
@@ -148,6 +150,7 @@ impl Replay {
         state.next = end;
         for (index, EntryPlace { term, .. }) in (first..end).zip(entries) {
             self.terms.push(index, term);
+            self.last_ever = self.last_ever.max(Some((term, index)));
         }
         let length = u32::try_from(block.length).map_err(|_| "a block is too long")?;
         let segment = block.header.place.segment;
@@ -174,6 +177,7 @@ impl Replay {
         }
         state.purged = Some((last, term));
         state.next = state.next.max(end);
+        self.last_ever = self.last_ever.max(Some((term, last)));
         self.spans.purge(end);
         self.terms.purge(end);
         Ok(())

@@ -88,7 +88,8 @@ fn everything_is_there_again_after_a_restart() {
     assert_eq!(log.vote(), Some("vote".into()));
     assert_eq!(log.purged(), Some((4, 1)));
     assert_eq!(log.last(), Some((15, 2)));
-    assert_eq!(*log.recovered(), Recovered { committed: Some(9), warning: None });
+    let last_ever = Some((2, 15));
+    assert_eq!(*log.recovered(), Recovered { committed: Some(9), last_ever, warning: None });
 }
 
 #[test]

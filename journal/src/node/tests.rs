@@ -8,6 +8,7 @@ mod observer;
 mod own_snapshots;
 mod pauses;
 mod remote;
+mod storage;
 mod storm;
 mod three;
 mod wire;

@@ -14,9 +14,10 @@ use openraft::raft::ClientWriteResponse;
 use openraft::{AsyncRuntime, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::Mutex;
 
+use super::introduction;
 use super::log_store::LogStore;
+use super::membership;
 use super::network::{Network, Wire};
-use super::newcomer;
 use super::peer::Peer;
 use super::state_machine::StateMachine;
 use super::timers;
@@ -66,6 +67,7 @@ pub(crate) struct Cluster {
     /// How long a silent node counts as one that is there, and what a hand-over may take.
     pub(super) patience: Duration,
     pub(super) learners_max: usize,
+    pub(super) is_strict: bool,
     /// Held by whoever changes the cluster.
     pub(super) changing: Arc<Mutex<()>>,
 }
@@ -94,15 +96,18 @@ impl Cluster {
             raft,
             patience: config.election_timeout * 2,
             learners_max: config.learners_max,
+            is_strict: config.strict_reconfig,
             changing: Arc::default(),
         };
         cluster.network.join(&cluster.raft);
         let begun = cluster.raft.is_initialized().await.map_err(|error| stopped(error.to_string()))?;
-        if let Some(wire) = cluster.wire().filter(|_| !begun)
-            && let Err(error) = newcomer::check(wire, config).await
-        {
-            cluster.close().await;
-            return Err(error);
+        if let Some(wire) = cluster.wire() {
+            let members =
+                membership::members(cluster.servers.borrow_watched().membership_config.membership());
+            if let Err(error) = introduction::check(wire, config, &members, !begun).await {
+                cluster.close().await;
+                return Err(error);
+            }
         }
         cluster.elect_at_once(config, begun).await.map_err(|error| stopped(error.to_string()))?;
         Ok(cluster)
@@ -328,6 +333,8 @@ fn settings(config: &Config) -> Result<openraft::Config, openraft::ConfigError> 
         enable_pre_vote: Some(true),
         // A restarted leader does not know what it had proposed: it begins a new term (I5).
         enable_leader_restore: Some(false),
+        // A voter that starts on an older copy of its disk has less than it had acknowledged: it is sent the rest.
+        allow_log_reversion: Some(true),
         ..openraft::Config::default()
     }
     .validate()

@@ -22,6 +22,7 @@ use parking_lot::RwLock;
 use tokio::sync::oneshot;
 use tokio_stream::Stream;
 
+use super::promise::{DurablePromise, Promise};
 use super::types::{LogId, RaftEntry, RaftPayload, Types, Vote, index, lsn, term};
 use super::{entry, membership};
 use crate::client::Status;
@@ -87,6 +88,8 @@ impl Memory {
 struct Shared {
     memory: RwLock<Memory>,
     vote: RwLock<Option<Vote>>,
+    /// What is on disk of what this node votes and acknowledges.
+    promise: DurablePromise,
 }
 
 /// A handle on the log; clones are the readers of replication and of the state machine.
@@ -99,11 +102,13 @@ pub(crate) struct LogStore {
 impl LogStore {
     /// # Errors
     /// `Corrupt` where the vote is not one.
-    pub(crate) fn new(log: Log) -> Result<LogStore, Error> {
+    pub(crate) fn new(log: Log, promise: DurablePromise) -> Result<LogStore, Error> {
         let vote = log.vote().map(|bytes| membership::decode_vote(&bytes).ok_or(bytes)).transpose();
         let vote =
             vote.map_err(|bytes| Error::Corrupt(format!("the vote in the log cannot be read: {bytes:x?}")))?;
-        let shared = Shared { memory: RwLock::default(), vote: RwLock::new(vote) };
+        let term = vote.map_or(0, |vote: Vote| vote.leader_id.term);
+        promise.raise(Promise { term, last: log.recovered().last_ever });
+        let shared = Shared { memory: RwLock::default(), vote: RwLock::new(vote), promise };
         Ok(LogStore { log, shared: Arc::new(shared) })
     }
 
@@ -271,6 +276,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let bytes = Bytes::from(membership::encode_vote(vote));
         durable(|done| self.log.save_vote(bytes, done)).await?;
+        self.shared.promise.raise(Promise { term: vote.leader_id.term, last: None });
         *self.shared.vote.write() = Some(*vote);
         Ok(())
     }
@@ -308,7 +314,17 @@ impl RaftLogStorage<Types> for LogStore {
             memory.shrink();
         }
         self.log.room(&for_log).await;
-        self.log.append(for_log, called(move |result| flushed.io_completed(result)));
+        let last = for_log.last().map(|entry| (entry.term, entry.index));
+        let promise = self.shared.promise.clone();
+        self.log.append(
+            for_log,
+            called(move |result| {
+                if result.is_ok() {
+                    promise.raise(Promise { term: 0, last });
+                }
+                flushed.io_completed(result);
+            }),
+        );
         Ok(())
     }
 
@@ -320,7 +336,9 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         self.shared.memory.write().purge(upto.index());
-        durable(|done| self.log.purge(upto.index(), term(&upto), done)).await
+        durable(|done| self.log.purge(upto.index(), term(&upto), done)).await?;
+        self.shared.promise.raise(Promise { term: 0, last: Some((term(&upto), upto.index())) });
+        Ok(())
     }
 }
 

@@ -101,6 +101,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::dial::Dialer;
+    use crate::raft::voter_registry::VoterRegistry;
 
     const SILENCE: Duration = Duration::from_millis(400);
 
@@ -108,7 +109,8 @@ mod tests {
     async fn a_leader_is_silent_so_long_after_its_last_word() {
         let clock = ManualClock::default();
         clock.advance(Duration::from_secs(5));
-        let wire = Wire::new(1, 1, Dialer::plain(), Arc::new(clock.clone()));
+        let registry = VoterRegistry::open(1, None, 1).unwrap();
+        let wire = Wire::new(1, 1, Dialer::plain(), Arc::new(clock.clone()), registry);
         let silent = {
             let (wire, clock) = (wire.clone(), clock.clone());
             tokio::spawn(async move { silent(&wire, &clock, SILENCE).await })

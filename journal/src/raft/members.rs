@@ -124,7 +124,14 @@ impl Cluster {
         let acknowledged = data.heartbeat.unwrap_or_default().into_iter();
         let lately = acknowledged.filter(|(_, at)| at.is_some_and(|at| at.elapsed() < self.patience));
         let up = lately.map(|(id, _)| id).chain([self.node]).collect();
-        let sight = Sight { members: members.membership().clone(), leader: self.node, up, matched, last };
+        let sight = Sight {
+            members: members.membership().clone(),
+            leader: self.node,
+            up,
+            matched,
+            last,
+            is_strict: self.is_strict,
+        };
         Ok((sight, *members.log_id()))
     }
 

@@ -11,6 +11,7 @@ mod envelope;
 mod exchange;
 mod interruption;
 mod local;
+mod recovery;
 mod service;
 mod wire;
 
@@ -30,6 +31,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 use super::peer::Peer;
+use super::promise::DurablePromise;
 use super::types::{Membership, Raft, Snapshot, Types, Vote, lsn};
 use crate::lsn::Lsn;
 
@@ -81,6 +83,14 @@ impl Network {
             Network::Alone => {}
             Network::Local { hub, .. } => hub.interrupt(target),
             Network::Wire(wire) => wire.interrupt(target),
+        }
+    }
+
+    /// The promise of this node, which its log raises.
+    pub(crate) fn promise(&self) -> DurablePromise {
+        match self {
+            Network::Alone | Network::Local { .. } => DurablePromise::default(),
+            Network::Wire(wire) => wire.registry().own(),
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Sight {
     pub(super) matched: BTreeMap<u64, u64>,
     /// The leader's last index.
     pub(super) last: u64,
+    /// Refuses what could leave the cluster without a majority: etcd's `--strict-reconfig-check`.
+    pub(super) is_strict: bool,
 }
 
 /// What to do.
@@ -51,7 +53,7 @@ impl Sight {
                 } else {
                     self.check_started(None, 1, 0)?;
                 }
-                if !self.voting().all(|(id, _)| self.up.contains(&id)) {
+                if self.is_strict && !self.bears_one_more() {
                     return Err(MemberRefusal::Unhealthy);
                 }
                 Ok(self.append(|_, nodes| {
@@ -88,7 +90,7 @@ impl Sight {
             self.check_started(Some(id), 0, 0)?;
             // One that is down is no part of the majority that works.
             let up = self.voting().filter(|(id, _)| self.up.contains(id)).count();
-            if self.up.contains(&id) && up - 1 < 1 + (self.voting().count() - 1) / 2 {
+            if self.is_strict && self.up.contains(&id) && up - 1 < 1 + (self.voting().count() - 1) / 2 {
                 return Err(MemberRefusal::Unhealthy);
             }
             if id == self.leader {
@@ -149,6 +151,14 @@ impl Sight {
         if taken { Err(MemberRefusal::PeerUrlExists) } else { Ok(()) }
     }
 
+    /// Returns true where those that are up would be a majority beside a new voter that never comes up. etcd 3.6.16 refuses
+    /// an addition to two or three members while one is down, and takes it where there are four or five.
+    fn bears_one_more(&self) -> bool {
+        let voting = self.voting().count();
+        let up = self.voting().filter(|(id, _)| self.up.contains(id)).count();
+        voting == 1 || voting.div_ceil(2) < up
+    }
+
     /// Whether of those who will vote, without `leaving` and with `more`, a majority has started.
     fn check_started(
         &self,
@@ -163,7 +173,7 @@ impl Sight {
         // One that has started may always get a second.
         let grows_from_one = leaving.is_none() && (started, voters) == (1, 2);
         let majority = voters / 2 + 1;
-        if voters == 0 || (started < majority && !grows_from_one) {
+        if voters == 0 || (self.is_strict && started < majority && !grows_from_one) {
             return Err(MemberRefusal::NotEnoughStarted);
         }
         Ok(())

@@ -330,10 +330,12 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::log::Log;
     use crate::machine::Disk;
+    use crate::raft::promise::DurablePromise;
 
     fn state_machine(snapshots: SnapshotStore) -> StateMachine {
         let clock = Arc::new(SystemClock::default());
-        let log = LogStore::new(Log::on_sim(&Disk::default(), 1 << 20, clock).unwrap()).unwrap();
+        let log = Log::on_sim(&Disk::default(), 1 << 20, clock).unwrap();
+        let log = LogStore::new(log, DurablePromise::default()).unwrap();
         let restored = Restored::load(&snapshots).unwrap();
         let tail = TailSource::new(Arc::new(log.clone()), restored.tail(), 1 << 20);
         let (status, _) = watch::channel(Status::default());

@@ -39,6 +39,8 @@ pub(crate) fn write(status: &Status) -> message::StatusPart {
         disk_bytes: status.disk_bytes,
         members: status.members.iter().map(write_member).collect(),
         routes: write_routes(&status.routes),
+        bootstrapped: status.bootstrapped.clone(),
+        missing_up_to: status.missing_up_to.map_or(0, |lsn| lsn.0),
     }
 }
 
@@ -65,6 +67,8 @@ pub(crate) fn read(part: message::StatusPart) -> Result<Status, Malformed> {
         first: Lsn(part.first),
         disk_bytes: part.disk_bytes,
         routes: Arc::new(read_routes(part.routes)?),
+        bootstrapped: part.bootstrapped,
+        missing_up_to: id(part.missing_up_to).map(Lsn),
     })
 }
 

@@ -192,6 +192,8 @@ proptest! {
             routes: routes.into(),
             first: Lsn(first),
             disk_bytes: 7,
+            bootstrapped: vec![node, leader],
+            missing_up_to: answers::id(first).map(Lsn),
         };
         prop_assert_eq!(status::read(carried(&status::write(&status))), Ok(status));
     }

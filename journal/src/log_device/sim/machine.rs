@@ -74,6 +74,20 @@ impl Sim {
         self.0.lock().operations
     }
 
+    /// A copy of what is on the disk now, as a backup takes it.
+    #[must_use]
+    pub fn copy(&self) -> Sim {
+        let copy = |content: &Arc<Content>| {
+            let mut written = content.written.lock().clone();
+            written.lose_cache();
+            Content::new(content.bytes, content.bytes, written)
+        };
+        let disk = self.0.lock();
+        let names: BTreeMap<_, _> =
+            disk.names.iter().map(|(name, content)| (name.clone(), copy(content))).collect();
+        Sim(Arc::new(Mutex::new(Disk { durable: names.clone(), names, ..Disk::default() })))
+    }
+
     /// Stops the machine now, if it has not stopped, and answers the disk as the next start finds it.
     #[must_use]
     pub fn restart(&self, faults: Faults) -> Sim {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::codegen::Service as _;
@@ -22,6 +25,7 @@ use crate::lsn::Lsn;
 use crate::member::{Member, MemberChange, MemberRefusal, MembersChanged};
 use crate::origin::Origin;
 use crate::raft::network::Wire;
+use crate::raft::voter_registry::{Standing, VoterRegistry};
 use crate::record::Append;
 use crate::remote::Remote;
 use crate::verdict::{Fate, Verdict};
@@ -37,6 +41,14 @@ struct Place {
     address: SocketAddr,
     disk: Sim,
     snapshots: SnapshotStore,
+    /// Where its registry of voters is.
+    directory: Arc<TempDir>,
+}
+
+/// What a node has on disk.
+pub(super) struct Kept {
+    disk: Sim,
+    directory: Arc<TempDir>,
 }
 
 struct Process {
@@ -75,29 +87,40 @@ impl Net {
         Net { first_urls: vec![first_url], ..Net::new(CLUSTER) }.begun(nodes).await
     }
 
-    async fn begun(mut self, nodes: &[u64]) -> Net {
+    /// Addresses and blank disks for these nodes.
+    pub(super) async fn places(nodes: &[u64]) -> Net {
+        Net::new(CLUSTER).placed(nodes).await
+    }
+
+    async fn placed(mut self, nodes: &[u64]) -> Net {
         for node in nodes {
             self.place(*node).await;
         }
-        for node in nodes {
-            self.start(*node, nodes, false).await;
-        }
         self
+    }
+
+    async fn begun(self, nodes: &[u64]) -> Net {
+        let mut net = self.placed(nodes).await;
+        for node in nodes {
+            net.start(*node, nodes, false).await;
+        }
+        net
     }
 
     async fn place(&mut self, node: u64) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let snapshots = SnapshotStore::in_memory();
-        self.places.insert(node, Place { address, disk: Sim::default(), snapshots });
+        let directory = Arc::new(TempDir::new().unwrap());
+        self.places.insert(node, Place { address, disk: Sim::default(), snapshots, directory });
     }
 
     /// What there is of the node, at another address.
     pub(super) async fn relocate(&mut self, node: u64) {
-        let Place { disk, snapshots, .. } = self.places.remove(&node).expect("it has a place");
+        let before = self.places.remove(&node).expect("it has a place");
         self.place(node).await;
         let place = self.places.get_mut(&node).expect("it has a place again");
-        (place.disk, place.snapshots) = (disk, snapshots);
+        *place = Place { address: place.address, ..before };
     }
 
     pub(super) fn member(&self, id: u64) -> Member {
@@ -118,7 +141,7 @@ impl Net {
 
     /// The process starts, or says why not.
     pub(super) async fn try_start(&mut self, id: u64, voters: &[u64], join: bool) -> Result<(), Error> {
-        let Place { address, disk, snapshots } = self.places[&id].clone();
+        let Place { address, disk, snapshots, directory } = self.places[&id].clone();
         let voters = voters.iter().map(|voter| self.member(*voter)).collect();
         let config = Config {
             voters,
@@ -130,7 +153,7 @@ impl Net {
             ..Config::single(self.cluster, id, Storage::Memory)
         };
         let log = Log::on_sim(&disk, 4 << 20, self.clock.clone()).unwrap();
-        let network = network(&config);
+        let network = network(&config, directory.path());
         let node = Node::assemble(config, self.clock.clone(), log, snapshots, network).await?;
         let listener = TcpListener::bind(address).await.unwrap();
         let peer = node.peer_service().expect("it has a dialer");
@@ -154,6 +177,24 @@ impl Net {
         let place = self.places.get_mut(&id).expect("it has a place");
         place.disk = Sim::default();
         place.snapshots = SnapshotStore::in_memory();
+        place.directory = Arc::new(TempDir::new().unwrap());
+    }
+
+    /// A copy of what the node has on disk now.
+    pub(super) fn copy(&self, id: u64) -> Kept {
+        let Place { disk, directory, .. } = &self.places[&id];
+        let copy = TempDir::new().unwrap();
+        for file in std::fs::read_dir(directory.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        Kept { disk: disk.copy(), directory: Arc::new(copy) }
+    }
+
+    /// Puts a copy back.
+    pub(super) fn put_back(&mut self, id: u64, kept: Kept) {
+        let place = self.places.get_mut(&id).expect("it has a place");
+        (place.disk, place.directory) = (kept.disk, kept.directory);
     }
 
     pub(super) fn disk(&self, id: u64) -> &Sim {
@@ -170,6 +211,23 @@ impl Net {
 
     pub(super) fn node(&self, id: u64) -> &Node {
         &self.processes[&id].node
+    }
+
+    /// Waits until every node has recorded every other.
+    pub(super) async fn met(&self) {
+        let registry = |id: u64| self.node(id).cluster.wire().expect("it has a dialer").registry();
+        while self.ids().into_iter().any(|id| registry(id).bootstrapped().len() + 1 < self.processes.len()) {
+            self.rest().await;
+        }
+    }
+
+    /// What the node has heard of the others is on disk, as it is every few seconds.
+    pub(super) async fn save_registry(&self, id: u64) {
+        self.node(id).cluster.wire().expect("it has a dialer").registry().save().await.unwrap();
+    }
+
+    pub(super) fn standing(&self, id: u64) -> Standing {
+        self.node(id).cluster.wire().expect("it has a dialer").registry().standing_now()
     }
 
     pub(super) async fn rest(&self) {
@@ -289,7 +347,13 @@ async fn serve(listener: TcpListener, peer: PeerService, journal: JournalServer<
     }
 }
 
-pub(super) fn network(config: &Config) -> Network {
+/// Random numbers of data directories.
+static STORAGES: AtomicU64 = AtomicU64::new(1);
+
+fn network(config: &Config, directory: &Path) -> Network {
     let dialer = config.dialer.clone().expect("it has one");
-    Network::Wire(Wire::new(config.cluster, config.node, dialer, Arc::new(SystemClock::default())))
+    let new = STORAGES.fetch_add(1, Relaxed);
+    let registry = VoterRegistry::open(config.node, Some(directory.to_owned()), new).unwrap();
+    let clock = Arc::new(SystemClock::default());
+    Network::Wire(Wire::new(config.cluster, config.node, dialer, clock, registry))
 }

@@ -150,7 +150,8 @@ async fn a_node_of_another_cluster_is_refused() {
     net.write(7, 1).await;
     let url = &net.member(1).peer_urls[0];
     let mut client = RaftClient::new(Dialer::plain().channel(url).unwrap());
-    let message = Message { version: 1, cluster: CLUSTER + 1, from: 9, body: Bytes::new() };
+    let message =
+        Message { version: 1, cluster: CLUSTER + 1, from: 9, body: Bytes::new(), ..Message::default() };
     for _ in 0..2 {
         let refusal = client.vote(message.clone()).await.unwrap_err();
         assert_eq!(refusal.code(), Code::FailedPrecondition);

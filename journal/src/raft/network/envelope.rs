@@ -20,14 +20,30 @@ pub(super) struct Envelope {
 
 impl Envelope {
     pub(super) fn seal(self, body: &impl Body) -> Message {
-        Message { version: VERSION, cluster: self.cluster, from: self.node, body: body.encode() }
+        Message {
+            version: VERSION,
+            cluster: self.cluster,
+            from: self.node,
+            body: body.encode(),
+            ..Message::default()
+        }
     }
 
     /// # Errors
     /// `failed_precondition`: nothing of this sender can be read before an operator has done something.
     /// `invalid_argument`: this message cannot.
     pub(super) fn open<B: Body>(self, message: Message) -> Result<B, Status> {
-        let Message { version, cluster, from, body } = message;
+        self.check(&message)?;
+        let Message { from, body, .. } = message;
+        B::decode(body).map_err(|error| {
+            Status::invalid_argument(format!("a message of journal node {from:016x} cannot be read: {error}"))
+        })
+    }
+
+    /// # Errors
+    /// `failed_precondition`, as above.
+    pub(super) fn check(self, message: &Message) -> Result<(), Status> {
+        let Message { version, cluster, from, .. } = *message;
         if cluster != self.cluster {
             return Err(Status::failed_precondition(format!(
                 "journal node {from:016x} is of cluster {cluster:016x}, and this is node {:016x} of cluster \
@@ -44,9 +60,7 @@ impl Envelope {
                 VERSION + 1
             )));
         }
-        B::decode(body).map_err(|error| {
-            Status::invalid_argument(format!("a message of journal node {from:016x} cannot be read: {error}"))
-        })
+        Ok(())
     }
 }
 

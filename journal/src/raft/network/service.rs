@@ -17,10 +17,13 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use openraft::raft::AppendEntriesRequest;
+
 use super::envelope::MESSAGE_BYTES_MAX;
+use super::recovery::Recovery;
 use super::wire::Wire;
 use crate::raft::message::{Body, InstallSnapshot, Roster};
-use crate::raft::types::Raft;
+use crate::raft::types::{Raft, Types, Vote};
 
 /// The gRPC service through which the other nodes of the cluster reach this one. It belongs on the addresses of
 /// `--listen-peer-urls` and nowhere else.
@@ -81,7 +84,8 @@ impl Peers {
         if message.cluster == self.wire.envelope().cluster {
             self.wire.count(message.from, |peer| peer.received(bytes));
         }
-        self.wire.envelope().open(message).inspect_err(|status| {
+        let read = self.wire.examine(&message).and_then(|()| self.wire.envelope().open(message));
+        read.inspect_err(|status| {
             let mut strangers = self.strangers.lock();
             let is_stranger = status.code() == Code::FailedPrecondition;
             if is_stranger && strangers.len() < STRANGERS_MAX && strangers.insert(who) {
@@ -90,9 +94,35 @@ impl Peers {
         })
     }
 
+    /// Reads a message, once its sender is recorded.
+    async fn take<B: Body>(&self, message: Message) -> Result<B, Status> {
+        let admitted = self.wire.admit(&message).await;
+        self.read(message).and_then(|body| admitted.map(|()| body))
+    }
+
+    /// # Errors
+    /// `unavailable`: this node does not vote now.
+    fn votes<Q>(&self, _: &Q) -> Result<(), Status> {
+        if self.wire.registry().may_vote() {
+            return Ok(());
+        }
+        Err(Status::unavailable("the journal node does not vote until it has what it had acknowledged"))
+    }
+
+    /// # Errors
+    /// `unavailable`: this node has voted in a later term, which its disk does not know.
+    fn follows(&self, vote: &Vote) -> Result<(), Status> {
+        let missing = self.wire.registry().standing_now().missing.unwrap_or_default();
+        if missing.term <= vote.leader_id.term {
+            return Ok(());
+        }
+        Err(Status::unavailable(format!("the journal node has voted in term {}", missing.term)))
+    }
+
     async fn answer<Q, A, E, F>(
         &self,
         request: Request<Message>,
+        check: impl FnOnce(&Q) -> Result<(), Status>,
         ask: impl FnOnce(Raft, Q) -> F,
     ) -> Result<Response<Message>, Status>
     where
@@ -101,10 +131,13 @@ impl Peers {
         E: fmt::Display,
         F: Future<Output = Result<A, E>>,
     {
-        let question = self.read(request.into_inner())?;
+        let message = request.into_inner();
+        let from = message.from;
+        let question = self.take(message).await?;
+        check(&question)?;
         let answer = ask(self.raft()?, question).await;
         let answer = answer.map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(Response::new(self.wire.envelope().seal(&answer)))
+        Ok(Response::new(self.wire.seal(from, &answer)))
     }
 }
 
@@ -120,17 +153,29 @@ impl raft_server::Raft for Peers {
         request: Request<Streaming<Message>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let raft = self.raft()?;
-        let (peers, flaw) = (self.clone(), Flaw::default());
-        let noted = flaw.clone();
-        let requests = request.into_inner().map_while(move |message| {
-            let request = message.and_then(|message| peers.read(message));
+        let mut requests = request.into_inner();
+        let Some(first) = requests.message().await? else {
+            return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        };
+        let from = first.from;
+        // What is wrong with it is told below, as of every later one.
+        let _ = self.wire.admit(&first).await;
+        let (peers, flaw, recovery) = (self.clone(), Flaw::default(), Recovery::new(self.wire.registry()));
+        let (noted, told) = (flaw.clone(), recovery.clone());
+        let requests = tokio_stream::once(Ok(first)).chain(requests).map_while(move |message| {
+            let request = message.and_then(|message| peers.read::<AppendEntriesRequest<Types>>(message));
+            let request = request.and_then(|request| peers.follows(&request.vote).map(|()| request));
             let request = request.map_err(|status| *noted.lock() = Some(status)).ok()?;
             peers.wire.hear();
+            told.told(&request);
             Some(request)
         });
-        let envelope = self.wire.envelope();
+        let wire = self.wire.clone();
         let answers = raft.stream_append(requests).map(move |answer| match answer {
-            Ok(answer) => Ok(envelope.seal(&answer)),
+            Ok(answer) => {
+                recovery.answered(&answer);
+                Ok(wire.seal(from, &answer))
+            }
             Err(fatal) => Err(Status::unavailable(fatal.to_string())),
         });
         let last = tokio_stream::once(()).filter_map(move |()| flaw.lock().take().map(Err));
@@ -138,27 +183,36 @@ impl raft_server::Raft for Peers {
     }
 
     async fn vote(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
-        self.answer(request, |raft, question| async move { raft.vote(question).await }).await
+        let votes = |question: &_| self.votes(question);
+        self.answer(request, votes, |raft, question| async move { raft.vote(question).await }).await
     }
 
     async fn pre_vote(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
-        self.answer(request, |raft, question| async move { raft.pre_vote(question).await }).await
+        let votes = |question: &_| self.votes(question);
+        self.answer(request, votes, |raft, question| async move { raft.pre_vote(question).await }).await
     }
 
     async fn install_snapshot(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
         let install = |raft: Raft, InstallSnapshot { vote, snapshot }| async move {
             raft.install_full_snapshot(vote, snapshot).await
         };
-        self.answer(request, install).await
+        let follows = |question: &InstallSnapshot| self.follows(&question.vote);
+        self.answer(request, follows, install).await
     }
 
     async fn transfer_leader(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
-        self.answer(request, |raft, question| async move { raft.handle_transfer_leader(question).await })
-            .await
+        let votes = |question: &_| self.votes(question);
+        let transfer = |raft: Raft, question| async move { raft.handle_transfer_leader(question).await };
+        self.answer(request, votes, transfer).await
     }
 
     async fn members(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
-        let _: Roster = self.read(request.into_inner())?;
-        Ok(Response::new(self.wire.envelope().seal(&self.wire.roster())))
+        let message = request.into_inner();
+        let from = message.from;
+        self.wire.envelope().check(&message)?;
+        // One that is refused learns why: from what the answer tells of it.
+        let _ = self.wire.admit(&message).await;
+        let _: Roster = self.wire.envelope().open(message)?;
+        Ok(Response::new(self.wire.introduction(from)))
     }
 }

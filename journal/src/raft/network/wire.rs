@@ -7,6 +7,9 @@
 //! Two connections a peer, so that nothing large stands before a sign of life. Where a peer is reached is looked up
 //! for every call: it may have moved.
 
+mod addresses;
+mod admission;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,12 +40,12 @@ use super::{Answers, timely, unreachable};
 use crate::clock::Clock;
 use crate::dial::Dialer;
 use crate::lsn::Lsn;
-use crate::member::Member;
 use crate::peer_metrics::{PeerMetrics, PeersMetrics};
 use crate::raft::membership::Voters;
 use crate::raft::message::{Body, InstallSnapshot, Roster};
 use crate::raft::peer::Peer;
 use crate::raft::types::{Raft, Snapshot, Types, Vote};
+use crate::raft::voter_registry::VoterRegistry;
 
 /// How long a peer may take until a stream to it is open.
 const OPEN_MAX: Duration = Duration::from_secs(2);
@@ -64,6 +67,7 @@ pub(crate) struct Wire {
 
 struct Shared {
     envelope: Envelope,
+    registry: VoterRegistry,
     dialer: Dialer,
     /// Whom messages are for, while the node runs.
     raft: Mutex<Option<Raft>>,
@@ -77,9 +81,16 @@ struct Shared {
 }
 
 impl Wire {
-    pub(crate) fn new(cluster: u64, node: u64, dialer: Dialer, clock: Arc<dyn Clock>) -> Wire {
+    pub(crate) fn new(
+        cluster: u64,
+        node: u64,
+        dialer: Dialer,
+        clock: Arc<dyn Clock>,
+        registry: VoterRegistry,
+    ) -> Wire {
         let shared = Shared {
             envelope: Envelope { cluster, node },
+            registry,
             dialer,
             raft: Mutex::default(),
             roster: Mutex::new(Roster { at: Lsn::ZERO, members: Voters::default() }),
@@ -113,26 +124,6 @@ impl Wire {
         self.shared.envelope
     }
 
-    /// The cluster has these members since the entry `at`.
-    pub(super) fn learn(&self, at: Lsn, members: &Voters) {
-        *self.shared.roster.lock() = Roster { at, members: members.clone() };
-        let others = members.nodes().map(|(id, _)| *id).filter(|id| *id != self.shared.envelope.node);
-        self.shared.peers.learn(others);
-        let mut book = self.shared.book.lock();
-        for (id, peer) in members.nodes() {
-            book.note(*id, &peer.peer_urls);
-        }
-        let stays = |id: &u64| members.get_node(id).is_some();
-        book.peers.retain(|id, _| stays(id));
-        book.channels.retain(|(id, _), _| stays(id));
-    }
-
-    /// Nothing is applied here yet, and these are said to be the members.
-    pub(crate) fn introduce(&self, members: &[Member]) {
-        let mut book = self.shared.book.lock();
-        members.iter().for_each(|member| book.note(member.id, &member.peer_urls));
-    }
-
     /// The members as of what is applied here.
     pub(crate) fn roster(&self) -> Roster {
         self.shared.roster.lock().clone()
@@ -140,13 +131,6 @@ impl Wire {
 
     pub(in crate::raft) fn dialer(&self) -> &Dialer {
         &self.shared.dialer
-    }
-
-    /// Where the peer is reached, as far as is known.
-    pub(in crate::raft) fn url(&self, peer: u64) -> Option<String> {
-        let book = self.shared.book.lock();
-        let place = book.peers.get(&peer).filter(|place| !place.urls.is_empty())?;
-        Some(place.url().to_owned())
     }
 
     /// What is counted of the others.
@@ -269,8 +253,14 @@ impl Link {
         within: Duration,
     ) -> Result<A, Unreachable<Types>> {
         let lane = if matches!(method, Method::InstallSnapshot) { Lane::Bulk } else { Lane::Talk };
+        if matches!(method, Method::Vote | Method::PreVote) && !self.wire.registry().may_vote() {
+            return Err(unreachable("this node does not vote, so it asks for no votes"));
+        }
         let (mut client, url) = self.wire.client(self.target, lane)?;
-        let message = self.wire.envelope().seal(question);
+        let message = match method {
+            Method::Members => self.wire.introduction(self.target),
+            _ => self.wire.seal(self.target, question),
+        };
         self.wire.count(self.target, |peer| peer.sent(message.body.len()));
         let answer = async {
             match method {
@@ -282,7 +272,10 @@ impl Link {
             }
         };
         let answer = timely(within, answer).await.map(Response::into_inner);
-        let answer = answer.and_then(|answer| self.wire.envelope().open(answer));
+        let answer = match answer {
+            Ok(answer) => self.wire.admit(&answer).await.and_then(|()| self.wire.envelope().open(answer)),
+            Err(status) => Err(status),
+        };
         answer.map_err(|status| self.wire.note_failure(self.target, &url, &status))
     }
 
@@ -294,15 +287,16 @@ impl Link {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        self.record_peer().await?;
         let (mut client, url) = self.wire.client(self.target, self.lane)?;
-        let envelope = self.wire.envelope();
         let peer = self.wire.metrics().of(self.target).unwrap_or_default();
         let clock = self.wire.shared.clock.clone();
         // Of appends it would be the time that a disk takes.
         let exchange = Exchange::new(peer, clock, self.lane == Lane::Talk);
         let asked = exchange.clone();
+        let (wire, target) = (self.wire.clone(), self.target);
         let requests = tokio_stream::once(first).chain(rest).map(move |request| {
-            let message = envelope.seal(&request);
+            let message = wire.seal(target, &request);
             asked.sent(message.body.len());
             message
         });
@@ -312,7 +306,10 @@ impl Link {
         let (wire, target) = (self.wire.clone(), self.target);
         let read = move |answer: Result<Message, Status>| {
             exchange.answered(answer.is_ok());
-            let answer = answer.and_then(|answer| envelope.open::<StreamAppendResult<Types>>(answer));
+            let answer = answer.and_then(|answer| {
+                wire.examine(&answer)?;
+                wire.envelope().open::<StreamAppendResult<Types>>(answer)
+            });
             answer.map_err(|status| wire.note_failure(target, &url, &status).into())
         };
         Ok(self.wire.shared.interruptions.watch(self.target, Box::pin(answers.map(read))))

@@ -18,7 +18,7 @@ fn sight(voters: &[u64], learners: &[u64]) -> Sight {
     let up: BTreeSet<u64> = nodes.keys().copied().collect();
     let matched = up.iter().map(|id| (*id, 1_000)).collect();
     let members = Voters::new(vec![voters.iter().copied().collect()], nodes).unwrap();
-    Sight { members, leader: 1, up, matched, last: 1_000 }
+    Sight { members, leader: 1, up, matched, last: 1_000, is_strict: true }
 }
 
 fn add(id: u64, learner: bool) -> MemberChange {
@@ -83,6 +83,27 @@ fn while_one_is_down_nobody_comes_and_only_that_one_goes() {
     assert_eq!(three.plan(add(4, false), 1), Err(MemberRefusal::Unhealthy));
     assert_eq!(three.plan(MemberChange::Remove { id: 2 }, 1), Err(MemberRefusal::Unhealthy));
     assert_eq!(after(three.plan(MemberChange::Remove { id: 3 }, 1)), (vec![1, 2], vec![1, 2]));
+}
+
+#[test]
+fn one_comes_where_the_others_are_a_majority_beside_it() {
+    for (voters, is_taken) in [(2, false), (3, false), (4, true), (5, true)] {
+        let mut sight = sight(&(1..=voters).collect::<Vec<_>>(), &[]);
+        sight.up.remove(&voters);
+        let planned = sight.plan(add(9, false), 1);
+        assert_eq!(planned.is_ok(), is_taken, "{voters}: {planned:?}");
+    }
+}
+
+#[test]
+fn without_the_check_nothing_is_refused_for_what_is_down() {
+    let mut three = sight(&[1, 2, 3], &[]);
+    (three.up, three.is_strict) = ([1].into(), false);
+    assert_eq!(after(three.plan(MemberChange::Remove { id: 2 }, 1)), (vec![1, 3], vec![1, 3]));
+    assert_eq!(after(three.plan(add(4, false), 1)), (vec![1, 2, 3], vec![1, 2, 3, 4]));
+    let last = sight(&[1], &[]);
+    let last = Sight { is_strict: false, ..last };
+    assert_eq!(last.plan(MemberChange::Remove { id: 1 }, 1), Err(MemberRefusal::NotEnoughStarted));
 }
 
 #[test]

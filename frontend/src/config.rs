@@ -132,6 +132,8 @@ pub struct Config {
     pub initial_cluster: Option<InitialCluster>,
     /// How many members may follow without a vote.
     pub learners_max: usize,
+    /// Whether a change of the members is refused that could leave the cluster without a majority.
+    pub strict_reconfig: bool,
     /// Where a memstore of its own serves frontends, and where these are told to find it.
     pub listen_memstore: Vec<Address>,
     pub advertise_memstore: Vec<String>,

@@ -11,6 +11,7 @@ mod background;
 mod bootstrap;
 mod error;
 mod etcd_data;
+mod etcd_peer;
 mod identity;
 mod journal_role;
 mod journal_thread;

@@ -76,6 +76,10 @@ pub struct Member {
     /// The last position that it has applied, and how far it is behind the furthest.
     pub applied: u64,
     pub lag: u64,
+    /// It is behind, and was asked twice without having applied anything in between.
+    pub stalled: bool,
+    /// The position up to which it had acknowledged what it does not have: it does not vote until it has been sent that.
+    pub missing_up_to: Option<u64>,
     pub journal_bytes: u64,
     /// What only a member itself knows: those of the others are there where they were asked, too.
     pub version: Option<String>,

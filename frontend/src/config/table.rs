@@ -171,6 +171,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     honoured("initial-cluster-token", Text, "etcd-cluster", "Tells clusters apart that look the same."),
     honoured("max-learners", Count, "1", "How many members may follow without a vote."),
     honoured(
+        "strict-reconfig-check",
+        Bool,
+        "true",
+        "Refuse a change of the members that could leave the cluster without a majority.",
+    ),
+    honoured(
         "quota-backend-bytes",
         Number,
         "0",
@@ -330,7 +336,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     idle("bootstrap-defrag-threshold-megabytes", Count),
     idle("snapshot-catchup-entries", Count),
     idle("pre-vote", Bool),
-    idle("strict-reconfig-check", Bool),
     idle("initial-election-tick-advance", Bool),
     idle("raft-read-timeout", Duration),
     idle("raft-write-timeout", Duration),

@@ -53,6 +53,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         peer_tls,
         initial_cluster,
         learners_max: small(settings, "max-learners", 1024)?,
+        strict_reconfig: settings.flag("strict-reconfig-check"),
         listen_memstore: urls.listen_memstore,
         advertise_memstore: urls.memstores,
         zone: settings.text("zone").to_owned(),

@@ -16,7 +16,7 @@ use journal::{Dialer, Member};
 
 use super::StartError;
 use super::bootstrap;
-use crate::config::{Config, Storage};
+use crate::config::{Config, InitialCluster, Storage};
 
 pub(super) const FILE: &str = "identity";
 /// No identity is longer; what is, is damaged.
@@ -58,6 +58,18 @@ impl Identity {
         File::open(path).and_then(|directory| directory.sync_all()).map_err(failed)?;
         let text = read(path).map_err(failed)?.unwrap_or_default();
         let identity = parse(&text).ok_or_else(|| StartError::Identity { path: path.join(FILE) })?;
+        if let Some(cluster) = &config.initial_cluster
+            && let Some((own, other)) = identity.of_another(cluster, &config.name)
+        {
+            return Err(StartError::Cluster(format!(
+                "the data directory {} is that of member {:x} ({other}), and this process is started as member {own:x} \
+                 ({}): two data directories may have been swapped. Give each member its own one, or correct --name and \
+                 --data-dir",
+                path.display(),
+                identity.member,
+                config.name
+            )));
+        }
         Ok(Identity { is_new, ..identity })
     }
 
@@ -69,6 +81,15 @@ impl Identity {
                 bootstrap::identity(cluster, &config.name, dialer).await.map_err(StartError::Cluster)
             }
         }
+    }
+
+    /// The id that the flags give, and the name of the member whose identity it is, where the flags name that one
+    /// beside this. Members that were added later are in no flags with their ids, and are not compared.
+    fn of_another<'a>(&self, cluster: &'a InitialCluster, name: &str) -> Option<(u64, &'a str)> {
+        let own = cluster.member_id(name).filter(|own| *own != self.member)?;
+        let names = cluster.members.keys().map(String::as_str);
+        let other = names.into_iter().find(|other| cluster.member_id(other) == Some(self.member))?;
+        Some((own, other)).filter(|_| cluster.cluster_id() == self.cluster)
     }
 
     fn random() -> Identity {
@@ -175,6 +196,19 @@ mod tests {
             let identity = Identity { cluster: 3, member: 7, begins, is_new: false };
             assert_eq!(parse(&text(&identity)), Some(identity));
         }
+    }
+
+    #[test]
+    fn a_directory_of_another_member_is_refused() {
+        let members = ["a", "b"].map(|name| (name.to_owned(), vec![format!("http://{name}:1")]));
+        let cluster = InitialCluster { members: members.into(), token: "t".to_owned(), exists: false };
+        let of = |name: &str| cluster.member_id(name).expect("it is a member");
+        let identity = Identity { cluster: cluster.cluster_id(), member: of("b"), ..Identity::random() };
+        assert_eq!(identity.of_another(&cluster, "b"), None);
+        assert_eq!(identity.of_another(&cluster, "a"), Some((of("a"), "b")));
+        assert_eq!(identity.of_another(&cluster, "renamed"), None);
+        let later = Identity { member: 9, ..identity };
+        assert_eq!(later.of_another(&cluster, "a"), None, "one that joined");
     }
 
     #[tokio::test]

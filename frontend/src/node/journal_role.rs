@@ -113,10 +113,12 @@ fn journal_config(
     };
     journal::Config {
         unsafe_no_sync: config.unsafe_no_sync,
+        storage_id: rand::random(),
         voters,
         join,
         dialer,
         learners_max: config.learners_max,
+        strict_reconfig: config.strict_reconfig,
         // Where nobody tells how far the snapshots here reach, nothing is trimmed: whoever joins needs all of it. Those
         // in a store are everybody's, and what is marked is there.
         own_snapshots: (config.roles.memstore || config.snapshot_store.is_none()).then(|| reach.subscribe()),

@@ -16,6 +16,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Whoever asks again so soon gets the same document: asking costs a call to each member.
 const FRESH: Duration = Duration::from_millis(250);
 
+/// A member that is so many entries behind is asked again after this long, whether it catches up.
+const STALL_LAG_MIN: u64 = 100;
+const STALL_AFTER: Duration = Duration::from_millis(250);
+
 /// The process that is asked.
 pub(crate) struct Process {
     pub(crate) id: u64,
@@ -55,18 +59,42 @@ impl Collector {
 
     async fn document(&self) -> Document {
         let own = self.process.journal.status_now().clone();
-        let mut told = self.ask_others(&own).await;
+        let mut told = self.ask_others(&own.members).await;
         if self.process.is_journal {
             told.insert(own.node, own.clone());
         }
-        let document = Document { told_by: hex(self.process.id), ..document(&own, &told) };
+        let mut document = Document { told_by: hex(self.process.id), ..document(&own, &told) };
+        self.find_stalled(&mut document, &own, &told).await;
         self.with_own(document, &own).judge()
     }
 
-    async fn ask_others(&self, own: &Status) -> BTreeMap<u64, Status> {
+    /// Looks again at members that are behind: one that applies nothing meanwhile is stalled.
+    async fn find_stalled(&self, document: &mut Document, own: &Status, told: &BTreeMap<u64, Status>) {
+        let behind = |id: u64| {
+            let (id, lag) = (hex(id), STALL_LAG_MIN);
+            document.members.iter().any(|member| member.id == id && member.answers && lag <= member.lag)
+        };
+        let lagging: Vec<journal::Member> =
+            own.members.iter().filter(|member| behind(member.id)).cloned().collect();
+        if lagging.is_empty() {
+            return;
+        }
+        tokio::time::sleep(STALL_AFTER).await;
+        let mut again = self.ask_others(&lagging).await;
+        if self.process.is_journal {
+            again.insert(own.node, self.process.journal.status_now().clone());
+        }
+        let has_moved = |id: u64| again.get(&id).is_none_or(|now| told[&id].applied < now.applied);
+        for member in &mut document.members {
+            let stalled = lagging.iter().find(|lagging| hex(lagging.id) == member.id);
+            member.stalled = stalled.is_some_and(|lagging| !has_moved(lagging.id));
+        }
+    }
+
+    async fn ask_others(&self, members: &[journal::Member]) -> BTreeMap<u64, Status> {
         let mut asked = JoinSet::new();
         let Process { id, is_journal, dialer, .. } = &self.process;
-        for member in own.members.iter().filter(|member| !is_journal || member.id != *id) {
+        for member in members.iter().filter(|member| !is_journal || member.id != *id) {
             let Some(dialer) = dialer.clone() else { continue };
             let (id, urls) = (member.id, member.peer_urls.clone());
             asked.spawn(async move {
@@ -187,6 +215,7 @@ fn document(own: &Status, told: &BTreeMap<u64, Status>) -> Document {
             term: status.map_or(0, |status| status.term),
             applied,
             lag: if status.is_some() { furthest - applied } else { 0 },
+            missing_up_to: status.and_then(|status| status.missing_up_to).map(|lsn| lsn.0),
             journal_bytes: status.map_or(0, |status| status.disk_bytes),
             id: hex(member.id),
             name: member.name,

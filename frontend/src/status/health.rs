@@ -32,8 +32,12 @@ impl Document {
         self
     }
 
-    /// Whether a voter counts: it answers, and knows the same leader.
+    /// Whether a voter counts: it answers, knows the same leader, and has what it had acknowledged.
     fn follows(&self, voter: &Member) -> bool {
+        voter.missing_up_to.is_none() && self.knows_leader(voter)
+    }
+
+    fn knows_leader(&self, voter: &Member) -> bool {
         voter.answers && (self.leader.is_none() || voter.leader == self.leader)
     }
 
@@ -48,7 +52,24 @@ impl Document {
                 member.id
             )
         });
-        let stray = self.members.iter().filter(|one| one.answers && !self.follows(one));
+        let older = self.members.iter().filter_map(|member| Some((member, member.missing_up_to?)));
+        let older = older.map(|(member, position)| {
+            format!(
+                "{} does not vote: its data directory is older than what it had acknowledged, up to {position}, as of a \
+                 copy that was put back; a leader sends it what is missing, and if there is none, start the other members",
+                named(member)
+            )
+        });
+        let stalled = self.members.iter().filter(|member| member.stalled && member.lag <= LAG_MAX);
+        let stalled = stalled.map(|member| {
+            format!(
+                "{} is {} entries behind and does not catch up: look at its log, and at the network between it and the \
+                 leader",
+                named(member),
+                member.lag
+            )
+        });
+        let stray = self.members.iter().filter(|one| one.answers && !self.knows_leader(one));
         let stray = stray.map(|member| {
             format!("{} follows another leader or none: it should find the leader within seconds; if not, look at \
                      its log", named(member))
@@ -82,7 +103,15 @@ impl Document {
         });
         let even = (voters > 1 && voters.is_multiple_of(2))
             .then(|| format!("{voters} voters bear no more than {} do: add one, or remove one", voters - 1));
-        silent.chain(stray).chain(behind).chain(gone).chain(alarms).chain(even).collect()
+        silent
+            .chain(older)
+            .chain(stray)
+            .chain(stalled)
+            .chain(behind)
+            .chain(gone)
+            .chain(alarms)
+            .chain(even)
+            .collect()
     }
 }
 

@@ -66,6 +66,20 @@ fn a_memstore_that_is_gone_is_told_with_what_to_do() {
 }
 
 #[test]
+fn a_voter_that_has_lost_what_it_acknowledged_does_not_count() {
+    let mut document = cluster(3);
+    document.members[1].missing_up_to = Some(120);
+    document.members[2] = Member { lag: 300, stalled: true, ..document.members[2].clone() };
+    check(
+        document,
+        expect![[r#"
+            degraded: 2 of 3 voters, none may fail
+            member n2 (2) does not vote: its data directory is older than what it had acknowledged, up to 120, as of a copy that was put back; a leader sends it what is missing, and if there is none, start the other members
+            member n3 (3) is 300 entries behind and does not catch up: look at its log, and at the network between it and the leader"#]],
+    );
+}
+
+#[test]
 fn a_voter_that_follows_another_leader_does_not_count() {
     let mut document = cluster(3);
     document.members[2].leader = Some("9".to_owned());

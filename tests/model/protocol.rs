@@ -11,6 +11,7 @@
 pub(crate) mod broken;
 mod checker;
 mod client;
+mod disks;
 mod evaluate;
 mod fencing;
 mod frontend;

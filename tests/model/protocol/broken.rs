@@ -24,6 +24,7 @@ pub(crate) enum Broken {
     StartedBeforeOwnEntry,
     ToldBeforeCommitted,
     AckedBeforeDurable,
+    LostDiskUnnoticed,
     UncommittedApplied,
     ServedWithoutHistory,
     CompactedTooFar,
@@ -43,7 +44,7 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
-    pub(crate) const ALL: [Broken; 37] = [
+    pub(crate) const ALL: [Broken; 38] = [
         Broken::KeysUnchecked,
         Broken::RangesUnchecked,
         Broken::RingForgets,
@@ -65,6 +66,7 @@ impl Broken {
         Broken::StartedBeforeOwnEntry,
         Broken::ToldBeforeCommitted,
         Broken::AckedBeforeDurable,
+        Broken::LostDiskUnnoticed,
         Broken::UncommittedApplied,
         Broken::ServedWithoutHistory,
         Broken::CompactedTooFar,
@@ -109,6 +111,7 @@ impl Broken {
             Broken::StartedBeforeOwnEntry => "a leader sequences before its own first entry is applied",
             Broken::ToldBeforeCommitted => "an append is acknowledged when it is proposed",
             Broken::AckedBeforeDurable => "a journal node acknowledges what is only in memory",
+            Broken::LostDiskUnnoticed => "a node votes on a blank or an older disk, whatever it had promised",
             Broken::UncommittedApplied => "a memstore is told what is not committed",
             Broken::ServedWithoutHistory => "a moved replica begins empty at the tail",
             Broken::CompactedTooFar => "compaction also drops the version that is still read at its revision",

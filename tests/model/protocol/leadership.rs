@@ -41,7 +41,8 @@ impl World {
     }
 
     pub(crate) fn elect(&mut self, candidate: NodeId) {
-        if !self.nodes[candidate].is_up || self.rafts[candidate].leads().is_some() {
+        let raft = &self.rafts[candidate];
+        if !self.nodes[candidate].is_up || raft.leads().is_some() || raft.is_behind() {
             return;
         }
         let others = (0..NODES).filter(|other| *other != candidate && self.are_connected(candidate, *other));
@@ -67,8 +68,11 @@ impl World {
     }
 
     fn are_connected(&self, a: NodeId, b: NodeId) -> bool {
-        let cut = self.isolated.is_some_and(|isolated| isolated == a || isolated == b);
-        self.nodes[a].is_up && self.nodes[b].is_up && !cut
+        self.nodes[a].is_up && self.nodes[b].is_up && !self.are_cut(a, b)
+    }
+
+    pub(super) fn are_cut(&self, a: NodeId, b: NodeId) -> bool {
+        self.isolated.is_some_and(|isolated| isolated == a || isolated == b)
     }
 
     /// Mostly whoever leads: it goes on, and does not know of who comes after it.
@@ -97,6 +101,7 @@ impl World {
         } else {
             tell!(self, "node {leader} learns from node {follower} that its term {term} is over");
         }
+        raft::hear(&mut self.rafts, leader, follower);
         self.rafts[leader].advance(leader, self.broken);
         self.see_commits(leader);
         self.see_commits(follower);

@@ -28,6 +28,8 @@ pub(crate) enum Step {
     Elect,
     Crash,
     Restart,
+    CopyDisk,
+    LoseDisk,
     Isolate,
     Rejoin,
     ExpireLeases,
@@ -42,7 +44,7 @@ pub(crate) enum Step {
     RestartFrontend,
 }
 
-const STEPS: usize = 24;
+const STEPS: usize = 26;
 
 /// What a client asks for next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,7 @@ impl Mix {
         let (elect, crash, isolate) = (fault(&[0, 1, 2, 4]), fault(&[0, 1, 1]), fault(&[0, 1, 2]));
         let (lose, restart) = (fault(&[0, 1, 2]), fault(&[0, 0, 1]));
         let (lost, duplicated, late) = (fault(&[0, 3, 10]), fault(&[0, 5, 15]), fault(&[0, 3, 10]));
+        let lose_disk = fault(&[0, 0, 1]);
         let steps = [
             (Step::Invoke, 40),
             (Step::Deliver, rng.pick(&[150, 300, 500])),
@@ -113,6 +116,8 @@ impl Mix {
             (Step::Elect, elect + 1),
             (Step::Crash, crash),
             (Step::Restart, 20),
+            (Step::CopyDisk, lose_disk),
+            (Step::LoseDisk, lose_disk),
             (Step::Isolate, isolate),
             (Step::Rejoin, 10),
             (Step::ExpireLeases, rng.pick(&[5, 20])),
@@ -197,8 +202,9 @@ impl Mix {
                 self.well_guessed = if zombies { 20 } else { 80 };
                 self.step(Step::Elect, if zombies { 8 } else { 10 });
                 self.step(Step::Isolate, if zombies { 4 } else { 0 });
+                self.step(Step::LoseDisk, 0);
                 self.step(Step::Rejoin, 2);
-                self.step(Step::Apply, if zombies { 300 } else { 100 });
+                self.step(Step::Apply, if zombies { 300 } else { 60 });
                 self.step(Step::Tail, 500);
             }
             Broken::RefusedUnconfirmed => {
@@ -236,6 +242,11 @@ impl Mix {
                 self.wish(Wish::Grant, 5);
                 self.wish(Wish::KeepAlive, 12);
                 self.leased = 70;
+            }
+            Broken::LostDiskUnnoticed => {
+                self.step(Step::CopyDisk, 2);
+                self.step(Step::LoseDisk, 2);
+                self.step(Step::Elect, 4);
             }
             Broken::TrimmedTooFar | Broken::MarkedBeforeStored => self.step(Step::Snapshot, 8),
             Broken::ServedWithoutHistory => self.step(Step::Route, 12),

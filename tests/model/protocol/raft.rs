@@ -5,7 +5,7 @@
 //!                       ^ durable: what a crash leaves
 //!
 //! An exchange between leader and follower, and an election, each happen at once; what delays them is that they
-//! happen late, or never. Votes and terms are always durable.
+//! happen late, or never. Votes and terms are always durable. Both ends of either hear what the other has promised.
 
 use std::rc::Rc;
 
@@ -23,6 +23,31 @@ pub(crate) struct Reign {
     matched: [Lsn; NODES],
 }
 
+/// The newest term that a node has voted in, and the end of its durable log: the term of its last entry, and its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Promise {
+    term: Term,
+    end: (Term, Lsn),
+}
+
+impl Promise {
+    pub(crate) fn join(self, other: Promise) -> Promise {
+        Promise { term: self.term.max(other.term), end: self.end.max(other.end) }
+    }
+
+    pub(crate) fn covers(self, other: Promise) -> bool {
+        other.term <= self.term && other.end <= self.end
+    }
+}
+
+/// What is on the disk of a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    term: Term,
+    log: Vec<Rc<Entry>>,
+    pub(crate) promise: Promise,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Raft {
     pub(crate) term: Term,
@@ -31,9 +56,49 @@ pub(crate) struct Raft {
     pub(crate) commit: Lsn,
     /// What it believes: a later leader may be there.
     pub(crate) reign: Option<Reign>,
+    /// Its own promise, also where a later leader has cut its log.
+    promise: Promise,
+    /// What it has heard of the promises of others.
+    pub(crate) heard: [Promise; NODES],
+    /// What it had promised, and has not on this disk.
+    missing: Option<Promise>,
 }
 
 impl Raft {
+    pub(crate) fn is_behind(&self) -> bool {
+        self.missing.is_some()
+    }
+
+    /// A copy of what is on its disk.
+    pub(crate) fn disk(&self) -> Disk {
+        Disk { term: self.term, log: self.log[..self.durable].to_vec(), promise: self.promised() }
+    }
+
+    /// It starts on another disk. What it has heard of others stays: that is not what is looked at here.
+    pub(crate) fn replace_disk(&mut self, disk: Disk) {
+        self.durable = disk.log.len();
+        (self.term, self.log, self.promise) = (disk.term, disk.log, disk.promise);
+        (self.commit, self.reign) = (0, None);
+    }
+
+    pub(crate) fn miss(&mut self, told: Promise) {
+        self.missing = Some(told).filter(|told| !self.promised().covers(*told));
+    }
+
+    fn promised(&self) -> Promise {
+        let last = self.log[..self.durable].last().map_or(0, |entry| entry.term);
+        self.promise.join(Promise { term: self.term, end: (last, self.durable) })
+    }
+
+    /// The follower has everything that it had promised, and that was committed.
+    fn catch_up(&mut self, term: Term, commit: Lsn, commit_term: Term) {
+        let Some(missing) = self.missing else { return };
+        let own = self.promised();
+        if missing.term <= term && missing.end <= own.end && commit_term == term && commit <= self.durable {
+            self.missing = None;
+        }
+    }
+
     /// The term under which it leads, as far as it knows.
     pub(crate) fn leads(&self) -> Option<Term> {
         self.reign.as_ref().map(|reign| reign.term)
@@ -45,6 +110,7 @@ impl Raft {
 
     pub(crate) fn flush(&mut self) {
         self.durable = self.log.len();
+        self.promise = self.promised();
     }
 
     /// What is not durable is gone, and so is what only memory knew.
@@ -78,6 +144,14 @@ impl Raft {
     }
 }
 
+/// Each of the two hears what the other has promised.
+pub(crate) fn hear(rafts: &mut [Raft; NODES], one: NodeId, other: NodeId) {
+    for (from, to) in [(one, other), (other, one)] {
+        let promised = rafts[from].promised();
+        rafts[to].heard[from] = rafts[to].heard[from].join(promised);
+    }
+}
+
 /// The leader speaks to the follower. Answers whether the follower still takes it for the leader.
 pub(crate) fn exchange(
     nodes: [&mut Raft; 2],
@@ -87,6 +161,9 @@ pub(crate) fn exchange(
 ) -> bool {
     let [leader, follower] = nodes;
     let Some(term) = leader.leads() else { return false };
+    if follower.missing.is_some_and(|missing| term < missing.term) {
+        return false;
+    }
     if term < follower.term {
         leader.term = follower.term;
         leader.reign = None;
@@ -104,8 +181,13 @@ pub(crate) fn exchange(
     let told = (same + entries_max).min(leader.log.len());
     follower.log.extend(leader.log[same..told].iter().map(Rc::clone));
     let reign = leader.reign.as_mut().expect("it leads");
-    reign.matched[follower_id] = reign.matched[follower_id].max(follower.acknowledged(broken).min(told));
+    let matched = follower.acknowledged(broken).min(told);
+    // One that is behind does not have what it had before.
+    let before = if follower.is_behind() { 0 } else { reign.matched[follower_id] };
+    reign.matched[follower_id] = before.max(matched);
     follower.commit = follower.commit.max(leader.commit.min(told));
+    let commit_term = leader.commit.checked_sub(1).map_or(0, |last| leader.log[last].term);
+    follower.catch_up(term, leader.commit, commit_term);
     true
 }
 
@@ -116,11 +198,15 @@ pub(crate) fn elect(rafts: &mut [Raft; NODES], candidate: NodeId, voters: &[Node
     rafts[candidate].reign = None;
     let mut votes = 1;
     for &voter in voters {
+        if rafts[voter].is_behind() {
+            continue;
+        }
         if rafts[voter].term < term {
             rafts[voter].term = term;
             rafts[voter].reign = None;
             votes += usize::from(rafts[candidate].is_as_good_as(&rafts[voter]));
         }
+        hear(rafts, candidate, voter);
     }
     if votes < MAJORITY {
         return false;

@@ -12,7 +12,7 @@ use super::network::{Message, Network};
 use super::node::Node;
 use super::operation::{Operation, Outcome, Phase};
 use super::placement::Change;
-use super::raft::{NODES, Raft};
+use super::raft::{Disk, NODES, Raft};
 use super::record::{KeyRange, NodeId, Time, Value};
 use super::request::Request;
 use super::rng::Rng;
@@ -59,6 +59,10 @@ pub(crate) struct World {
     pub(crate) nodes: [Node; NODES],
     /// Which node the others do not hear, nor it them.
     pub(crate) isolated: Option<NodeId>,
+    /// Copies that an operator has of the disks.
+    pub(crate) copies: [Disk; NODES],
+    /// Nodes that are down, and start on another disk than they had.
+    pub(crate) has_other_disk: [bool; NODES],
     pub(crate) network: Network,
     pub(crate) frontends: Vec<Frontend>,
     frontend_ids: usize,
@@ -96,6 +100,8 @@ impl World {
             rafts: std::array::from_fn(|_| Raft::default()),
             nodes,
             isolated: None,
+            copies: Default::default(),
+            has_other_disk: [false; NODES],
             network: Network::default(),
             frontends,
             frontend_ids: mix.frontends,
@@ -166,7 +172,9 @@ impl World {
             Step::Notice => self.notice(node),
             Step::Elect => self.elect(node),
             Step::Crash => self.crash(node),
-            Step::Restart => self.nodes[node].is_up = true,
+            Step::Restart => self.restart(node),
+            Step::CopyDisk => self.copy_disk(node),
+            Step::LoseDisk => self.lose_disk(node),
             Step::Isolate => self.isolate(node),
             Step::Rejoin => self.isolated = None,
             Step::ExpireLeases => self.expire_leases(node),

@@ -29,9 +29,10 @@ pub(crate) enum Kind {
     BitRot,
     ClockRate,
     Routes,
+    OtherDisk,
 }
 
-/// What a world draws from. `BitRot` and `PowerCut` come on top of it.
+/// What a world draws from. `BitRot`, `PowerCut` and `OtherDisk` come on top of it.
 const KINDS: [Kind; 17] = [
     Kind::PowerLoss,
     Kind::TornWrite,
@@ -78,6 +79,12 @@ pub(crate) enum Event {
     RoomAgain(usize),
     /// Bits that the seed hits change on its disk.
     BitRot(usize, u64),
+    /// The one's disk is copied, and the other one runs on meanwhile.
+    CopyDisk(usize, usize),
+    /// It starts on the copy.
+    OlderDisk(usize),
+    BlankDisk(usize),
+    SwapDisks(usize, usize),
     Rate(usize, f64),
     Routes(Change),
 }
@@ -106,7 +113,9 @@ impl Mix {
         let mut kinds = KINDS.to_vec();
         kinds.shuffle(chance);
         kinds.truncate(chance.random_range(2..=KINDS.len()));
-        kinds.extend(more);
+        // Of what takes several events, some shall come to an end.
+        let times = if more == Some(Kind::OtherDisk) { 3 } else { 1 };
+        kinds.extend(std::iter::repeat_n(more, times).flatten());
         Mix { kinds, every: Duration::from_millis(chance.random_range(150..1_500)), hosts }
     }
 
@@ -182,8 +191,35 @@ impl Mix {
                 let rate = chance.random_range(1.0 / RATE_MAX..RATE_MAX);
                 vec![(now, Event::Rate(one, rate))]
             }
+            Kind::OtherDisk => other_disk(chance, lasts),
             Kind::Routes => vec![(now, Event::Routes(change(chance)))],
         }
+    }
+}
+
+/// One of the three journals gets another disk. One was down meanwhile, and knows nothing of what was acknowledged.
+fn other_disk(chance: &mut StdRng, lasts: Duration) -> Vec<(Duration, Event)> {
+    let mut journals = [0, 1, 2];
+    journals.shuffle(chance);
+    let [one, other, third] = journals;
+    let (now, then) = (Duration::ZERO, lasts + Duration::from_secs(1));
+    let later = then + Duration::from_millis(chance.random_range(100..2_000));
+    match chance.random_range(0..5) {
+        0 => vec![(now, Event::SwapDisks(one, other)), (now, Event::Start(one)), (now, Event::Start(other))],
+        1 | 2 => vec![
+            (now, Event::Kill(third)),
+            (then, Event::BlankDisk(one)),
+            (then, Event::Kill(other)),
+            (then, Event::Start(third)),
+            (then, Event::Start(one)),
+            (later, Event::Start(other)),
+        ],
+        _ => vec![
+            (now, Event::CopyDisk(one, other)),
+            (now, Event::Kill(third)),
+            (then, Event::OlderDisk(one)),
+            (then, Event::Start(third)),
+        ],
     }
 }
 

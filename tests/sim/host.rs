@@ -3,7 +3,7 @@
 //! A process is a runtime of its own, paused, that is run until a moment of its own clock. Dropping it is the death of
 //! the process, with all that it had in memory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,9 +47,16 @@ struct Process {
     stops: Arc<Notify>,
 }
 
+/// A disk and a data directory that no host has now.
+pub(crate) struct Kept {
+    pub(crate) disk: Disk,
+    pub(crate) folder: PathBuf,
+}
+
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) number: usize,
+    pub(crate) data: PathBuf,
     flags: Vec<String>,
     machine: Machine,
     net: Net,
@@ -67,12 +74,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(number: usize, name: &str, flags: Vec<String>, net: &Net) -> Host {
+    pub(crate) fn new(number: usize, name: &str, flags: Vec<String>, data: PathBuf, net: &Net) -> Host {
         let disk = Disk::default();
         disk.slow(Some(Duration::from_micros(500)));
         Host {
             name: name.to_owned(),
             number,
+            data,
             flags,
             machine: Machine { disk, segment_bytes: SEGMENT_BYTES },
             net: net.clone(),
@@ -88,6 +96,13 @@ impl Host {
 
     pub(crate) fn disk(&self) -> &Disk {
         &self.machine.disk
+    }
+
+    /// Gives it another disk, or a blank one, and answers the one that it had.
+    pub(crate) fn replace_disk(&mut self, disk: Option<Disk>) -> Disk {
+        let disk = disk.unwrap_or_default();
+        disk.slow(Some(Duration::from_micros(500)));
+        std::mem::replace(&mut self.machine.disk, disk)
     }
 
     pub(crate) fn dialer(&self) -> journal::Dialer {

@@ -4,12 +4,13 @@
 //!
 //! Time is virtual and goes in steps: what is due arrives, then each host runs until its own clock has come as far.
 
+mod disks;
 mod happens;
 mod run;
 mod supervise;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,9 @@ pub(crate) struct World {
     story: Story,
     net: Net,
     hosts: Vec<Host>,
+    disks: disks::Disks,
+    /// Where files are.
+    directory: PathBuf,
     mix: Mix,
     habits: Habits,
     history: History,
@@ -77,7 +81,7 @@ impl World {
         let host = |(number, (name, role)): (usize, &(String, Role))| {
             let mut flags = flags(name, *role, &journals, directory);
             flags.push(format!("--split-keys={split}"));
-            Host::new(number, name, flags, &net)
+            Host::new(number, name, flags, directory.join(name), &net)
         };
         let hosts: Vec<Host> = roles.iter().enumerate().map(host).collect();
         let mix = Mix::draw(&mut chance, hosts.len(), more(seed));
@@ -93,6 +97,8 @@ impl World {
             story,
             net,
             hosts,
+            disks: disks::Disks::default(),
+            directory: directory.to_owned(),
             mix,
             habits,
             history: History::default(),
@@ -134,7 +140,7 @@ impl World {
         let until = self.now + Duration::from_millis(self.chance.random_range(4_000..12_000));
         let mut next = self.now + self.mix.pause(&mut self.chance);
         while self.now < until && self.wrong.is_empty() {
-            if next <= self.now {
+            if next.max(self.disks.calm_until) <= self.now {
                 for (after, event) in self.mix.next(&mut self.chance) {
                     self.schedule(after, event);
                 }
@@ -149,6 +155,7 @@ impl World {
     fn heal(&mut self) {
         self.story.tell("nothing goes wrong any more");
         self.due.clear();
+        self.own_disks();
         for from in 0..self.hosts.len() {
             for to in 0..self.hosts.len() {
                 self.net.set_way(from, to, |way| *way = CALM);
@@ -281,6 +288,9 @@ impl World {
 
 /// What some worlds have on top, so that all others are what they were before there was that.
 fn more(seed: u64) -> Option<Kind> {
+    if matches!(seed % 20, 11 | 15) {
+        return Some(Kind::OtherDisk);
+    }
     match seed % 10 {
         4 | 9 => Some(Kind::BitRot),
         6 => Some(Kind::PowerCut),

@@ -50,6 +50,10 @@ impl World {
             Event::FullDisk(one) => format!("the disk of {} is full", name(one)),
             Event::RoomAgain(one) => format!("the disk of {} has room again", name(one)),
             Event::BitRot(one, _) => format!("bits change on the disk of {}", name(one)),
+            Event::CopyDisk(one, _) => format!("the disk of {} is copied", name(one)),
+            Event::OlderDisk(one) => format!("{} is to get the copy", name(one)),
+            Event::BlankDisk(one) => format!("{} is to lose its disk", name(one)),
+            Event::SwapDisks(one, other) => format!("{} and {} are to swap disks", name(one), name(other)),
             Event::Rate(one, rate) => format!("the clock of {} goes {rate:.4} times as fast", name(one)),
             Event::Routes(change) => format!("an operator asks for {change:?}"),
         };
@@ -79,6 +83,10 @@ impl World {
             Event::BitRot(one, seed) => {
                 (0..ROTTEN_BITS).for_each(|nth| self.hosts[*one].disk().rot(seed.wrapping_add(nth)));
             }
+            Event::CopyDisk(one, witness) => self.copy_disk(*one, *witness),
+            Event::OlderDisk(one) => self.older_disk(*one),
+            Event::BlankDisk(one) => self.blank_disk(*one),
+            Event::SwapDisks(one, other) => self.swap_disks(*one, *other),
             Event::Rate(one, rate) => self.hosts[*one].rate = *rate,
             Event::Routes(change) => {
                 let journal =
@@ -98,7 +106,7 @@ impl World {
         }
     }
 
-    fn set_faults(&mut self, number: usize, change: impl FnOnce(&mut Faults)) {
+    pub(super) fn set_faults(&mut self, number: usize, change: impl FnOnce(&mut Faults)) {
         let mut faults = Faults { seed: self.chance.random(), ..Faults::default() };
         change(&mut faults);
         self.hosts[number].disk().suffer(faults);

@@ -41,6 +41,7 @@ impl World {
         let Host { name, .. } = &self.hosts[number];
         self.story.tell(format!("{name} has ended: {}", why.lines().next().unwrap_or_default()));
         self.hosts[number].kill();
+        self.find_disk(number, why);
         if why.contains("damaged at offset") {
             self.replace_disk(number, why);
         }

@@ -2,6 +2,7 @@
 //!
 //! `CLUSTER_ROUNDS` (3): how often the leader is killed under load.
 
+mod lost_volume;
 mod replacing;
 
 use std::collections::BTreeMap;

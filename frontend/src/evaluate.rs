@@ -21,7 +21,7 @@ use journal::{KeyRange, LeaseId, Read, Revision, Write};
 use memstore::KeyValue;
 
 use self::overlay::Overlay;
-pub(crate) use self::plan::{Plan, choose, looks_of_compares};
+pub(crate) use self::plan::{Look, Plan, choose, looks_of_compares};
 use self::plan::{Source, Step};
 pub(crate) use self::settle::Answers;
 use self::settle::StepAnswer;

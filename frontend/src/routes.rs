@@ -108,6 +108,12 @@ impl Routes {
         self.only_one().is_some()
     }
 
+    /// Questions that wait for the answer of a memstore.
+    #[cfg(test)]
+    pub(crate) fn questions_under_way(&self) -> usize {
+        self.list.borrow().iter().map(|held| held.questions()).sum()
+    }
+
     #[cfg(test)]
     pub(crate) fn any_memstore(&self) -> Memstore {
         self.list.borrow()[0].memstore.clone()

@@ -31,6 +31,14 @@ pub struct Change {
     pub prev: Option<KeyValue>,
 }
 
+impl Change {
+    /// About what it holds in memory, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let prev = self.prev.as_ref().map_or(0, weight);
+        weight(&self.kv) + prev + size_of::<Event>()
+    }
+}
+
 /// A change on its way to whoever watches.
 #[derive(Debug)]
 pub struct Event {
@@ -67,9 +75,8 @@ impl Event {
 
     /// About what it holds in memory, in bytes, before it is encoded.
     #[must_use]
-    pub(crate) fn weight(&self) -> usize {
-        let prev = self.prev.as_ref().map_or(0, weight);
-        weight(&self.kv) + prev + size_of::<Event>()
+    pub fn weight(&self) -> usize {
+        self.change.weight()
     }
 
     fn encode(&self, with_prev: bool) -> Bytes {

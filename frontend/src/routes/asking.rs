@@ -122,6 +122,7 @@ pub(super) fn another_knows(memstore: &Memstore, error: &Error) -> bool {
         Error::Closed => !memstore.is_here(),
         Error::Compacted { .. }
         | Error::FutureRevision { .. }
+        | Error::Overloaded
         | Error::Missing { .. }
         | Error::Corrupt(_)
         | Error::Io(_) => false,

@@ -50,6 +50,11 @@ impl Held {
         self.id == holder.id && self.zone == holder.zone && self.memstore.is(&holder.memstore)
     }
 
+    #[cfg(test)]
+    pub(super) fn questions(&self) -> usize {
+        self.asked.load(Relaxed)
+    }
+
     /// Counts a question for as long as the answer is held.
     pub(super) fn ask(&self) -> impl Drop + Send + '_ {
         self.asked.fetch_add(1, Relaxed);

@@ -1,5 +1,6 @@
 //! Several memstores over sockets, of which some stop, are killed and come back while they are asked and watched.
 
+mod lagging;
 mod leaving;
 pub(crate) mod served;
 
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::served::Served;
 use super::*;
-use crate::operation::{Put, Range};
+use crate::operation::{Compare, Op, Put, Range, Relation, Subject, Txn};
 use crate::store::Store;
 use crate::watch::{Answer as Told, Create, Session};
 
@@ -213,6 +214,36 @@ async fn who_comes_later_is_asked_beside_one_that_is_silent() {
     assert_eq!(read.expect("it is served").answer.kvs.len(), 1);
     assert!(world.served.sites[0].there.health() > Health::Down, "the silent one was not given up before");
     world.served.sites[0].resume();
+    world.close().await;
+}
+
+/// One after the other they would outlive a reservation.
+#[tokio::test]
+async fn compares_of_a_transaction_are_read_together() {
+    const COMPARES: u64 = 120;
+    let world = World::start(&[FIVE]).await;
+    world.put("a", "1").await;
+    let compare = |number: u64| Compare {
+        keys: KeyRange::Single(format!("{}/{number}", key_at(number)).into()),
+        subject: Subject::Version(0),
+        relation: Relation::Equal,
+    };
+    let success = vec![Op::Put(Put::new("a", "2"))];
+    let txn = Txn { compares: (0..COMPARES).map(compare).collect(), success, failure: Vec::new() };
+    let [site] = &world.served.sites[..] else { panic!("there is one") };
+    site.stop();
+    let store = world.store.clone();
+    let mut answer = Box::pin(store.txn(&txn));
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            _ = &mut answer => panic!("nobody has answered its reads"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(world.served.routes.questions_under_way() as u64, COMPARES);
+    site.resume();
+    assert!(answer.await.expect("it is served").answer.succeeded);
     world.close().await;
 }
 

@@ -6,12 +6,16 @@
 //!
 //! A part whose memstore goes, or whose partition does, is looked for again and goes on behind what it was told, cut
 //! anew where the keys are: nothing is lost, and nothing comes twice. Until somebody serves its keys it has no home.
+//! A part whose events wait for other parts is read up to a bound of bytes (see `backpressure`).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod backpressure;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use journal::{Bug, KeyRange, Lsn, Revision};
 use memstore::{Event, Update, WatchSpec, WatchStream, WatcherKey};
+use tokio::time::Instant;
 
 use super::asking::RETRY_PAUSE;
 use super::holders::{Choice, Held, Look, Tried, first_of};
@@ -50,6 +54,8 @@ struct Watcher {
     watch: Watch,
     merge: Merge,
     parts: BTreeMap<u32, Place>,
+    /// Parts that are not read until others have caught up. They have no place meanwhile.
+    paused: BTreeSet<u32>,
     asked: Option<Revision>,
 }
 
@@ -66,14 +72,24 @@ struct Line {
     owners: HashMap<WatcherKey, (WatchKey, u32)>,
 }
 
+/// Conditions under which places are searched for again: another view of the memstores, or a moment.
+struct Search {
+    look: Look,
+    at: Instant,
+}
+
 pub(crate) struct Watches {
     routes: Routes,
     names: u64,
     watchers: HashMap<WatchKey, Watcher>,
     /// By names of their own.
     lines: BTreeMap<u64, Line>,
+    /// Name of the line that was read last. The others are read before it is read again.
+    last_line: u64,
     /// Parts without a place: at most all parts.
     homeless: Vec<(WatchKey, u32)>,
+    /// Next search for places of those parts. `None` where it has yet to be set.
+    search: Option<Search>,
     news: VecDeque<News>,
 }
 
@@ -82,7 +98,8 @@ impl Routes {
     pub(crate) fn watch(&self) -> Watches {
         let (watchers, lines) = (HashMap::new(), BTreeMap::new());
         let (homeless, news) = (Vec::new(), VecDeque::new());
-        Watches { routes: self.clone(), names: 0, watchers, lines, homeless, news }
+        let (routes, names, last_line, search) = (self.clone(), 0, 0, None);
+        Watches { routes, names, watchers, lines, last_line, homeless, search, news }
     }
 }
 
@@ -93,7 +110,7 @@ impl Watches {
         let key = WatchKey(self.names);
         let merge = Merge::new(watch.from);
         let parts = BTreeMap::from([(0, Place { keys: watch.keys.clone(), at: None })]);
-        self.watchers.insert(key, Watcher { watch, merge, parts, asked: None });
+        self.watchers.insert(key, Watcher { watch, merge, parts, paused: BTreeSet::new(), asked: None });
         self.settle(&self.routes.look(), key, 0, &Tried::default());
         key
     }
@@ -116,19 +133,23 @@ impl Watches {
             if let Some(news) = self.ready() {
                 return news;
             }
-            let look = self.routes.look();
+            if self.homeless.is_empty() {
+                self.search = None;
+            } else if self.search.is_none() {
+                self.search = Some(Search { look: self.routes.look(), at: Instant::now() + RETRY_PAUSE });
+            }
+            // The search goes first: it is due at a fixed moment, and updates may come without a pause.
             let update = tokio::select! {
-                update = next_of(&mut self.lines) => Some(update),
-                () = settles(&self.routes, &look), if !self.homeless.is_empty() => None,
+                biased;
+                () = due(&self.routes, self.search.as_ref()) => None,
+                update = next_of(&mut self.lines, self.last_line) => Some(update),
             };
             match update {
-                Some((line, update)) => self.apply(line, update),
-                None => {
-                    let look = self.routes.look();
-                    for (key, part) in std::mem::take(&mut self.homeless) {
-                        self.settle(&look, key, part, &Tried::default());
-                    }
+                Some((line, update)) => {
+                    self.last_line = line;
+                    self.apply(line, update);
                 }
+                None => self.settle_homeless(),
             }
         }
     }
@@ -173,7 +194,9 @@ impl Watches {
             true => News::Told { watcher: key, upto },
             false => News::Events { watcher: key, events, upto },
         });
-        watcher.merge.held_upto().is_none()
+        let is_whole = watcher.merge.held_upto().is_none();
+        self.relieve(key);
+        is_whole
     }
 
     fn apply(&mut self, line: u64, update: Update) {
@@ -212,6 +235,7 @@ impl Watches {
                 watcher.merge.push(part, Vec::new(), stream.told(inner));
             }
             self.settle(&look, key, part, &tried);
+            self.tell(key);
         }
     }
 
@@ -235,12 +259,23 @@ impl Watches {
         if let Some(held) = watcher.merge.held_upto() {
             ask_parts(watcher, &mut self.lines, held.max(watcher.asked.unwrap_or_default()));
         }
+        self.relieve(key);
+    }
+
+    fn settle_homeless(&mut self) {
+        self.search = None;
+        let look = self.routes.look();
+        for (key, part) in std::mem::take(&mut self.homeless) {
+            self.settle(&look, key, part, &Tried::default());
+        }
+        self.search = Some(Search { look, at: Instant::now() + RETRY_PAUSE });
     }
 
     /// Finds a place for a part, or for each of the parts that it is to be cut into.
     fn settle(&mut self, look: &Look, key: WatchKey, part: u32, tried: &Tried) {
         let Some(watcher) = self.watchers.get_mut(&key) else { return };
         let Some(Place { keys, .. }) = watcher.parts.remove(&part) else { return };
+        watcher.paused.remove(&part);
         let pieces = pieces(look, keys, tried);
         let names = if pieces.len() == 1 { vec![part] } else { watcher.merge.cut(part, pieces.len()) };
         for (name, (keys, choice)) in names.into_iter().zip(pieces) {
@@ -333,20 +368,25 @@ fn line(lines: &mut BTreeMap<u64, Line>, held: Arc<Held>) -> (u64, &mut Line) {
     (number, line)
 }
 
-async fn next_of(lines: &mut BTreeMap<u64, Line>) -> (u64, Update) {
+/// Reads the lines in turn, so that one which always has something to tell keeps no other from being read.
+async fn next_of(lines: &mut BTreeMap<u64, Line>, last: u64) -> (u64, Update) {
     if lines.len() == 1 {
         let (number, line) = lines.iter_mut().next().expect("there is one");
         return (*number, line.stream.next().await);
     }
+    let before = lines.range(..=last).count();
     let nexts =
         lines.iter_mut().map(|(number, line)| Box::pin(async { (*number, line.stream.next().await) }));
-    first_of(nexts.collect()).await
+    let mut nexts: Vec<_> = nexts.collect();
+    nexts.rotate_left(before);
+    first_of(nexts).await
 }
 
-/// Waits until it is worth looking for a place again.
-async fn settles(routes: &Routes, look: &Look) {
+/// Waits until places are to be searched for. Never, without a search.
+async fn due(routes: &Routes, search: Option<&Search>) {
+    let Some(Search { look, at }) = search else { return std::future::pending().await };
     tokio::select! {
         () = routes.changed(look) => {}
-        () = tokio::time::sleep(RETRY_PAUSE) => {}
+        () = tokio::time::sleep_until(*at) => {}
     }
 }

@@ -10,6 +10,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use futures_util::future::try_join_all;
 use journal::{Bug, KeyRange, LeaseId, Lsn, Revision};
 
 use super::attempts::{Change, Draft, Drafted};
@@ -17,10 +18,13 @@ use super::landing::{CATCH_UP_MAX, Loss, PENDING_PAUSE};
 use crate::answer::{Answered, Position, TxnAnswer};
 use crate::arrange::Fetch;
 use crate::error::Error;
-use crate::evaluate::{Answers, Found, Outcome, Plan, Refused, choose, evaluate, looks_of_compares};
+use crate::evaluate::{Answers, Found, Look, Outcome, Plan, Refused, choose, evaluate, looks_of_compares};
 use crate::operation::{DeleteRange, Put, Range, Txn};
 use crate::routes::View;
 use crate::store::Store;
+
+/// Reads of one evaluation that go out together; further ones wait for those.
+const READS_AT_ONCE: usize = 256;
 
 /// What there is to evaluate.
 #[derive(Clone, Copy, Debug)]
@@ -121,22 +125,17 @@ impl<'a> Evaluated<'a> {
             Job::Put(put) => Plan::of_put(put),
             Job::DeleteRange(delete) => Plan::of_delete(delete),
             Job::Txn(txn) => {
-                let mut found = Vec::with_capacity(txn.compares.len());
-                for look in looks_of_compares(txn) {
-                    found.push(self.find(&look.keys, Fetch::all(look.projection), view).await?);
-                }
+                let found = self.find_all(&looks_of_compares(txn), view).await?;
                 let lsn = moment.map_or(Lsn::ZERO, |at| at.lsn);
                 let never = txn.reads_past() && Box::pin(self.store.routes().never_compacted(lsn)).await?;
                 choose(txn, &found, never)
             }
         };
-        let mut found = Vec::with_capacity(plan.looks.len());
-        for look in &plan.looks {
-            found.push(self.find(&look.keys, Fetch::all(look.projection), view).await?);
-        }
+        let found = self.find_all(&plan.looks, view).await?;
         let mut ranges = Vec::with_capacity(plan.ranges.len());
-        for range in &plan.ranges {
-            ranges.push(self.find_in_txn(range, moment).await?);
+        for some in plan.ranges.chunks(READS_AT_ONCE) {
+            let reads = some.iter().map(|range| Box::pin(self.find_in_txn(range, moment)));
+            ranges.extend(try_join_all(reads).await?);
         }
         let outcome = evaluate(&plan, found, ranges);
         Ok((plan, outcome))
@@ -145,6 +144,19 @@ impl<'a> Evaluated<'a> {
     /// Whoever lost once doesn't read what it lost by again, though another replica may have no more than that.
     fn latest(&self) -> View {
         View::Latest { floor: Revision(self.floor.load(Relaxed)) }
+    }
+
+    /// Reads that wait for each other would take a trip each, and a reservation ends before a hundred of them.
+    async fn find_all(&self, looks: &[Look], view: View) -> Result<Vec<Found>, Error> {
+        let mut found = Vec::with_capacity(looks.len());
+        for some in looks.chunks(READS_AT_ONCE) {
+            let reads = some.iter().map(|look| {
+                let fetch = Fetch::all(look.projection);
+                Box::pin(self.find(&look.keys, fetch, view))
+            });
+            found.extend(try_join_all(reads).await?);
+        }
+        Ok(found)
     }
 
     async fn find(&self, keys: &KeyRange, fetch: Fetch, view: View) -> Result<Found, Error> {
@@ -167,8 +179,10 @@ impl<'a> Evaluated<'a> {
     /// Waits until what an append lost against can be read.
     async fn catch_up(&self, plan: &Plan<'_>, wait: Revision) -> Result<(), Error> {
         let reach = async {
-            for keys in plan.keys() {
-                self.store.shared.routes.reach(keys, wait).await?;
+            let all: Vec<&KeyRange> = plan.keys().collect();
+            for some in all.chunks(READS_AT_ONCE) {
+                let reaching = some.iter().map(|keys| Box::pin(self.store.shared.routes.reach(keys, wait)));
+                try_join_all(reaching).await?;
             }
             Ok(())
         };

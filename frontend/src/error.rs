@@ -121,6 +121,7 @@ impl From<memstore::Error> for Error {
             memstore::Error::FutureRevision { .. } => Error::FutureRevision,
             memstore::Error::Behind | memstore::Error::Unreachable => Error::TimedOut,
             memstore::Error::Closed => Error::Stopped,
+            memstore::Error::Overloaded => Error::Overloaded,
             memstore::Error::WrongPartition
             | memstore::Error::Corrupt(_)
             | memstore::Error::Missing { .. }

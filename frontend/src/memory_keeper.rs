@@ -12,7 +12,6 @@ use std::time::Duration;
 use memstore::{Memory, Memstore};
 use tokio_util::sync::CancellationToken;
 
-use crate::grpc::AnswerRoom;
 use crate::metrics::process::anonymous_bytes;
 use crate::store::Store;
 
@@ -24,7 +23,6 @@ const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 /// The task.
 pub(crate) struct MemoryKeeper {
     pub(crate) memory: Arc<Memory>,
-    pub(crate) answers: Arc<AnswerRoom>,
     /// The one in this process.
     pub(crate) memstore: Option<Memstore>,
     /// What clients are answered from, where there are any.
@@ -62,7 +60,7 @@ impl MemoryKeeper {
     fn look(&self) {
         let keys = self.memstore.as_ref().map_or(0, Memstore::bytes_in_use);
         // Where the system does not tell, there is no limit either.
-        let resident = anonymous_bytes().unwrap_or_default().saturating_sub(self.answers.made());
+        let resident = anonymous_bytes().unwrap_or_default().saturating_sub(self.memory.answers_made());
         if self.memory.see(resident, keys) && self.memstore.is_some() {
             tell(&self.memory, resident, keys);
         }

@@ -157,12 +157,8 @@ impl Node {
             Summary { roles: config.roles, cluster, member, is_new, revision, clients, client_urls };
         let stops = CancellationToken::new();
         let answers = Arc::new(AnswerRoom::within(memory.clone()));
-        let keeper = MemoryKeeper {
-            memory,
-            answers: answers.clone(),
-            memstore: here.map(|here| here.memstore.clone()),
-            store: store.clone(),
-        };
+        let keeper =
+            MemoryKeeper { memory, memstore: here.map(|here| here.memstore.clone()), store: store.clone() };
         let background = Background::start(&config, &handle, store.as_ref(), member, keeper);
         let serving = Serving {
             config: &config,

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use journal::{KeyRange, Revision};
 use memstore::Event;
 
+use self::progress::PendingProgress;
 use crate::metrics::activity::{count, uncount};
 use crate::routes::{News, Watch, WatchKey, Watches};
 use crate::store::Store;
@@ -109,8 +110,11 @@ pub struct Session {
     owners: HashMap<WatchKey, i64>,
     next_id: i64,
     answers: VecDeque<Answer>,
-    /// The client waits to hear that everything up to here was told.
-    progress_wanted: Option<Revision>,
+    /// Progress that the client waits to hear of.
+    pending_progress: Option<PendingProgress>,
+    /// Times that all watchers were looked at for the sake of progress.
+    #[cfg(test)]
+    progress_scans: u64,
 }
 
 impl Session {
@@ -126,7 +130,9 @@ impl Session {
             owners: HashMap::new(),
             next_id: 0,
             answers: VecDeque::new(),
-            progress_wanted: None,
+            pending_progress: None,
+            #[cfg(test)]
+            progress_scans: 0,
         }
     }
 
@@ -153,6 +159,7 @@ impl Session {
         let (catches_up_to, spoke) = (revision, false);
         let watcher = Watcher { key, told, start, prev_kv, fragment, progress_notify, catches_up_to, spoke };
         self.watchers.insert(id, watcher);
+        self.await_progress_of(key, told);
         count(&self.store.activity().watchers);
     }
 
@@ -167,7 +174,13 @@ impl Session {
         if self.drop_watcher(id) || self.compacted.remove(&id) {
             let revision = self.current();
             self.answers.push_back(Answer::Canceled { id, revision });
+            self.answer_progress();
         }
+    }
+
+    /// Number of answers that `next` has ready without waiting for events.
+    pub(crate) fn pending_answers(&self) -> usize {
+        self.answers.len()
     }
 
     /// What happens next. Safe to give up and call again.
@@ -187,15 +200,18 @@ impl Session {
                 self.store.told(upto);
                 let current = self.current();
                 if let Some((id, watcher)) = self.owner(watcher) {
-                    let count = events.len() as u64;
+                    let (count, before) = (events.len() as u64, watcher.told);
                     let answer = watcher.tell(id, events, upto, current);
+                    self.advance_progress(before, upto);
                     self.store.activity().events.fetch_add(count, Relaxed);
                     self.answers.push_back(answer);
                 }
             }
             News::Told { watcher, upto } => {
                 if let Some((_, watcher)) = self.owner(watcher) {
-                    watcher.told = watcher.told.max(upto);
+                    let before = watcher.told;
+                    watcher.told = before.max(upto);
+                    self.advance_progress(before, upto);
                 }
             }
             News::Compacted { watcher, compacted } => {
@@ -219,6 +235,7 @@ impl Session {
         uncount(&self.store.activity().watchers);
         self.owners.remove(&watcher.key);
         self.watches.remove(watcher.key);
+        self.advance_progress(watcher.told, Revision(u64::MAX));
         true
     }
 

@@ -28,7 +28,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// Of a connection for many streams: all that HTTP/2 allows, and of each stream so little that thousands fit.
 const MANY_WINDOW_BYTES: u32 = (1 << 31) - 1;
-const ONE_OF_MANY_WINDOW_BYTES: u32 = 256 << 10;
+const ONE_OF_MANY_WINDOW_BYTES: u32 = 32 << 10;
 
 /// Makes the channels of one process. Cheap to clone.
 #[derive(Clone, Debug, Default)]

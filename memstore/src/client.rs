@@ -15,6 +15,7 @@ use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked};
 use crate::here::Here;
 use crate::key_value::KeyValue;
+use crate::memory::Memory;
 use crate::metrics::ApplyMetrics;
 use crate::middle::MiddleOf;
 use crate::partition_id::{PartitionId, PartitionRange};
@@ -77,6 +78,14 @@ impl Memstore {
         match &self.body {
             Body::Here(here) => here.memory().is_short(),
             Body::There(there) => there.mirror().is_short_of_memory(),
+        }
+    }
+
+    /// Memory of the process that holds the keys; of one elsewhere, nothing is known of its limit here.
+    pub(crate) fn memory(&self) -> Arc<Memory> {
+        match &self.body {
+            Body::Here(here) => here.memory().clone(),
+            Body::There(_) => Arc::default(),
         }
     }
 

@@ -23,6 +23,9 @@ pub enum Error {
     /// The memstore does not answer: ask another replica. It may or may not have been asked.
     #[error("the memstore does not answer")]
     Unreachable,
+    /// The process has no memory left for what was read: tell the client, or ask again later.
+    #[error("there is no memory left for the answer")]
+    Overloaded,
     /// What a snapshot says contradicts itself, or the journal. Nothing is served from it.
     #[error("{0}")]
     Corrupt(String),

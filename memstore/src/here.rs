@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::frontier::Applied;
 use crate::hashing::{Hash, HashedPart, HashesAsked, Hashing};
 use crate::key_value::KeyValue;
-use crate::memory::Memory;
+use crate::memory::{KEY_BYTES, Memory, MemoryReservation};
 use crate::metrics::ApplyMetrics;
 use crate::middle::{Found, Middle, MiddleOf};
 use crate::partition_id::{PartitionId, PartitionRange};
@@ -53,7 +53,7 @@ impl Here {
     }
 
     /// That of this process.
-    pub(crate) fn memory(&self) -> &Memory {
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.shared.memory
     }
 
@@ -107,8 +107,17 @@ impl Here {
     pub(crate) async fn range(&self, partition: PartitionId, query: Query) -> Result<Answer, Error> {
         let (replica, Applied { lsn, .. }) = self.waited(partition, query.min_lsn).await?;
         let mut reading = Reading::new(&query);
+        let reservation = MemoryReservation::current();
+        let mut counted = 0;
         loop {
-            if let Some(answer) = reading.step(&replica.partition)? {
+            let read = reading.step(&replica.partition)?;
+            // Keys and values stay where they are; what is new is the list of them.
+            let keys = read.as_ref().map_or(reading.keys_read(), |answer| answer.kvs.len());
+            if let Some(reservation) = &reservation {
+                reservation.grow(KEY_BYTES * (keys - counted) as u64)?;
+            }
+            counted = keys;
+            if let Some(answer) = read {
                 // The revision was read under the lock; the position may be older, never newer.
                 let applied = Applied { lsn, revision: answer.applied.revision };
                 return Ok(Answer { applied, ..answer });

@@ -60,7 +60,7 @@ pub use frontier::Applied;
 pub use hash_over::hash_over;
 pub use hashing::Hash;
 pub use key_value::{KeyValue, Version};
-pub use memory::Memory;
+pub use memory::{Memory, MemoryReservation};
 pub use metrics::ApplyMetrics;
 pub use middle::MiddleOf;
 pub use node::{Config, Node};

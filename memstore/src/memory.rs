@@ -7,10 +7,15 @@
 //! What was freed stays with the process, which uses it again. So once growth was refused, it goes on as soon as the
 //! keys take a sixteenth less than then, however much is resident.
 
+mod reservation;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+pub(crate) use self::reservation::KEY_BYTES;
+pub use self::reservation::MemoryReservation;
 
 /// What of the limit may be resident before growth is refused, and what answers may fill up, in hundredths.
 const GROWTH_UPTO: u64 = 90;
@@ -30,6 +35,10 @@ pub struct Memory {
     limit: u64,
     /// Without what answers take that are under way.
     resident: AtomicU64,
+    /// Bytes that were taken for answers.
+    answers: AtomicU64,
+    /// Those of them that stand in memory by now.
+    answers_made: AtomicU64,
     is_short: watch::Sender<bool>,
     full: Mutex<Option<Full>>,
 }
@@ -64,6 +73,8 @@ impl Memory {
         Memory {
             limit,
             resident: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            answers_made: AtomicU64::new(0),
             is_short: watch::Sender::new(false),
             full: Mutex::new(None),
         }
@@ -102,6 +113,34 @@ impl Memory {
     pub fn room_for_answers(&self) -> u64 {
         let room = part(self.limit, ANSWERS_UPTO).saturating_sub(self.resident());
         room.max(self.limit / ANSWERS_LEAST)
+    }
+
+    /// Takes room for an answer of so many bytes; false where there is none.
+    #[must_use]
+    pub fn take(&self, bytes: u64) -> bool {
+        let before = self.answers.fetch_add(bytes, Relaxed);
+        let fits = before.saturating_add(bytes) <= self.room_for_answers();
+        if !fits {
+            self.answers.fetch_sub(bytes, Relaxed);
+        }
+        fits
+    }
+
+    /// So many bytes of what was taken are filled now.
+    pub fn made(&self, bytes: u64) {
+        self.answers_made.fetch_add(bytes, Relaxed);
+    }
+
+    /// Returns what was taken, and what of it was filled.
+    pub fn give_back(&self, taken: u64, made: u64) {
+        self.answers_made.fetch_sub(made, Relaxed);
+        self.answers.fetch_sub(taken, Relaxed);
+    }
+
+    /// Bytes that answers take in memory that were not sent yet.
+    #[must_use]
+    pub fn answers_made(&self) -> u64 {
+        self.answers_made.load(Relaxed)
     }
 
     /// Takes note of what is resident now, without answers, and of what the keys take of it. True where it is short now

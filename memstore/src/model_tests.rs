@@ -125,7 +125,7 @@ impl World {
         for partition in &self.partitions {
             let mut next = from;
             while next <= upto {
-                let part = partition.history(next, upto, keys, budget)?;
+                let part = partition.history(next, upto, keys, budget, usize::MAX)?;
                 assert!(next < part.next, "it gets somewhere");
                 assert!(
                     part.changes.iter().all(|change| next <= change.revision && change.revision < part.next)

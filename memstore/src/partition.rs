@@ -183,7 +183,7 @@ impl Partition {
     }
 
     /// What happened to `keys` in the revisions from `from` to `upto`. Looks at whole revisions, and at no
-    /// further one after `budget` changes.
+    /// further one after `budget` changes, or `bytes` of those that it answers.
     ///
     /// # Errors
     /// `Compacted` where `from` is below the compacted revision; that revision itself is still there.
@@ -193,10 +193,11 @@ impl Partition {
         upto: Revision,
         keys: &KeyRange,
         budget: usize,
+        bytes: usize,
     ) -> Result<Happened, Error> {
         let store = self.store();
         store.compaction.check(from)?;
-        Ok(store.happened(from, upto, keys, budget))
+        Ok(store.happened(from, upto, keys, budget, bytes))
     }
 
     /// The versions behind `after` up to the revision `upto` that a compaction at `compacted` leaves, whether or

@@ -48,6 +48,11 @@ impl<'a> Reading<'a> {
         Reading { query, at, pin, behind, kvs, seen, more, stage }
     }
 
+    /// Number of keys that were read so far and are to be answered.
+    pub(crate) fn keys_read(&self) -> usize {
+        self.kvs.len()
+    }
+
     /// Reads the next part, and answers once there is nothing left to read.
     ///
     /// # Errors

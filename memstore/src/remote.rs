@@ -33,6 +33,7 @@ use crate::doubt::{Doubt, HashedAt, ReplicaHash};
 use crate::error::Error;
 use crate::hashing::{Hash, HashedPart, HashesAsked};
 use crate::key_value::KeyValue;
+use crate::memory::MemoryReservation;
 use crate::middle::MiddleOf;
 use crate::partition_id::PartitionId;
 use crate::query::{Answer, At, Query};
@@ -217,7 +218,8 @@ impl There {
 
     async fn ask(&self, asked: Asked) -> Result<Said, Error> {
         let (reply, said) = oneshot::channel();
-        self.calls.send(Call { asked, reply }).await.map_err(|_| Error::Unreachable)?;
+        let reservation = MemoryReservation::current();
+        self.calls.send(Call { asked, reply, reservation }).await.map_err(|_| Error::Unreachable)?;
         match said.await.map_err(|_| Error::Unreachable)? {
             Said::Refused(error) => Err(error),
             said => Ok(said),

@@ -210,26 +210,29 @@ impl Store {
     }
 
     /// What happened to `keys` in the revisions from `from` to `upto`. Looks at whole revisions, and at no
-    /// further one after `budget` changes. `from` must not be below the compacted revision.
+    /// further one after `budget` changes, or `bytes` of those that it answers. `from` must not be below the compacted revision.
     pub(crate) fn happened(
         &self,
         from: Revision,
         upto: Revision,
         keys: &KeyRange,
         budget: usize,
+        bytes: usize,
     ) -> Happened {
-        let mut changes = Vec::new();
+        let (mut changes, mut sum) = (Vec::new(), 0);
         let mut last = from;
         for (looked, entry) in self.history.from((from, 0)).enumerate() {
             if upto < entry.revision {
                 break;
             }
-            if budget <= looked && last < entry.revision {
+            if (budget <= looked || bytes <= sum) && last < entry.revision {
                 return Happened { changes, next: entry.revision };
             }
             last = entry.revision;
             if keys.contains(self.chain(entry.slot).key()) {
-                changes.extend(self.change(&entry));
+                let change = self.change(&entry);
+                sum += change.as_ref().map_or(0, Change::weight);
+                changes.extend(change);
             }
         }
         Happened { changes, next: upto.next().max(from) }

@@ -81,13 +81,25 @@ pub enum Update {
 /// What a watcher may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchLimits {
-    /// Events in a live watcher's buffer, and in one answer. When there are more, it catches up from history.
+    /// Events in a live watcher's buffer, and in one answer. When there are more, it catches up from history, and its
+    /// buffer is dropped.
     pub events: usize,
-    /// Their bytes, likewise. A revision that alone is larger comes as one answer, straight from history.
+    /// Their bytes, likewise. A revision that alone is larger comes as one answer, straight from history. Answers are
+    /// smaller where that takes no revision apart.
     pub bytes: usize,
     /// Versions looked at in one read of the history: how long a watcher that catches up may hold the
     /// partition's read lock.
     pub chunk: usize,
+}
+
+/// Bytes of events after which an answer ends with its revision. A reader that stands still leaves an answer or two
+/// behind, and there may be thousands of those.
+const ANSWER_BYTES: usize = 32 << 10;
+
+impl WatchLimits {
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.bytes.min(ANSWER_BYTES)
+    }
 }
 
 impl Default for WatchLimits {

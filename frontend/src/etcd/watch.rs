@@ -4,6 +4,7 @@
 //! sends those bytes as they are (see `codec`).
 
 mod codec;
+mod frame_queue;
 mod stream;
 
 use std::convert::Infallible;
@@ -19,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tower_service::Service;
 
 use self::codec::WatchCodec;
-use self::stream::AnswerStream;
+use self::frame_queue::AnswerStream;
 pub(crate) use self::stream::WatchContext;
 
 /// The service's name in gRPC's paths.

@@ -4,7 +4,6 @@
 //! has few of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use memstore::Memory;
@@ -14,13 +13,11 @@ use crate::error::Error;
 /// What is smaller is not counted.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// The room, and what is taken of it.
+/// Room for encoded answers. What the reads of an answer hold is counted by `memstore::MemoryReservation`, in the same
+/// room.
 #[derive(Debug, Default)]
 pub(crate) struct AnswerRoom {
     memory: Arc<Memory>,
-    taken: AtomicU64,
-    /// What of it stands in memory by now.
-    made: AtomicU64,
 }
 
 /// A part of the room, which is given back when this is dropped.
@@ -38,20 +35,19 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let bytes = self.bytes.len() as u64;
-        self.room.made.fetch_sub(bytes, Relaxed);
-        self.room.taken.fetch_sub(bytes, Relaxed);
+        self.room.memory.give_back(bytes, bytes);
     }
 }
 
 impl AnswerRoom {
     /// As much as `memory` has left.
     pub(crate) fn within(memory: Arc<Memory>) -> AnswerRoom {
-        AnswerRoom { memory, ..AnswerRoom::default() }
+        AnswerRoom { memory }
     }
 
-    /// What large answers take in memory that were not sent yet. One that is being made is not among them.
-    pub(crate) fn made(&self) -> u64 {
-        self.made.load(Relaxed)
+    /// Memory of the process.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Makes an answer of at most so many bytes, if there is room for it.
@@ -67,16 +63,14 @@ impl AnswerRoom {
             return Ok(make());
         }
         let wanted = bytes as u64;
-        let before = self.taken.fetch_add(wanted, Relaxed);
-        if self.memory.room_for_answers() < before.saturating_add(wanted) {
-            self.taken.fetch_sub(wanted, Relaxed);
+        if !self.memory.take(wanted) {
             return Err(Error::Overloaded);
         }
         let bytes = make();
         let made = bytes.len() as u64;
         debug_assert!(made <= wanted, "it is no longer than it was said to be");
-        self.taken.fetch_sub(wanted.saturating_sub(made), Relaxed);
-        self.made.fetch_add(made, Relaxed);
+        self.memory.give_back(wanted.saturating_sub(made), 0);
+        self.memory.made(made);
         Ok(Bytes::from_owner(Held { bytes, room: self.clone() }))
     }
 }
@@ -94,15 +88,16 @@ mod tests {
         assert_eq!(answer(500_000).expect_err("450,000 bytes are free"), Error::Overloaded);
         assert_eq!(answer(LARGE_BYTES - 1).expect("it is small").len(), LARGE_BYTES - 1);
         let second = answer(400_000).expect("450,000 bytes are free");
-        assert_eq!(room.made(), 900_000);
+        assert_eq!(room.memory.answers_made(), 900_000);
         let shorter = room.answer(50_000 + LARGE_BYTES, || vec![0; 5].into());
         assert_eq!(shorter.expect_err("50,000 bytes are free"), Error::Overloaded);
         drop(first);
-        assert_eq!(room.made(), 900_000, "a part of it is not sent yet");
+        assert_eq!(room.memory.answers_made(), 900_000, "a part of it is not sent yet");
         drop(slice);
         let shorter = room.answer(500_000, || vec![0; 5].into()).expect("550,000 bytes are free");
-        assert_eq!((room.made(), room.taken.load(Relaxed)), (400_005, 400_005));
+        assert_eq!(room.memory.answers_made(), 400_005);
         drop((shorter, second));
-        assert_eq!((room.made(), room.taken.load(Relaxed)), (0, 0));
+        assert_eq!(room.memory.answers_made(), 0);
+        assert!(answer(900_000).is_ok(), "all of it is free again");
     }
 }

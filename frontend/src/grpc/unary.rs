@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
+use memstore::MemoryReservation;
 use prost::Message;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -54,7 +55,10 @@ impl Unary {
             Err(status) => return status.into_http(),
         };
         let metadata = MetadataMap::from_headers(parts.headers);
-        match answer(tonic::Request::from_parts(metadata, parts.extensions, message)).await {
+        let request = tonic::Request::from_parts(metadata, parts.extensions, message);
+        // What is read for the answer is counted until the answer is encoded.
+        let reservation = MemoryReservation::of(self.answers.memory());
+        match reservation.clone().scope(answer(request)).await {
             Ok(response) => self.write(response),
             Err(status) => status.into_http(),
         }

@@ -28,6 +28,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// The protocol's least, which Go's clients keep to whatever a server allows. With larger frames announced, h2 would take
 /// fewer pieces of a request's headers, and refuse those of such a client far below `HEADER_BYTES_MAX`.
 const FRAME_BYTES_MAX: u32 = 16 << 10;
+/// What a stream may have encoded and not yet written to its connection; the rest stays where it is bounded. There
+/// may be thousands of streams that nobody reads.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Larger than the default, so that a large value comes in few pieces.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// What the names and values of a request's headers may take. Go's servers allow as much. It is announced to clients
 /// that speak HTTP/2.
 const HEADER_BYTES_MAX: u32 = 1 << 20;
@@ -75,6 +80,7 @@ pub(super) fn builder(settings: &Settings) -> Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_concurrent_streams(settings.streams_max)
         .max_pending_accept_reset_streams(GIVEN_UP_MAX)
         .keep_alive_interval(settings.keepalive_interval)

@@ -1,5 +1,8 @@
 //! What a node serves over gRPC: etcd's services over one store, each thread with its own barriers.
 
+use std::sync::Arc;
+
+use memstore::Memory;
 use proto::admin::admin_server::{self, AdminServer};
 use proto::etcdserverpb::auth_server::{self, AuthServer};
 use proto::etcdserverpb::cluster_server::{self, ClusterServer};
@@ -33,15 +36,18 @@ pub(super) fn maker(
     config: &Config,
     store: &Store,
     identity: Identity,
+    memory: &Arc<Memory>,
     stops: &CancellationToken,
 ) -> Box<dyn FnOnce() -> Services + Send> {
     let (config, store, stops) = (config.clone(), store.clone(), stops.clone());
+    let memory = memory.clone();
     Box::new(move || {
         let store = store.on_this_runtime();
         let kv = KvService::new(store.clone(), identity, limits(&config));
         let watch = WatchService::new(WatchContext {
             store: store.clone(),
             identity,
+            memory,
             // As in etcd, answers are cut where requests would be refused.
             fragment_bytes: message_bytes_max(&config),
             progress_interval: config.progress_interval,

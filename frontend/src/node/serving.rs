@@ -82,7 +82,7 @@ impl Serving<'_> {
         let JournalRole { cluster, member, .. } = *self.journal;
         let identity = header::Identity { cluster_id: cluster, member_id: member };
         match self.store {
-            Some(store) => services::maker(self.config, store, identity, stops),
+            Some(store) => services::maker(self.config, store, identity, self.answers.memory(), stops),
             None => Box::new(Services::default),
         }
     }

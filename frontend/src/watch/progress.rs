@@ -5,7 +5,19 @@
 
 use std::collections::BTreeSet;
 
+use journal::Revision;
+
 use super::{Answer, Session};
+use crate::routes::WatchKey;
+
+/// Progress request that is not answered yet. It is counted how many watchers lag, so that news of one watcher is no
+/// reason to look at all of them.
+pub(super) struct PendingProgress {
+    /// Revision up to which every watcher has to be told.
+    upto: Revision,
+    /// Watchers that were not told of everything up to it.
+    lagging: usize,
+}
 
 impl Session {
     /// Asks for one answer as soon as everything this endpoint knows of was told to every watcher.
@@ -15,10 +27,12 @@ impl Session {
         if self.watchers.values().any(|watcher| current < watcher.start) {
             return;
         }
-        self.progress_wanted = Some(current);
+        let mut lagging = 0;
         for watcher in self.watchers.values().filter(|watcher| watcher.told < current) {
             self.watches.ask(watcher.key, current);
+            lagging += 1;
         }
+        self.pending_progress = Some(PendingProgress { upto: current, lagging });
         self.answer_progress();
     }
 
@@ -43,13 +57,37 @@ impl Session {
         }
     }
 
-    pub(super) fn answer_progress(&mut self) {
-        let Some(wanted) = self.progress_wanted else { return };
-        let told = self.watchers.values().map(|watcher| watcher.told).min();
-        // The last watcher may have gone in between; nobody is left to be told then.
-        if told.is_none_or(|told| told >= wanted) {
-            self.progress_wanted = None;
-            self.answers.extend(told.map(|revision| Answer::Progress { id: None, revision }));
+    /// Lets a pending answer wait for a new watcher, too, where that begins in the past.
+    pub(super) fn await_progress_of(&mut self, key: WatchKey, told: Revision) {
+        let Some(pending) = &mut self.pending_progress else { return };
+        if told < pending.upto {
+            pending.lagging += 1;
+            self.watches.ask(key, pending.upto);
         }
+    }
+
+    /// A watcher that was told up to `before` was now told up to `after`.
+    pub(super) fn advance_progress(&mut self, before: Revision, after: Revision) {
+        let Some(pending) = &mut self.pending_progress else { return };
+        if before < pending.upto && pending.upto <= after {
+            pending.lagging -= 1;
+        }
+    }
+
+    pub(super) fn answer_progress(&mut self) {
+        if self.pending_progress.take_if(|pending| pending.lagging == 0).is_none() {
+            return;
+        }
+        // The last watcher may have gone in between; nobody is left to be told then.
+        let told = self.told_by_all();
+        self.answers.extend(told.map(|revision| Answer::Progress { id: None, revision }));
+    }
+    /// Revision up to which every watcher was told; `None` without watchers. Looks at all of them.
+    fn told_by_all(&mut self) -> Option<Revision> {
+        #[cfg(test)]
+        {
+            self.progress_scans += 1;
+        }
+        self.watchers.values().map(|watcher| watcher.told).min()
     }
 }

@@ -102,3 +102,21 @@ async fn an_answer_that_catches_up_has_the_stores_revision() {
     }
     node.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_progress_request_looks_at_each_watcher_a_few_times() {
+    const WATCHERS: u64 = 500;
+    let (node, client, mut session) = node().await;
+    for _ in 0..WATCHERS {
+        session.create(create(KeyRange::Range { start: "b".into(), end: "y".into() }));
+        assert!(matches!(session.next().await, Answer::Created { .. }));
+    }
+    client.put("a", "outside of what is watched").await.expect("there is room");
+    let before = session.progress_scans;
+    session.want_progress();
+    let answer = tokio::time::timeout(Duration::from_secs(30), session.next()).await;
+    assert!(matches!(answer, Ok(Answer::Progress { id: None, .. })), "{answer:?}");
+    let scans = session.progress_scans - before;
+    assert!(scans <= 2, "{scans} looks at all of {WATCHERS} watchers");
+    node.shutdown().await;
+}

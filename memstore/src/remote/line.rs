@@ -18,7 +18,8 @@ use tonic::{Code, Status};
 
 use super::mirror::Mirror;
 use crate::error::Error;
-use crate::wire::answers::{Gathered, Said};
+use crate::memory::MemoryReservation;
+use crate::wire::answers::{Gathered, Said, read_bytes};
 use crate::wire::questions::Asked;
 use crate::wire::{MESSAGE_BYTES_MAX, questions};
 
@@ -37,11 +38,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Call {
     pub(super) asked: Asked,
     pub(super) reply: oneshot::Sender<Said>,
+    /// Where the answer's memory is counted; `None`: nowhere.
+    pub(super) reservation: Option<Arc<MemoryReservation>>,
 }
 
 /// Where an answer goes.
 struct Waiter {
     reply: oneshot::Sender<Said>,
+    reservation: Option<Arc<MemoryReservation>>,
     gathered: Gathered,
 }
 
@@ -62,6 +66,8 @@ pub(super) struct Line {
     taken: Vec<Call>,
     /// What was sent, by its id.
     waiting: HashMap<u64, Waiter>,
+    /// Questions whose answers did not fit into memory. The memstore is told so with the next sweep.
+    refused: Vec<u64>,
     ids: u64,
 }
 
@@ -73,7 +79,17 @@ impl Line {
         calls: mpsc::Receiver<Call>,
         mirror: Mirror,
     ) -> Line {
-        Line { channel, cluster, clock, calls, mirror, taken: Vec::new(), waiting: HashMap::new(), ids: 0 }
+        Line {
+            channel,
+            cluster,
+            clock,
+            calls,
+            mirror,
+            taken: Vec::new(),
+            waiting: HashMap::new(),
+            refused: Vec::new(),
+            ids: 0,
+        }
     }
 
     /// Until nobody can ask any more.
@@ -81,6 +97,7 @@ impl Line {
         while self.refuse_until_up().await {
             let end = self.converse().await;
             self.waiting.drain().for_each(|(_, waiter)| refuse(waiter.reply));
+            self.refused.clear();
             self.taken.drain(..).for_each(|call| refuse(call.reply));
             match end {
                 End::Over => return,
@@ -131,7 +148,7 @@ impl Line {
             tokio::select! {
                 biased;
                 message = answers.message() => self.answered(message?)?,
-                () = &mut sweep, if !self.waiting.is_empty() => {
+                () = &mut sweep, if !self.waiting.is_empty() || !self.refused.is_empty() => {
                     sweep = self.clock.until(self.clock.now() + SWEEP_EVERY);
                     let given_up = self.given_up();
                     if !given_up.is_empty() {
@@ -158,16 +175,16 @@ impl Line {
         }
     }
 
-    fn question(&mut self, Call { asked, reply }: Call) -> proto::memstore::Question {
+    fn question(&mut self, Call { asked, reply, reservation }: Call) -> proto::memstore::Question {
         self.ids += 1;
-        self.waiting.insert(self.ids, Waiter { reply, gathered: Gathered::default() });
+        self.waiting.insert(self.ids, Waiter { reply, reservation, gathered: Gathered::default() });
         questions::write(self.ids, asked)
     }
 
     /// Those that nobody waits for any more. What still comes of their answers is thrown away.
     fn given_up(&mut self) -> Vec<u64> {
         let given_up = self.waiting.iter().filter(|(_, waiter)| waiter.reply.is_closed());
-        let given_up: Vec<u64> = given_up.map(|(id, _)| *id).collect();
+        let given_up: Vec<u64> = given_up.map(|(id, _)| *id).chain(self.refused.drain(..)).collect();
         given_up.iter().for_each(|id| drop(self.waiting.remove(id)));
         given_up
     }
@@ -180,6 +197,14 @@ impl Line {
         for answer in message.answers {
             let id = answer.id;
             let Some(waiter) = self.waiting.get_mut(&id) else { continue };
+            let grown = waiter.reservation.as_ref().map_or(Ok(()), |held| held.grow(read_bytes(&answer)));
+            if let Err(error) = grown {
+                // What has come of it is dropped here, and the memstore is told to send no more.
+                let waiter = self.waiting.remove(&id).expect("it was just looked at");
+                drop(waiter.reply.send(Said::Refused(error)));
+                self.refused.push(id);
+                continue;
+            }
             if let Some(said) = waiter.gathered.take(answer)? {
                 let waiter = self.waiting.remove(&id).expect("it was just looked at");
                 drop(waiter.reply.send(said));

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, Abortable, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -16,6 +17,7 @@ use tonic::{Status, Streaming};
 
 use crate::client::Memstore;
 use crate::farewell::Busy;
+use crate::memory::{Memory, MemoryReservation};
 use crate::wire::answers::{Cut, PART_BYTES, Part, Said};
 use crate::wire::questions::{self, Asked};
 
@@ -25,10 +27,13 @@ const UNDER_WAY_MAX: usize = 8_192;
 /// Pieces of answers that one message takes.
 const PIECES_AT_ONCE: usize = 1_024;
 
-type Pending = Pin<Box<dyn Future<Output = (u64, Said)> + Send>>;
+/// An answer, its question's id, and the memory that it takes.
+type Answered = (u64, Said, Arc<MemoryReservation>);
+type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 pub(super) struct Conversation {
     memstore: Memstore,
+    memory: Arc<Memory>,
     cluster: u64,
     questions: Streaming<Questions>,
     under_way: FuturesUnordered<Abortable<Pending>>,
@@ -46,7 +51,8 @@ impl Conversation {
         busy: Busy,
     ) -> Conversation {
         let (under_way, handles, leaving) = (FuturesUnordered::new(), HashMap::new(), VecDeque::new());
-        Conversation { memstore, cluster, questions, under_way, handles, leaving, busy }
+        let memory = memstore.memory();
+        Conversation { memstore, memory, cluster, questions, under_way, handles, leaving, busy }
     }
 
     /// Until the caller has asked everything and heard everything, or is gone.
@@ -90,7 +96,11 @@ impl Conversation {
         for question in questions {
             let (id, asked) = questions::read(question)?;
             let (handle, registration) = AbortHandle::new_pair();
-            let pending: Pending = Box::pin(answer(self.memstore.clone(), id, asked));
+            let (memstore, reservation) = (self.memstore.clone(), MemoryReservation::of(&self.memory));
+            let pending: Pending = Box::pin(async move {
+                let said = reservation.clone().scope(answer(memstore, asked)).await;
+                (id, said, reservation)
+            });
             self.under_way.push(Abortable::new(pending, registration));
             self.handles.insert(id, handle);
         }
@@ -103,11 +113,11 @@ impl Conversation {
         Ok(true)
     }
 
-    fn leave<E>(&mut self, answered: Result<(u64, Said), E>) {
+    fn leave<E>(&mut self, answered: Result<Answered, E>) {
         // One that was given up has no answer.
-        let Ok((id, said)) = answered else { return };
+        let Ok((id, said, reservation)) = answered else { return };
         self.handles.remove(&id);
-        self.leaving.push_back(Cut::new(id, said));
+        self.leaving.push_back(Cut::new(id, said, reservation));
     }
 
     fn message(&mut self) -> Answers {
@@ -127,7 +137,7 @@ impl Conversation {
     }
 }
 
-async fn answer(memstore: Memstore, id: u64, asked: Asked) -> (u64, Said) {
+async fn answer(memstore: Memstore, asked: Asked) -> Said {
     let said = match asked {
         Asked::Range { partition, query } => memstore.range(partition, query).await.map(Said::Found),
         Asked::GetMany { partition, keys, at, min_lsn } => {
@@ -146,5 +156,5 @@ async fn answer(memstore: Memstore, id: u64, asked: Asked) -> (u64, Said) {
             memstore.position_at(partition, lsn, revision).await.map(Said::Reached)
         }
     };
-    (id, said.unwrap_or_else(Said::Refused))
+    said.unwrap_or_else(Said::Refused)
 }

@@ -21,7 +21,7 @@ use crate::wire::watching::{
 };
 
 /// About where a message ends. A larger event travels alone.
-const MESSAGE_BYTES: usize = 256 << 10;
+const MESSAGE_BYTES: usize = 32 << 10;
 /// What an update needs besides its events, about.
 const UPDATE_BYTES: usize = 32;
 

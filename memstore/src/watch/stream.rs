@@ -150,7 +150,7 @@ impl LocalStream {
         let Some(watcher) = state.watchers.get_mut(&key) else { return Step::Again };
         watcher.queued = false;
         let published = watcher.hub.published();
-        if let Some(taken) = watcher.take(published) {
+        if let Some(taken) = watcher.take(published, watcher.hub.limits().answer_bytes()) {
             watcher.asked.take_if(|asked| *asked <= taken.upto);
             // There may be more: a question, or history.
             state.queue(key);
@@ -192,8 +192,9 @@ impl LocalStream {
             return Step::Again;
         }
         let Some(partition) = hub.partition() else { return self.moved(key) };
-        match partition.history(next, published, &spec.keys, hub.limits().chunk) {
-            Ok(history) => self.hand_out(key, spec, history, hub.limits()),
+        let limits = hub.limits();
+        match partition.history(next, published, &spec.keys, limits.chunk, limits.answer_bytes()) {
+            Ok(history) => self.hand_out(key, spec, history, limits),
             Err(Error::Compacted { compacted }) => {
                 self.remove(key);
                 Step::Tell(Update::Compacted { watcher: key, compacted })
@@ -248,7 +249,7 @@ fn cut(spec: &WatchSpec, history: Happened, limits: &WatchLimits) -> (Vec<Arc<Ev
         }
         let event: Arc<Event> = change.into();
         bytes += event.weight();
-        let full = events.len() >= limits.events || bytes > limits.bytes;
+        let full = events.len() >= limits.events || bytes > limits.answer_bytes();
         let whole = events.last().is_some_and(|last| last.revision < event.revision);
         if full && whole {
             return (events, event.revision);

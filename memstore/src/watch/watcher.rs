@@ -99,12 +99,14 @@ impl Watcher {
         Offered::Kept
     }
 
-    /// Takes out what is buffered up to `published`. `None` where there is nothing.
-    pub(super) fn take(&mut self, published: Revision) -> Option<Taken> {
+    /// Takes out what is buffered up to `published`, whole revisions of about so many bytes. `None` where there is
+    /// nothing.
+    pub(super) fn take(&mut self, published: Revision, bytes_max: usize) -> Option<Taken> {
         let whole = self.buffer.partition_point(|event| event.revision <= published);
         if whole == 0 {
             return None;
         }
+        let whole = whole.min(self.cut(bytes_max));
         let events: Vec<_> = self.buffer.drain(..whole).collect();
         self.buffered_bytes -= events.iter().map(|event| event.weight()).sum::<usize>();
         if self.buffer.is_empty() {
@@ -143,13 +145,23 @@ impl Watcher {
         self.buffer.len()
     }
 
-    /// From `revision` on the history answers: of that revision nothing stays in the buffer.
+    /// Number of events up to the first end of a revision behind so many bytes.
+    fn cut(&self, bytes_max: usize) -> usize {
+        let (mut bytes, mut last) = (0, None);
+        let full = self.buffer.iter().position(|event| {
+            let is_full = bytes >= bytes_max && last.is_some_and(|last| last < event.revision);
+            bytes += event.weight();
+            last = Some(event.revision);
+            is_full
+        });
+        full.unwrap_or(self.buffer.len())
+    }
+
+    /// The history answers from the first event on that was not taken: a watcher that stands still holds nothing.
     fn overflow(&mut self, revision: Revision) {
-        while self.buffer.back().is_some_and(|event| event.revision == revision) {
-            let event = self.buffer.pop_back().expect("it was just looked at");
-            self.buffered_bytes -= event.weight();
-        }
-        self.phase = Phase::CatchingUp { next: revision };
+        let next = self.buffer.front().map_or(revision, |event| event.revision);
+        (self.buffer, self.buffered_bytes) = (VecDeque::new(), 0);
+        self.phase = Phase::CatchingUp { next };
     }
 }
 
@@ -187,12 +199,12 @@ mod tests {
             assert_eq!(watcher.offer(&event, &limits), Offered::Kept);
         }
         assert_eq!(watcher.told(Revision(4)), Revision(3));
-        let taken = watcher.take(Revision(4)).expect("revision 4 is whole");
+        let taken = watcher.take(Revision(4), usize::MAX).expect("revision 4 is whole");
         assert_eq!((taken.events.len(), taken.upto), (1, Revision(4)));
-        assert!(watcher.take(Revision(4)).is_none(), "5 is not");
+        assert!(watcher.take(Revision(4), usize::MAX).is_none(), "5 is not");
         assert_eq!(watcher.told(Revision(4)), Revision(4));
         watcher.offer(&event(5, 1), &limits);
-        let taken = watcher.take(Revision(5)).expect("revision 5 is whole now");
+        let taken = watcher.take(Revision(5), usize::MAX).expect("revision 5 is whole now");
         assert_eq!((taken.events.len(), taken.upto), (2, Revision(5)));
     }
 
@@ -203,9 +215,21 @@ mod tests {
         watcher.offer(&event(5, 0), &limits);
         assert_eq!(watcher.offer(&event(5, 1), &limits), Offered::Overflowed);
         assert_eq!(watcher.offer(&event(6, 0), &limits), Offered::Declined);
-        assert_eq!(watcher.behind(), None, "the buffer comes first");
-        let taken = watcher.take(Revision(6)).expect("revision 4 is whole");
-        assert_eq!((taken.events.len(), taken.upto), (1, Revision(4)));
-        assert_eq!(watcher.behind(), Some(Revision(5)));
+        assert_eq!(watcher.told(Revision(6)), Revision(3));
+        assert_eq!(watcher.behind(), Some(Revision(4)), "history has what was in the buffer");
+        assert_eq!((watcher.buffered(), watcher.buffered_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_full_buffer_is_handed_out_in_parts_of_whole_revisions() {
+        let (mut watcher, limits) = (live(), WatchLimits::default());
+        for event in [event(4, 0), event(4, 1), event(5, 0), event(6, 0)] {
+            watcher.offer(&event, &limits);
+        }
+        let bytes = 2 * event(4, 0).weight();
+        let mut taken = std::iter::from_fn(|| watcher.take(Revision(6), bytes));
+        let taken: Vec<_> = taken.by_ref().map(|taken| (taken.events.len(), taken.upto)).collect();
+        assert_eq!(taken, [(2, Revision(4)), (2, Revision(6))]);
+        assert_eq!(watcher.buffered_bytes, 0);
     }
 }

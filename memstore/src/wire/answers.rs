@@ -7,6 +7,7 @@
 //!
 //! Keys and values share the memory of what they came in.
 
+use std::sync::Arc;
 use std::vec::IntoIter;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::frontier::Applied;
 use crate::hash_kv::HashedBytes;
 use crate::hashing::{Hash, HashedPart};
 use crate::key_value::KeyValue;
+use crate::memory::{self, MemoryReservation};
 use crate::query::Answer;
 
 /// About where a part ends. A larger key and value travel alone.
@@ -38,7 +40,7 @@ pub(crate) enum Said {
     Hash(Hash),
     Reached(Position),
     Hashed(HashedPart),
-    /// `Closed`, `Behind`, `WrongPartition`, `Compacted` or `FutureRevision`.
+    /// `Closed`, `Behind` (as which `Overloaded` travels), `WrongPartition`, `Compacted` or `FutureRevision`.
     Refused(Error),
 }
 
@@ -46,6 +48,8 @@ pub(crate) enum Said {
 pub(crate) struct Cut {
     id: u64,
     rest: Rest,
+    /// Memory that it takes until all of it is sent.
+    _reservation: Arc<MemoryReservation>,
 }
 
 /// What is left to be said.
@@ -65,7 +69,7 @@ pub(crate) struct Part {
 }
 
 impl Cut {
-    pub(crate) fn new(id: u64, said: Said) -> Cut {
+    pub(crate) fn new(id: u64, said: Said, reservation: Arc<MemoryReservation>) -> Cut {
         let rest = match said {
             Said::Found(Answer { kvs, count, more, at, applied }) => {
                 let applied = Some(write_applied(applied));
@@ -86,7 +90,7 @@ impl Cut {
             }
             Said::Refused(error) => Rest::Whole(Says::Refusal(write_refusal(&error))),
         };
-        Cut { id, rest }
+        Cut { id, rest, _reservation: reservation }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -142,6 +146,21 @@ pub(crate) struct Gathered {
     kvs: Vec<KeyValue>,
     values: Vec<Option<KeyValue>>,
     keys: Vec<Bytes>,
+}
+
+/// Memory that a piece of an answer takes once it is read, in bytes.
+pub(crate) fn read_bytes(answer: &message::Answer) -> u64 {
+    let kv = |kv: &message::KeyValue| (kv.key.len() + kv.value.len()) as u64 + memory::KEY_BYTES;
+    match &answer.answer {
+        Some(Says::Found(found)) => found.kvs.iter().map(kv).sum(),
+        Some(Says::Values(values)) => {
+            values.values.iter().map(|value| value.kv.as_ref().map_or(memory::KEY_BYTES, kv)).sum()
+        }
+        Some(Says::LeasedKeys(leased)) => {
+            leased.keys.iter().map(|key| key.len() as u64 + memory::KEY_BYTES).sum()
+        }
+        Some(Says::Hash(_) | Says::Reached(_) | Says::Hashed(_) | Says::Refusal(_)) | None => 0,
+    }
 }
 
 impl Gathered {
@@ -234,7 +253,8 @@ fn read_hashed(hashed: &message::Hashed) -> HashedBytes {
 
 fn write_refusal(error: &Error) -> message::Refusal {
     let (why, revision) = match error {
-        Error::Behind => (Why::Behind, Revision::ZERO),
+        // Whoever asks waits a little, and asks another or again, until the request's deadline.
+        Error::Behind | Error::Overloaded => (Why::Behind, Revision::ZERO),
         Error::WrongPartition => (Why::WrongPartition, Revision::ZERO),
         Error::Compacted { compacted } => (Why::Compacted, *compacted),
         Error::FutureRevision { current } => (Why::FutureRevision, *current),

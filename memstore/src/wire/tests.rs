@@ -18,6 +18,7 @@ use crate::frontier::Applied;
 use crate::hash_kv::HashedBytes;
 use crate::hashing::{Hash, HashedPart};
 use crate::key_value::KeyValue;
+use crate::memory::MemoryReservation;
 use crate::partition_id::{PartitionId, PartitionRange};
 use crate::query::Answer;
 
@@ -40,7 +41,8 @@ fn found(sizes: &[usize]) -> Said {
 
 /// The pieces as they come out at the other end, and their sizes.
 fn gather(said: Said) -> (Said, Vec<usize>) {
-    let (mut cut, mut gathered, mut sizes) = (Cut::new(4, said), Gathered::default(), Vec::new());
+    let (mut cut, mut gathered, mut sizes) =
+        (Cut::new(4, said, MemoryReservation::of(&Arc::default())), Gathered::default(), Vec::new());
     loop {
         let part = cut.part();
         sizes.push(part.answer.encoded_len());

@@ -14,6 +14,8 @@ use tonic::Status;
 use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
 use tonic_prost::ProstCodec;
 
+use super::frame_queue::Charge;
+
 /// `WatchResponse.events`.
 const EVENTS_FIELD: u32 = 11;
 
@@ -23,12 +25,19 @@ pub(crate) struct Frame {
     pub(crate) head: WatchResponse,
     pub(crate) events: Vec<Arc<Event>>,
     pub(crate) prev_kv: bool,
+    /// Kept until it is encoded.
+    pub(crate) charge: Option<Charge>,
 }
 
 impl Frame {
     /// A response without events.
     pub(crate) fn of(head: WatchResponse) -> Frame {
-        Frame { head, events: Vec::new(), prev_kv: false }
+        Frame { head, events: Vec::new(), prev_kv: false, charge: None }
+    }
+
+    /// Bytes that the events take in the response.
+    pub(crate) fn events_bytes(&self) -> usize {
+        self.events.iter().map(|event| event_bytes(event, self.prev_kv)).sum()
     }
 }
 
@@ -63,8 +72,7 @@ impl Encoder for FrameEncoder {
     type Error = Status;
 
     fn encode(&mut self, frame: Frame, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let events: usize = frame.events.iter().map(|event| event_bytes(event, frame.prev_kv)).sum();
-        buffer.reserve(frame.head.encoded_len() + events);
+        buffer.reserve(frame.head.encoded_len() + frame.events_bytes());
         frame.head.encode_raw(buffer);
         for event in &frame.events {
             let body = event.wire(frame.prev_kv);

@@ -1,22 +1,20 @@
-//! One Watch stream: a task that reads the client's requests and the session's answers, and a bounded
-//! channel to the connection. A client that does not read stops this task and nobody else.
+//! One Watch stream: a task that reads the client's requests and the session's answers, and a queue to the connection
+//! that is bounded in bytes. A client that does not read stops this task and nobody else.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use journal::Revision;
-use memstore::Event;
+use memstore::{Event, Memory};
 use prost::Message;
 use proto::etcdserverpb::watch_create_request::FilterType;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
-use tokio::sync::mpsc;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::StreamExt;
 use tonic::{Request, Status, Streaming};
 
 use super::codec::{Frame, event_bytes};
+use super::frame_queue::{self, AnswerStream, FrameSender};
 use crate::answer::Position;
 use crate::error::Error;
 use crate::etcd::header::Identity;
@@ -24,9 +22,9 @@ use crate::etcd::status::watch_refusal;
 use crate::store::Store;
 use crate::watch::{Answer, Create, Refusal, Session, watched_keys};
 
-/// Answers on their way to the connection. When full, the session waits; its watchers' cursors stay where
-/// they are.
-const FRAMES_MAX: usize = 16;
+/// Answers of one session that wait to be packed. Where there are more, no further request is read, so that a client
+/// which asks and does not read is stopped by its own window.
+const ANSWERS_MAX: usize = 64;
 
 /// etcd's id of "all watchers of the stream", and of one that was not created.
 const NO_WATCHER: i64 = -1;
@@ -35,36 +33,26 @@ const NO_WATCHER: i64 = -1;
 pub(crate) struct WatchContext {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
+    pub(crate) memory: Arc<Memory>,
     /// A fragment is smaller, in bytes, unless it is of one event; where the client wants fragments.
     pub(crate) fragment_bytes: usize,
     pub(crate) progress_interval: Duration,
 }
 
-/// Where the connection takes the answers from. Dropping it ends the stream's task.
-pub(crate) struct AnswerStream {
-    frames: mpsc::Receiver<Result<Frame, Status>>,
-}
-
-impl Stream for AnswerStream {
-    type Item = Result<Frame, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.frames.poll_recv(context)
-    }
-}
-
 pub(crate) fn start(context: Arc<WatchContext>, request: Request<Streaming<WatchRequest>>) -> AnswerStream {
-    let (frames, receiver) = mpsc::channel(FRAMES_MAX);
+    let (frames, answers) = frame_queue::channel(context.memory.clone());
     let session = Session::new(context.store.clone());
-    let task = StreamTask { context, session, frames };
+    let task = StreamTask { context, session, frames, answers_first: false };
     tokio::spawn(task.run(request.into_inner()));
-    AnswerStream { frames: receiver }
+    answers
 }
 
 struct StreamTask {
     context: Arc<WatchContext>,
     session: Session,
-    frames: mpsc::Sender<Result<Frame, Status>>,
+    frames: FrameSender,
+    /// Whether an answer goes before a request, if there are both: they take turns.
+    answers_first: bool,
 }
 
 enum Happening {
@@ -79,14 +67,32 @@ impl StreamTask {
         let mut ticks = tokio::time::interval(jittered(self.context.progress_interval));
         ticks.reset();
         let mut reading = true;
-        loop {
+        // Nothing is taken from the session, nor read from the client, before there is room for what comes of it.
+        while self.frames.room().await {
+            let reads = reading && self.session.pending_answers() < ANSWERS_MAX;
+            let (session, answers_first) = (&mut self.session, self.answers_first);
+            let next = async {
+                if answers_first {
+                    tokio::select! {
+                        biased;
+                        answer = session.next() => Happening::Answer(answer),
+                        request = requests.next(), if reads => Happening::Request(request),
+                    }
+                } else {
+                    tokio::select! {
+                        biased;
+                        request = requests.next(), if reads => Happening::Request(request),
+                        answer = session.next() => Happening::Answer(answer),
+                    }
+                }
+            };
             let event = tokio::select! {
                 biased;
                 () = self.frames.closed() => Happening::Gone,
-                request = requests.next(), if reading => Happening::Request(request),
-                answer = self.session.next() => Happening::Answer(answer),
+                event = next => event,
                 _ = ticks.tick() => Happening::Tick,
             };
+            self.answers_first = matches!(event, Happening::Request(_));
             match event {
                 Happening::Request(Some(Ok(request))) => self.ask(request),
                 // Events keep flowing after the client has said its last word.
@@ -94,15 +100,12 @@ impl StreamTask {
                 Happening::Request(Some(Err(_))) | Happening::Gone => return,
                 Happening::Tick => self.session.notify_progress(),
                 Happening::Answer(Answer::Closed) => {
-                    // The client may have gone by itself.
-                    let _ = self.frames.send(Err(Error::Stopped.into())).await;
+                    self.frames.fail(Error::Stopped.into());
                     return;
                 }
                 Happening::Answer(answer) => {
                     for frame in self.pack(answer) {
-                        if self.frames.send(Ok(frame)).await.is_err() {
-                            return;
-                        }
+                        self.frames.send(frame);
                     }
                 }
             }
@@ -172,7 +175,7 @@ impl StreamTask {
 fn fragments(head: &WatchResponse, events: Vec<Arc<Event>>, prev_kv: bool, bytes_max: usize) -> Vec<Frame> {
     let all: usize = events.iter().map(|event| event_bytes(event, prev_kv)).sum();
     if head.encoded_len().saturating_add(all) < bytes_max {
-        return vec![Frame { head: head.clone(), events, prev_kv }];
+        return vec![Frame { events, prev_kv, ..Frame::of(head.clone()) }];
     }
     let head = WatchResponse { fragment: true, ..head.clone() };
     let mut frames: Vec<Frame> = Vec::new();
@@ -180,7 +183,7 @@ fn fragments(head: &WatchResponse, events: Vec<Arc<Event>>, prev_kv: bool, bytes
     for event in events {
         let more = event_bytes(&event, prev_kv);
         if bytes.saturating_add(more) >= bytes_max {
-            frames.push(Frame { head: head.clone(), events: Vec::new(), prev_kv });
+            frames.push(Frame { prev_kv, ..Frame::of(head.clone()) });
             bytes = head.encoded_len();
         }
         bytes += more;

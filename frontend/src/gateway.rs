@@ -10,6 +10,8 @@ mod asked;
 mod exponents;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod json_scanner;
+mod json_writer;
 mod mapping;
 mod paths;
 mod told;

@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame};
 use tonic::Status;
 
+use super::json_scanner::{JsonScanner, Scanned};
 use super::mapping::{Mapping, Read};
 
 /// The body. One request for a unary call, which an empty body is as well; for a stream, one after the other.
@@ -15,25 +16,46 @@ pub(super) struct Asked<B> {
     mapping: Mapping,
     /// What has come and is not read yet.
     text: BytesMut,
+    /// How far it was searched for the end of a stream's next request.
+    scanner: JsonScanner,
     bytes_max: usize,
     is_stream: bool,
     /// There is no more to come.
     is_whole: bool,
     ended: bool,
+    /// Times that the text was read.
+    #[cfg(test)]
+    reads: usize,
 }
 
 impl<B> Asked<B> {
     /// `message_bytes_max`: the largest request in gRPC's form. In JSON it is larger by a third at least.
     pub(super) fn new(body: B, mapping: Mapping, is_stream: bool, message_bytes_max: usize) -> Asked<B> {
         let bytes_max = message_bytes_max.saturating_mul(2);
-        Asked { body, mapping, text: BytesMut::new(), bytes_max, is_stream, is_whole: false, ended: false }
+        Asked {
+            body,
+            mapping,
+            text: BytesMut::new(),
+            scanner: JsonScanner::default(),
+            bytes_max,
+            is_stream,
+            is_whole: false,
+            ended: false,
+            #[cfg(test)]
+            reads: 0,
+        }
     }
 
     /// The next request of what has come; `None` where more must come first.
     fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        // Nothing would be gained from looking earlier.
-        if !self.is_stream && !self.is_whole {
-            return Ok(None);
+        // Nothing would be gained from reading earlier.
+        let is_read = if self.is_stream { self.is_object_whole()? } else { self.is_whole };
+        if !is_read {
+            return if self.is_whole { self.rest() } else { Ok(None) };
+        }
+        #[cfg(test)]
+        {
+            self.reads += 1;
         }
         match self.mapping.read(&self.text)? {
             Some(Read { message, bytes }) => {
@@ -43,6 +65,15 @@ impl<B> Asked<B> {
             }
             None if self.is_whole => self.rest(),
             None => Ok(None),
+        }
+    }
+
+    /// Whether all of a stream's next request has come. A request that comes in many fragments is read once.
+    fn is_object_whole(&mut self) -> Result<bool, Status> {
+        match self.scanner.scan(&self.text) {
+            Scanned::Object(_) => Ok(true),
+            Scanned::Open => Ok(false),
+            Scanned::NoObject => Err(Status::invalid_argument("proto: a request is a JSON object")),
         }
     }
 
@@ -166,6 +197,32 @@ mod tests {
         check(keep_alive, true, r#"{"ID":7}{"ID":"x"}{"ID":9}"#, Ok(b"\0\0\0\0\x02\x08\x07")).await;
         check(keep_alive, true, r#"{"ID":7}{"ID"#, Ok(b"\0\0\0\0\x02\x08\x07")).await;
         check(keep_alive, true, "", Ok(b"")).await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_read_in_whatever_fragments_it_comes() {
+        let text = br#" {"ID":7}{"ID":"8", "x":"}{"} {"ID":9"#;
+        for bytes in 1..text.len() {
+            let pieces = text.chunks(bytes).map(Bytes::copy_from_slice);
+            let pieces = pieces.map(|piece| Ok::<_, std::io::Error>(Frame::data(piece)));
+            let body = StreamBody::new(tokio_stream::iter(pieces));
+            let asked = Asked::new(body, mapping("/etcdserverpb.Lease/LeaseKeepAlive"), true, 64);
+            let frames = asked.collect().await.expect("its end is no error").to_bytes();
+            assert_eq!(&frames[..], b"\0\0\0\0\x02\x08\x07\0\0\0\0\x02\x08\x08", "{bytes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_in_many_fragments_is_read_once() {
+        let text = format!("{{\"ID\":7,\"unheard\":\"{}\"}}", "x".repeat(10_000));
+        let pieces = text.as_bytes().chunks(10).map(Bytes::copy_from_slice);
+        let pieces: Vec<_> = pieces.map(|piece| Ok::<_, std::io::Error>(Frame::data(piece))).collect();
+        let body = StreamBody::new(tokio_stream::iter(pieces));
+        let mut asked = Asked::new(body, mapping("/etcdserverpb.Lease/LeaseKeepAlive"), true, 10_000);
+        while let Some(frame) = asked.frame().await {
+            frame.expect("it is a request");
+        }
+        assert_eq!(asked.reads, 1);
     }
 
     #[tokio::test]

@@ -5,13 +5,12 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
-};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
 use serde::de::IgnoredAny;
 use tonic::Status;
 
 use super::exponents;
+use super::json_writer::JsonWriter;
 use crate::grpc::method::Method;
 
 static POOL: LazyLock<DescriptorPool> =
@@ -19,7 +18,6 @@ static POOL: LazyLock<DescriptorPool> =
 
 /// etcd ignores what it does not know, also a name of a choice.
 const READING: DeserializeOptions = DeserializeOptions::new().deny_unknown_fields(false);
-const WRITING: SerializeOptions = SerializeOptions::new().use_proto_field_name(true);
 
 /// How one method's messages are mapped. Cheap to clone.
 #[derive(Clone)]
@@ -79,16 +77,14 @@ impl Mapping {
         }
     }
 
-    /// Writes a response behind what `text` has.
-    ///
-    /// # Errors
-    /// `Internal`: a service has answered with something else.
-    pub(super) fn write(&self, message: Bytes, text: &mut Vec<u8>) -> Result<(), Status> {
-        let message = DynamicMessage::decode(self.response.clone(), message)
-            .map_err(|error| Status::internal(error.to_string()))?;
-        message
-            .serialize_with_options(&mut serde_json::Serializer::new(text), &WRITING)
-            .map_err(|error| Status::internal(error.to_string()))
+    /// Begins to write a response. That it is none shows in its steps.
+    pub(super) fn writer(&self, message: Bytes) -> JsonWriter {
+        JsonWriter::new(self.response.clone(), message)
+    }
+
+    #[cfg(test)]
+    pub(super) fn response(&self) -> &MessageDescriptor {
+        &self.response
     }
 }
 
@@ -200,9 +196,8 @@ mod tests {
         let header = ResponseHeader { cluster_id: u64::MAX, revision: -1, ..ResponseHeader::default() };
         let status = StatusResponse { header: Some(header), db_size: 5, ..StatusResponse::default() };
         let mut text = Vec::new();
-        let written =
-            mapping("/etcdserverpb.Maintenance/Status").write(status.encode_to_vec().into(), &mut text);
-        written.expect("it is a status");
+        let mut writer = mapping("/etcdserverpb.Maintenance/Status").writer(status.encode_to_vec().into());
+        assert!(writer.step(&mut text).expect("it is a status"));
         let text = String::from_utf8(text).expect("it is JSON");
         assert_eq!(text, r#"{"header":{"cluster_id":"18446744073709551615","revision":"-1"},"dbSize":"5"}"#);
     }

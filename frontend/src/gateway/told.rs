@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame};
 use serde_json::json;
 use tonic::{Code, Status};
 
+use super::json_writer::JsonWriter;
 use super::mapping::Mapping;
 use crate::grpc::Body;
 
@@ -21,18 +22,22 @@ const PREFIX_BYTES: usize = 5;
 /// The answer of a unary call.
 pub(super) async fn one(response: Response<Body>, mapping: &Mapping) -> Response<Body> {
     match only(response, mapping).await {
-        Ok(text) => answered(Body::Full(text.into())),
+        Ok(body) => answered(body),
         Err(status) => refused(http_status(status.code()), &status),
     }
 }
 
-async fn only(response: Response<Body>, mapping: &Mapping) -> Result<Vec<u8>, Status> {
+/// A short answer at once, and of a long one the text as the client takes it.
+async fn only(response: Response<Body>, mapping: &Mapping) -> Result<Body, Status> {
     let mut messages = Messages::of(response)?;
     let message = poll_fn(|context| messages.poll_next(context)).await;
     let message = message.unwrap_or_else(|| Err(Status::internal("a service has answered nothing")))?;
     let mut text = Vec::new();
-    mapping.write(message, &mut text)?;
-    Ok(text)
+    let mut writer = mapping.writer(message);
+    if writer.step(&mut text)? {
+        return Ok(Body::Full(text.into()));
+    }
+    Ok(Body::Boxed(Document { begun: text, writer: Some(writer) }.boxed_unsync()))
 }
 
 /// The answers of a stream, a line each. What goes wrong before the first one shows in the response's status.
@@ -50,7 +55,7 @@ pub(super) async fn many(response: Response<Body>, mapping: Mapping) -> Response
             response
         }
         Some(first) => {
-            let lines = Lines { messages, mapping, first: Some(first), ended: false };
+            let lines = Lines { messages, mapping, first: Some(first), line: None, ended: false };
             answered(Body::Boxed(lines.boxed_unsync()))
         }
     }
@@ -101,6 +106,9 @@ pub(super) fn http_status(code: Code) -> StatusCode {
 /// The messages of a response.
 struct Messages {
     body: Body,
+    /// The rest of a data frame, which is not copied: its memory is counted.
+    frame: Bytes,
+    /// A message that comes in several frames.
     frames: BytesMut,
 }
 
@@ -111,7 +119,7 @@ impl Messages {
         if let Some(status) = Status::from_header_map(response.headers()) {
             return Err(status);
         }
-        Ok(Messages { body: response.into_body(), frames: BytesMut::new() })
+        Ok(Messages { body: response.into_body(), frame: Bytes::new(), frames: BytesMut::new() })
     }
 
     /// The next message, or how the call ended if not well.
@@ -129,8 +137,8 @@ impl Messages {
                         let failed = status.code() != Code::Ok;
                         return Poll::Ready(failed.then_some(Err(status)));
                     }
-                    if let Some(data) = frame.data_ref() {
-                        self.frames.extend_from_slice(data);
+                    if let Ok(data) = frame.into_data() {
+                        self.frame = data;
                     }
                 }
             }
@@ -139,13 +147,57 @@ impl Messages {
 
     /// The first message, if all of it has come.
     fn message(&mut self) -> Option<Bytes> {
-        let mut prefix = self.frames.get(1..PREFIX_BYTES)?;
-        let bytes = prefix.get_u32() as usize;
-        if self.frames.len() < PREFIX_BYTES + bytes {
-            return None;
+        if self.frames.is_empty()
+            && let Some(bytes) = message_bytes(&self.frame)
+        {
+            self.frame.advance(PREFIX_BYTES);
+            return Some(self.frame.split_to(bytes));
         }
+        self.frames.extend_from_slice(&std::mem::take(&mut self.frame));
+        let bytes = message_bytes(&self.frames)?;
         self.frames.advance(PREFIX_BYTES);
-        Some(self.frames.split_to(bytes).freeze())
+        let message = self.frames.split_to(bytes).freeze();
+        self.frame = self.frames.split().freeze();
+        Some(message)
+    }
+}
+
+/// Length of the first message in `frames`; `None` where not all of it has come.
+fn message_bytes(frames: &[u8]) -> Option<usize> {
+    let mut prefix = frames.get(1..PREFIX_BYTES)?;
+    let bytes = prefix.get_u32() as usize;
+    (PREFIX_BYTES + bytes <= frames.len()).then_some(bytes)
+}
+
+/// A long answer.
+struct Document {
+    /// Text of the first step.
+    begun: Vec<u8>,
+    writer: Option<JsonWriter>,
+}
+
+impl HttpBody for Document {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut text = std::mem::take(&mut self.begun);
+        if text.is_empty() {
+            let Some(writer) = &mut self.writer else { return Poll::Ready(None) };
+            match writer.step(&mut text) {
+                Ok(true) => self.writer = None,
+                Ok(false) => {}
+                Err(status) => return Poll::Ready(Some(Err(status))),
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(text.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.writer.is_none()
     }
 }
 
@@ -154,22 +206,40 @@ struct Lines {
     messages: Messages,
     mapping: Mapping,
     first: Option<Result<Bytes, Status>>,
+    /// The line that is being written.
+    line: Option<JsonWriter>,
     ended: bool,
 }
 
 impl Lines {
-    fn line(&mut self, message: Result<Bytes, Status>) -> Bytes {
-        let mut text = b"{\"result\":".to_vec();
-        match message.and_then(|message| self.mapping.write(message, &mut text)) {
-            Ok(()) => {
+    /// Begins the line of a message.
+    fn begin(&mut self, message: Result<Bytes, Status>) -> Bytes {
+        match message {
+            Ok(message) => {
+                self.line = Some(self.mapping.writer(message));
+                self.write(b"{\"result\":".to_vec())
+            }
+            Err(status) => self.end(&status),
+        }
+    }
+
+    /// Goes on with the line behind `text`.
+    fn write(&mut self, mut text: Vec<u8>) -> Bytes {
+        let Some(writer) = &mut self.line else { return text.into() };
+        match writer.step(&mut text) {
+            Ok(true) => {
+                self.line = None;
                 text.extend_from_slice(b"}\n");
                 text.into()
             }
-            Err(status) => {
-                self.ended = true;
-                line("error", &error(&status))
-            }
+            Ok(false) => text.into(),
+            Err(status) => self.end(&status),
         }
+    }
+
+    fn end(&mut self, status: &Status) -> Bytes {
+        self.ended = true;
+        line("error", &error(status))
     }
 }
 
@@ -184,10 +254,13 @@ impl HttpBody for Lines {
         if self.ended {
             return Poll::Ready(None);
         }
+        if self.line.is_some() {
+            return Poll::Ready(Some(Ok(Frame::data(self.write(Vec::new())))));
+        }
         let message = match self.first.take() {
             Some(first) => Some(first),
             None => ready!(self.messages.poll_next(context)),
         };
-        Poll::Ready(message.map(|message| Ok(Frame::data(self.line(message)))))
+        Poll::Ready(message.map(|message| Ok(Frame::data(self.begin(message)))))
     }
 }

@@ -1,6 +1,8 @@
 //! A process that has little memory: what would make it grow is refused in time, what makes room is not, and it never
 //! takes more than it may.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,10 +11,11 @@ use harness::server::{Kind, Server};
 use harness::tiers::{Shape, Tier, Tiers};
 use proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
-    WatchCreateRequest,
+    WatchCreateRequest, WatchResponse,
 };
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+use tonic::transport::Endpoint;
+use tonic::{Code, Status, Streaming};
 
 const MIB: u64 = 1 << 20;
 /// What a memstore may use here.
@@ -187,4 +190,169 @@ async fn etcd_16839_watchers_that_nobody_reads_take_no_memory() -> Result<()> {
     }
     ensure!(memory(&server)? < LIMIT, "{} of {LIMIT} bytes", memory(&server)?);
     Ok(())
+}
+
+/// Tiers of which the frontend has little memory.
+fn tiers(memstores: usize, partitions: usize) -> Result<Tiers> {
+    let shape = Shape { journals: 1, memstores, frontends: 1, partitions };
+    Tiers::start_each(shape, |tier, server| {
+        if let Tier::Frontend(_) = tier {
+            server.arguments(&[limit(), "--replicas=1".to_owned()]);
+        }
+        Ok(())
+    })
+}
+
+async fn watch(clients: &Clients, key: &str, range_end: &str) -> Result<Streaming<WatchResponse>> {
+    let (key, range_end) = (key.to_owned().into(), range_end.to_owned().into());
+    let create = WatchCreateRequest { key, range_end, ..WatchCreateRequest::default() };
+    Ok(clients.watching(create).await?)
+}
+
+/// Reads until so many events were told.
+async fn told(watcher: &mut Streaming<WatchResponse>, count: usize) -> Result<()> {
+    let mut told = 0;
+    while told < count {
+        told += watcher.message().await?.context("the watch goes on")?.events.len();
+    }
+    Ok(())
+}
+
+/// Asks the gateway for something over a connection of its own, of which nothing is read.
+fn ask_gateway(server: &Server, path: &str, body: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port()))?;
+    let bytes = body.len();
+    write!(stream, "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {bytes}\r\n\r\n{body}")?;
+    Ok(stream)
+}
+
+/// Events of the partition that is left wait for those of the other one: in the memstore, and not 50 times here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_of_a_lost_partition_take_little_memory() -> Result<()> {
+    const WATCHERS: usize = 50;
+    const PUTS: usize = 100;
+    let mut tiers = tiers(2, 2)?;
+    let endpoint = tiers.endpoints()[0].clone();
+    let mut clients = Clients::new(&endpoint)?;
+    let mut watchers = Vec::new();
+    for _ in 0..WATCHERS {
+        watchers.push(watch(&clients, "\0", "\0").await?);
+    }
+    let (mut near, mut far) = (watch(&clients, "/a", "/b").await?, watch(&clients, "k/", "k0").await?);
+    // Both are told of what comes before the loss.
+    for key in ["/a", "k/"] {
+        let put = PutRequest { key: key.into(), ..PutRequest::default() };
+        clients.kv.put(put).await?;
+    }
+    told(&mut near, 1).await?;
+    told(&mut far, 1).await?;
+    tiers.server_mut(Tier::Memstore(0)).kill()?;
+    for at in 0..PUTS {
+        for prefix in ["/a", "k/"] {
+            let (key, value) = (format!("{prefix}{at:06}").into(), vec![b'v'; VALUE_BYTES].into());
+            clients.kv.put(PutRequest { key, value, ..PutRequest::default() }).await?;
+        }
+    }
+    tokio::select! {
+        ended = told(&mut near, PUTS) => ended?,
+        ended = told(&mut far, PUTS) => ended?,
+    }
+    let memory = memory(tiers.server(Tier::Frontend(0)))?;
+    eprintln!("{WATCHERS} watchers, one partition lost: {} MiB", memory / MIB);
+    ensure!(memory < LIMIT, "{memory} of {LIMIT} bytes");
+    tiers.server_mut(Tier::Memstore(0)).restart()?;
+    for watcher in &mut watchers[..2] {
+        told(watcher, 2 * PUTS).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_over_tiers_that_do_not_fit_together_are_refused() -> Result<()> {
+    const LISTS: usize = 200;
+    const VALUES: usize = 200;
+    let tiers = tiers(1, 1)?;
+    let frontend = tiers.server(Tier::Frontend(0));
+    let mut clients = Clients::new(&tiers.endpoints()[0])?;
+    for at in 0..VALUES {
+        put(&mut clients, at).await?;
+    }
+    let small = PutRequest { key: "small".into(), ..PutRequest::default() };
+    clients.kv.put(small).await?;
+    let mut lists = JoinSet::new();
+    for _ in 0..LISTS {
+        let mut clients = Clients::new(&tiers.endpoints()[0])?;
+        lists.spawn(async move { range(&mut clients, "k/", "k0").await.map(|list| list.count) });
+    }
+    let (mut whole, mut refused, mut most) = (0, 0, 0);
+    while let Some(list) = lists.join_next().await {
+        match list? {
+            Ok(_) => whole += 1,
+            Err(status) => {
+                ensure!(status.message() == "etcdserver: too many requests", "{status:?}");
+                refused += 1;
+            }
+        }
+        most = most.max(memory(frontend)?);
+        ensure!(most < LIMIT, "{most} of {LIMIT} bytes, {whole} answered, {refused} refused");
+        ensure!(range(&mut clients, "small", "").await?.count == 1, "a small one always passes");
+    }
+    ensure!(whole > 0 && refused > 0, "{whole} were answered, {refused} refused");
+    // The same over the gateway, by clients that do not read.
+    let body = r#"{"key":"ay8=","range_end":"azA="}"#;
+    let mut unread = Vec::new();
+    for _ in 0..LISTS {
+        unread.push(ask_gateway(frontend, "/v3/kv/range", body)?);
+        most = most.max(memory(frontend)?);
+        ensure!(most < LIMIT, "{most} of {LIMIT} bytes, {} unread", unread.len());
+    }
+    ensure!(range(&mut clients, "small", "").await?.count == 1, "a small one always passes");
+    most = most.max(memory(frontend)?);
+    eprintln!("{LISTS} lists: {whole} answered, {refused} refused, {} MiB at most", most / MIB);
+    ensure!(most < LIMIT, "{most} of {LIMIT} bytes");
+    Ok(())
+}
+
+/// Each of these would hold megabytes if what it is owed waited for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_that_nobody_reads_take_little_memory() -> Result<()> {
+    const STREAMS: usize = 900;
+    const OVER_GATEWAY: usize = 100;
+    const PUTS: usize = 400;
+    const BYTES: usize = 10_000;
+    let tiers = tiers(1, 1)?;
+    let frontend = tiers.server(Tier::Frontend(0));
+    let mut clients = Clients::new(&tiers.endpoints()[0])?;
+    let mut unread = Vec::new();
+    for at in 0..STREAMS {
+        if at % 100 == 0 {
+            let endpoint = Endpoint::from_shared(tiers.endpoints()[0].clone())?;
+            let endpoint =
+                endpoint.initial_stream_window_size(65_535).initial_connection_window_size(1 << 24);
+            clients = Clients::over(endpoint.connect_lazy());
+        }
+        unread.push(watch(&clients, "k/", "k0").await?);
+    }
+    let body = r#"{"create_request":{"key":"ay8=","range_end":"azA="}}"#;
+    let mut gateway = Vec::new();
+    for _ in 0..OVER_GATEWAY {
+        let mut stream = ask_gateway(frontend, "/v3/watch", body)?;
+        // The watch is there once the answer has begun.
+        stream.read_exact(&mut [0; 1])?;
+        gateway.push(stream);
+    }
+    let mut clients = Clients::new(&tiers.endpoints()[0])?;
+    let mut read = watch(&clients, "k/", "k0").await?;
+    let mut most = 0;
+    for at in 0..PUTS {
+        let (key, value) = (format!("k/{at:06}").into(), vec![b'v'; BYTES].into());
+        clients.kv.put(PutRequest { key, value, ..PutRequest::default() }).await?;
+        told(&mut read, 1).await.context("who reads is told")?;
+        most = most.max(memory(frontend)?);
+        ensure!(most < LIMIT, "{most} of {LIMIT} bytes after {at} puts");
+    }
+    eprintln!("{} streams that are not read: {} MiB at most", STREAMS + OVER_GATEWAY, most / MIB);
+    let memstore = memory(tiers.server(Tier::Memstore(0)))?;
+    eprintln!("their memstore: {} MiB", memstore / MIB);
+    told(&mut unread[0], PUTS).await
 }

@@ -31,8 +31,6 @@ const FRAME_BYTES_MAX: u32 = 16 << 10;
 /// What a stream may have encoded and not yet written to its connection; the rest stays where it is bounded. There
 /// may be thousands of streams that nobody reads.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
-/// Larger than the default, so that a large value comes in few pieces.
-const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// What the names and values of a request's headers may take. Go's servers allow as much. It is announced to clients
 /// that speak HTTP/2.
 const HEADER_BYTES_MAX: u32 = 1 << 20;

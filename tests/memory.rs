@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::clients::Clients;
+use harness::held::Held;
 use harness::server::{Kind, Server};
 use harness::tiers::{Shape, Tier, Tiers};
 use proto::etcdserverpb::{
@@ -193,11 +194,11 @@ async fn etcd_16839_watchers_that_nobody_reads_take_no_memory() -> Result<()> {
 }
 
 /// Tiers of which the frontend has little memory.
-fn tiers(memstores: usize, partitions: usize) -> Result<Tiers> {
+fn tiers(memstores: usize, partitions: usize, limit: u64) -> Result<Tiers> {
     let shape = Shape { journals: 1, memstores, frontends: 1, partitions };
     Tiers::start_each(shape, |tier, server| {
         if let Tier::Frontend(_) = tier {
-            server.arguments(&[limit(), "--replicas=1".to_owned()]);
+            server.arguments(&[format!("--memory-limit-bytes={limit}"), "--replicas=1".to_owned()]);
         }
         Ok(())
     })
@@ -231,7 +232,13 @@ fn ask_gateway(server: &Server, path: &str, body: &str) -> Result<TcpStream> {
 async fn watchers_of_a_lost_partition_take_little_memory() -> Result<()> {
     const WATCHERS: usize = 50;
     const PUTS: usize = 100;
-    let mut tiers = tiers(2, 2)?;
+    let mut tiers = tiers(2, 2, LIMIT)?;
+    // Each memstore gets one of the two.
+    let held = Held::of(&tiers, 0)?;
+    let [one, other] = &held[..] else { bail!("there are two partitions: {held:?}") };
+    if one.replicas == other.replicas {
+        other.relocate(&tiers, 0, &["m0", "m1"])?;
+    }
     let endpoint = tiers.endpoints()[0].clone();
     let mut clients = Clients::new(&endpoint)?;
     let mut watchers = Vec::new();
@@ -271,7 +278,7 @@ async fn watchers_of_a_lost_partition_take_little_memory() -> Result<()> {
 async fn lists_over_tiers_that_do_not_fit_together_are_refused() -> Result<()> {
     const LISTS: usize = 200;
     const VALUES: usize = 200;
-    let tiers = tiers(1, 1)?;
+    let tiers = tiers(1, 1, LIMIT)?;
     let frontend = tiers.server(Tier::Frontend(0));
     let mut clients = Clients::new(&tiers.endpoints()[0])?;
     for at in 0..VALUES {
@@ -320,7 +327,8 @@ async fn a_thousand_streams_that_nobody_reads_take_little_memory() -> Result<()>
     const OVER_GATEWAY: usize = 100;
     const PUTS: usize = 400;
     const BYTES: usize = 10_000;
-    let tiers = tiers(1, 1)?;
+    const LIMIT: u64 = 256 * MIB;
+    let tiers = tiers(1, 1, LIMIT)?;
     let frontend = tiers.server(Tier::Frontend(0));
     let mut clients = Clients::new(&tiers.endpoints()[0])?;
     let mut unread = Vec::new();

@@ -267,10 +267,7 @@ async fn watchers_of_a_lost_partition_take_little_memory() -> Result<()> {
     let memory = memory(tiers.server(Tier::Frontend(0)))?;
     eprintln!("{WATCHERS} watchers, one partition lost: {} MiB", memory / MIB);
     ensure!(memory < LIMIT, "{memory} of {LIMIT} bytes");
-    tiers.server_mut(Tier::Memstore(0)).restart()?;
-    for watcher in &mut watchers[..2] {
-        told(watcher, 2 * PUTS).await?;
-    }
+    drop(watchers);
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 
 pub(crate) mod cluster;
 mod entry;
+mod fence;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 pub(crate) mod introduction;
@@ -29,4 +30,5 @@ mod types;
 pub(crate) mod voter_registry;
 
 pub(crate) use cluster::{Cluster, Landing, Leadership};
+pub(crate) use fence::Fence;
 pub(crate) use timers::Timers;

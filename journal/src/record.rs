@@ -118,7 +118,7 @@ impl Record {
 /// What one Raft entry carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The term it was sequenced in. An entry that Raft took in another term is void.
+    /// The term it was sequenced in. An entry that Raft took in another term is void. 0: it is void everywhere.
     pub term: u64,
     /// Of the first mutating record.
     pub base_revision: Revision,
@@ -139,6 +139,13 @@ impl Batch {
         })
     }
 
+    /// Returns whether the batch takes effect after `revision`, the last one applied. One that does not was proposed
+    /// after a batch that was refused, and is void for every reader of the log.
+    #[must_use]
+    pub fn follows(&self, revision: Revision) -> bool {
+        self.base_revision == revision.next()
+    }
+
     /// The store's revision once the batch is applied.
     #[must_use]
     pub fn last_revision(&self) -> Revision {
@@ -152,8 +159,16 @@ impl Batch {
 pub struct Entry {
     pub lsn: Lsn,
     pub term: u64,
-    /// `None` for Raft's own entries and for void batches.
+    /// `None` for Raft's own entries and for batches of another term. Read it by `effects`.
     pub batch: Option<Arc<Batch>>,
+}
+
+impl Entry {
+    /// Returns the batch that takes effect after `revision`, the last one applied. `None`: only the position moves.
+    #[must_use]
+    pub fn effects(&self, revision: Revision) -> Option<&Arc<Batch>> {
+        self.batch.as_ref().filter(|batch| batch.follows(revision))
+    }
 }
 
 /// What an append looked at, and when.

@@ -25,7 +25,7 @@ use crate::clock::{Clock, Wait};
 use crate::confirmation::{Confirmation, Question};
 use crate::error::Error;
 use crate::raft::state_machine::{Machine, Progress};
-use crate::raft::{Cluster, Landing, Leadership};
+use crate::raft::{Cluster, Fence, Landing, Leadership};
 use crate::record::LeaseId;
 use crate::remote::Lines;
 use crate::sequencer::{Answer, Limits, Sequencer};
@@ -83,6 +83,8 @@ pub(crate) struct SequencerTask {
     landings: mpsc::UnboundedReceiver<Landing>,
     leadership: Leadership,
     sequencer: Option<Sequencer<Waiter>>,
+    /// Of the sequencer's proposals.
+    fence: Fence,
     /// Proposals whose landing has not come yet, of this term and of earlier ones.
     on_their_way: usize,
     confirmation: Confirmation,
@@ -121,6 +123,7 @@ impl SequencerTask {
             landings,
             leadership: Leadership::default(),
             sequencer: None,
+            fence: Fence::default(),
             on_their_way: 0,
             confirmation: Confirmation::default(),
             takers: VecDeque::new(),
@@ -216,6 +219,7 @@ impl SequencerTask {
         self.sequencer =
             self.machine.read(|state| ready(state).then(|| Sequencer::start(term, state, self.limits, now)));
         if self.sequencer.is_some() {
+            self.fence = Fence::default();
             tracing::info!(term, "this node leads the journal");
         }
     }
@@ -301,7 +305,7 @@ impl SequencerTask {
                 let mut proposal = proposal;
                 proposal.landing = landing;
             };
-            self.cluster.propose(batch, land).await;
+            self.cluster.propose(batch, &self.fence, land).await;
         }
     }
 

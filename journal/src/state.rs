@@ -3,7 +3,8 @@
 //!     entry ──► apply ──► counters, leases, alarms, dedup, snapshot marks, routes          no value
 //!
 //! Applying is total: it has no branch that refuses, since the sequencer refused before the log. A batch
-//! whose term is not its entry's is void: a leader that was deposed made it, and another term took it in.
+//! whose term is not its entry's is void: a leader that was deposed made it, and another term took it in. So is one
+//! whose base is not the next revision: a batch before it was refused. Nothing in the log stops a start.
 //!
 //! Invariants: log order is revision order, dense (I1); equal journals make equal states, also across
 //! `encode` and `decode`.
@@ -35,7 +36,7 @@ pub(crate) struct Lease {
 /// What applying a batch did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Applied {
-    /// Nothing: the batch was made in another term than the one that took it in.
+    /// Nothing: the batch was made in another term than the one that took it in, or after one that was refused.
     Void,
     /// Everything: this became of its records, in order.
     Records(Vec<Outcome>),
@@ -91,7 +92,15 @@ impl State {
         if batch.term != term && !Bug::IgnoreTheFence.is_planted() {
             return Applied::Void;
         }
-        assert_eq!(batch.base_revision, self.revision.next(), "revisions are dense");
+        if !batch.follows(self.revision) {
+            tracing::warn!(
+                position = lsn.0,
+                base_revision = batch.base_revision.0,
+                revision = self.revision.0,
+                "skipped a batch that does not follow the last revision: one before it was refused"
+            );
+            return Applied::Void;
+        }
         let outcomes =
             batch.revisions().map(|(revision, record)| self.apply_record(revision, record)).collect();
         self.dedup.forget_before(lsn);
@@ -131,10 +140,11 @@ impl State {
             SysOp::SnapshotMark { start, end, lsn, revision, set_hash } => {
                 self.marks.note(Mark::new(start, end, *lsn, *revision, *set_hash));
             }
-            SysOp::Routes(routes) => {
-                assert_eq!(routes.version(), self.routes.version() + 1, "no version is left out");
+            // One that leaves a version out rests on a change that was refused.
+            SysOp::Routes(routes) if routes.version() == self.routes.version() + 1 => {
                 self.routes = routes.clone();
             }
+            SysOp::Routes(_) => {}
         }
     }
 

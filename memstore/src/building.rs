@@ -122,8 +122,7 @@ impl Building {
     pub(crate) fn apply(&mut self, entry: &Entry) {
         assert_eq!(entry.lsn, self.applied.lsn.next(), "entries are applied in order");
         self.applied.lsn = entry.lsn;
-        if let Some(batch) = &entry.batch {
-            assert_eq!(batch.base_revision, self.applied.revision.next(), "revisions are dense");
+        if let Some(batch) = entry.effects(self.applied.revision) {
             self.applied.revision = batch.last_revision();
             let floors = &self.floors;
             let has = |key: &Bytes| floors.iter().any(|floor| floor.has(key, entry.lsn));

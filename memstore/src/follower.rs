@@ -116,8 +116,8 @@ impl Follower {
 
     fn apply(&mut self, entry: &Entry) {
         let mut followed = self.holding.followed();
-        let applied = followed.goes_on(entry);
-        if let Some(batch) = &entry.batch {
+        let (applied, effects) = followed.goes_on(entry);
+        if let Some(batch) = effects {
             for replica in followed.lacking(entry.lsn) {
                 self.changes.clear();
                 replica.partition.apply(batch, &mut |change| self.changes.push(change));

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use journal::{Entry, Lsn, machine};
+use journal::{Batch, Entry, Lsn, machine};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::info;
@@ -256,16 +256,13 @@ impl Holding {
 }
 
 impl Followed {
-    /// The next entry comes. Answers where that leads.
-    pub(crate) fn goes_on(&mut self, entry: &Entry) -> Applied {
+    /// The next entry comes. Answers where that leads, and what takes effect there.
+    pub(crate) fn goes_on<'e>(&mut self, entry: &'e Entry) -> (Applied, Option<&'e Arc<Batch>>) {
         let before = self.applied.expect("there is something to apply to");
         assert_eq!(entry.lsn, before.lsn.next(), "entries are applied in order");
-        let mut revision = before.revision;
-        if let Some(batch) = &entry.batch {
-            assert_eq!(batch.base_revision, revision.next(), "revisions are dense");
-            revision = batch.last_revision();
-        }
-        *self.applied.insert(Applied { lsn: entry.lsn, revision })
+        let effects = entry.effects(before.revision);
+        let revision = effects.map_or(before.revision, |batch| batch.last_revision());
+        (*self.applied.insert(Applied { lsn: entry.lsn, revision }), effects)
     }
 
     /// Those that have yet to apply `lsn`.

@@ -7,6 +7,7 @@ mod net;
 mod observer;
 mod own_snapshots;
 mod pauses;
+mod refused;
 mod remote;
 mod storage;
 mod storm;

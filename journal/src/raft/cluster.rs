@@ -14,6 +14,7 @@ use openraft::raft::ClientWriteResponse;
 use openraft::{AsyncRuntime, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::Mutex;
 
+use super::fence::Fence;
 use super::introduction;
 use super::log_store::LogStore;
 use super::membership;
@@ -202,16 +203,28 @@ impl Cluster {
         self.servers.borrow_watched().membership_config.membership().voter_ids().count()
     }
 
-    /// Proposes a batch in its term; in any other it is refused. Proposals keep their order. `landed` is
-    /// dropped where nobody knows what became of it.
-    pub(crate) async fn propose(&self, batch: Batch, landed: impl FnOnce(Landing) + Send + 'static) {
+    /// Proposes a batch in its term; in any other it is refused. Proposals keep their order, and once one is refused,
+    /// those of the same fence that come after it are void. `landed` is dropped where nobody knows what became of it.
+    pub(crate) async fn propose(
+        &self,
+        batch: Batch,
+        fence: &Fence,
+        landed: impl FnOnce(Landing) + Send + 'static,
+    ) {
         let term = batch.term;
+        let closes = fence.clone();
         let reply = Reply(Box::new(move |result: openraft::raft::ClientWriteResult<Types>| {
+            if result.is_err() {
+                closes.close();
+            }
             let landing = result.map(|ClientWriteResponse { log_id, data, .. }| (lsn(&log_id), data));
             landed(landing.ok());
         }));
-        let write =
-            self.raft.write(Payload::encode(batch)).with_leader(CommittedTerm::new(term)).responder(reply);
+        let write = self
+            .raft
+            .write(Payload::fenced(batch, fence))
+            .with_leader(CommittedTerm::new(term))
+            .responder(reply);
         if let Err(error) = write.await {
             tracing::debug!(%error, "a batch was not proposed");
         }

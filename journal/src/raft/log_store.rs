@@ -307,7 +307,10 @@ impl RaftLogStorage<Types> for LogStore {
         let mut for_log = Vec::new();
         {
             let mut memory = self.shared.memory.write();
-            for entry in entries {
+            for mut entry in entries {
+                if let RaftPayload::Normal(payload) = &mut entry.payload {
+                    payload.pass_fence();
+                }
                 for_log.push(entry::to_log(&entry));
                 memory.push(entry);
             }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use openraft::raft::responder::Responder;
 
+use super::fence::Fence;
 use super::peer::Peer;
 use crate::lsn::Lsn;
 use crate::record::Batch;
@@ -70,18 +71,33 @@ pub(crate) fn index(lsn: Lsn) -> u64 {
 pub(crate) struct Payload {
     pub(crate) bytes: Bytes,
     pub(crate) batch: Arc<Batch>,
+    /// Of a proposal that is not in the log yet.
+    fence: Option<Fence>,
 }
 
 impl Payload {
     pub(crate) fn encode(batch: Batch) -> Payload {
         let mut bytes = Vec::with_capacity(crate::codec::batch_bytes(&batch));
         crate::codec::encode_batch(&batch, &mut bytes);
-        Payload { bytes: Bytes::from(bytes), batch: Arc::new(batch) }
+        Payload { bytes: Bytes::from(bytes), batch: Arc::new(batch), fence: None }
+    }
+
+    /// A proposal that is void where the fence is closed when it comes to the log.
+    pub(crate) fn fenced(batch: Batch, fence: &Fence) -> Payload {
+        Payload { fence: Some(fence.clone()), ..Payload::encode(batch) }
+    }
+
+    /// Becomes what is written to the log.
+    pub(super) fn pass_fence(&mut self) {
+        if self.fence.take().is_some_and(|fence| fence.is_closed()) {
+            let Batch { base_revision, wall_clock_ms, .. } = *self.batch;
+            *self = Payload::encode(Batch { term: 0, base_revision, wall_clock_ms, records: Vec::new() });
+        }
     }
 
     pub(crate) fn decode(bytes: Bytes) -> Result<Payload, crate::codec::DecodeError> {
         let batch = Arc::new(crate::codec::decode_batch(bytes.clone())?);
-        Ok(Payload { bytes, batch })
+        Ok(Payload { bytes, batch, fence: None })
     }
 }
 

@@ -244,3 +244,30 @@ fn a_state_without_routes_is_written_and_read_as_before() {
     let restored = State::decode(Bytes::from(state.encode())).unwrap();
     assert_eq!(**restored.routes(), routes);
 }
+
+#[test]
+fn a_batch_that_rests_on_a_refused_one_is_void() {
+    let mut state = State::default();
+    commit(&mut state, 1, 1);
+    let batch = |base_revision, seq| {
+        let records = vec![record(origin(1, seq), 1, None)];
+        Batch { term: 1, base_revision: Revision(base_revision), wall_clock_ms: 0, records }
+    };
+    // One before it was to be revision 3, and the next one comes as if it had not been there.
+    assert_eq!(state.apply(Lsn(2), 1, &batch(4, 3)), Applied::Void);
+    assert_eq!(state.apply(Lsn(3), 1, &batch(2, 3)), Applied::Void);
+    assert_eq!((state.applied(), state.revision()), (Lsn(3), Revision(2)));
+    assert_eq!(state.known(origin(1, 3)), Known::No, "it has never happened");
+    assert!(matches!(state.apply(Lsn(4), 1, &batch(3, 3)), Applied::Records(_)));
+    assert_eq!(State::decode(state.encode().into()).unwrap(), state);
+}
+
+#[test]
+fn routes_that_rest_on_refused_ones_stay_as_they_are() {
+    let mut state = State::default();
+    let later = Routes::clone(state.routes()).at(2).into();
+    let records = vec![record(origin(1, 1), 0, Some(SysOp::Routes(later)))];
+    let base_revision = state.revision().next();
+    state.apply(Lsn(1), 1, &Batch { term: 1, base_revision, wall_clock_ms: 0, records });
+    assert_eq!(state.routes().version(), 0);
+}

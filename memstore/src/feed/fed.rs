@@ -48,6 +48,15 @@ impl FedJournal {
         });
     }
 
+    /// A batch that rests on one that was refused: it leaves a revision out.
+    pub(crate) fn rest_on_refused(&self, writes: Vec<Write>) {
+        self.state.send_modify(|state| {
+            let records = vec![Record { origin: Origin::default(), writes, sysop: None }];
+            let base_revision = state.revision.next().next();
+            state.push(Some(Arc::new(Batch { term: 1, base_revision, wall_clock_ms: 0, records })));
+        });
+    }
+
     pub(crate) fn mark(&self, mark: SysOp) {
         self.append(vec![(Vec::new(), Some(mark.clone()))]);
         self.state.send_modify(|state| state.marks.push(mark));

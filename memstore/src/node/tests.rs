@@ -103,6 +103,7 @@ proptest! {
                 for records in batches {
                     journal.append(vec![records]);
                     journal.void();
+                    journal.rest_on_refused(vec![put("refused", 1)]);
                 }
                 if let Some(back) = compact {
                     let revision = Revision(journal.revision().0.saturating_sub(back));

@@ -66,6 +66,7 @@ async fn run(directory: Option<&Path>, rounds: Vec<Round>) {
         wanted.send_replace(ranges.clone().into());
         for records in round.meanwhile {
             journal.append(vec![records]);
+            journal.rest_on_refused(vec![put("refused", 1)]);
             tokio::task::yield_now().await;
         }
         let mut served = memstore.partitions();

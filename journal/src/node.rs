@@ -24,6 +24,7 @@ use crate::log_device::file::Sync;
 use crate::lsn::Lsn;
 use crate::metrics::LogMetrics;
 use crate::peer_metrics::PeersMetrics;
+use crate::raft::contact;
 use crate::raft::introduction;
 use crate::raft::log_store::LogStore;
 use crate::raft::lookout;
@@ -101,6 +102,8 @@ impl Node {
 
         let (commands, questions) = mpsc::channel(COMMANDS_MAX);
         let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let contact = contact::watch(cluster.clone(), clock.clone(), config.election_timeout);
+        tokio::spawn(stopped.clone().run_until_cancelled_owned(contact));
         let own = config.own_snapshots.clone();
         let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone(), own, clock.clone()));
         if let Some(wire) = cluster.wire() {

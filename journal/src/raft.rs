@@ -7,11 +7,13 @@
 //! openraft counts entries from 0 and we count positions from 1, so `position = index + 1`, here and nowhere else.
 
 pub(crate) mod cluster;
+pub(crate) mod contact;
 mod entry;
 mod fence;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 pub(crate) mod introduction;
+mod leader_check;
 pub(crate) mod log_store;
 pub(crate) mod lookout;
 mod members;

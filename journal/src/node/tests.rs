@@ -1,6 +1,8 @@
 //! One voter and three, from an append to the tail, through crashes, cuts and changes of leader.
 
 mod closing;
+mod confirming;
+mod contact;
 mod lagging;
 mod members;
 mod net;

@@ -11,17 +11,19 @@ use std::time::Duration;
 use openraft::async_runtime::watch::{Watch, WatchReceiver};
 use openraft::metrics::RaftServerMetrics;
 use openraft::raft::ClientWriteResponse;
-use openraft::{AsyncRuntime, RaftTypeConfig, ReadPolicy, ServerState, SnapshotPolicy};
-use tokio::sync::Mutex;
+use openraft::{AsyncRuntime, RaftTypeConfig, ServerState, SnapshotPolicy};
+use tokio::sync::{Mutex, watch};
 
+use super::contact::{Contact, Reign};
 use super::fence::Fence;
 use super::introduction;
+use super::leader_check::{Electorate, LeaderCheck};
 use super::log_store::LogStore;
 use super::membership;
 use super::network::{Network, Wire};
 use super::peer::Peer;
 use super::state_machine::StateMachine;
-use super::timers;
+use super::timers::{self, Timers};
 use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -65,6 +67,10 @@ pub(crate) struct Cluster {
     network: Network,
     pub(super) node: u64,
     pub(super) servers: Servers,
+    leader_check: LeaderCheck,
+    contact: Contact,
+    /// Tells of contact that is lost or found again.
+    contact_changes: watch::Receiver<Option<Reign>>,
     /// How long a silent node counts as one that is there, and what a hand-over may take.
     pub(super) patience: Duration,
     pub(super) learners_max: usize,
@@ -90,9 +96,20 @@ impl Cluster {
         let settings = settings(config).map_err(|error| Error::Io(error.to_string()))?;
         let raft = Raft::new(config.node, Arc::new(settings), network.clone(), log, machine);
         let raft = raft.await.map_err(|error| stopped(error.to_string()))?;
+        let Timers { lease, .. } = Timers::of(config);
+        let contact = network.contact();
         let cluster = Cluster {
             node: config.node,
             servers: raft.server_metrics(),
+            leader_check: LeaderCheck::new(
+                raft.clone(),
+                network.clone(),
+                config.node,
+                lease,
+                config.heartbeat,
+            ),
+            contact_changes: contact.changes(),
+            contact,
             network,
             raft,
             patience: config.election_timeout * 2,
@@ -100,6 +117,10 @@ impl Cluster {
             is_strict: config.strict_reconfig,
             changing: Arc::default(),
         };
+        // A vote on disk tells of a leader that may be gone since.
+        if let (Some(reign), ..) = cluster.reign_as_raft_has_it() {
+            cluster.contact.lose(reign);
+        }
         cluster.network.join(&cluster.raft);
         let begun = cluster.raft.is_initialized().await.map_err(|error| stopped(error.to_string()))?;
         if let Some(wire) = cluster.wire() {
@@ -138,18 +159,40 @@ impl Cluster {
         Ok(())
     }
 
+    /// The leadership that there is contact in: a leader that no quorum acknowledges does not lead, and one that
+    /// this node does not hear is none.
     pub(crate) fn leadership(&self) -> Leadership {
-        leadership(self.node, &self.servers.borrow_watched())
+        let shown = leadership(self.node, &self.servers.borrow_watched());
+        let reign = shown.leader.map(|leader| Reign { leader, term: shown.term });
+        match reign {
+            Some(reign) if !self.contact.is_kept(reign) => {
+                Leadership { term: shown.term, ..Leadership::default() }
+            }
+            _ => shown,
+        }
     }
 
-    /// Waits until somebody else may lead, or others may vote. `Closed` where Raft has stopped.
+    /// Waits until somebody else may lead, others may vote, or contact is lost or found. `Closed` where Raft has stopped.
     pub(crate) async fn leadership_changed(&mut self) -> Result<(), Error> {
-        self.servers.changed().await.map_err(|_| Error::Closed)
+        tokio::select! {
+            changed = self.servers.changed() => changed.map_err(|_| Error::Closed),
+            changed = self.contact_changes.changed() => changed.map_err(|_| Error::Closed),
+        }
     }
 
-    /// Who leads in which term.
+    pub(super) fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
+    /// The reign, whether this node leads in it, and whether nobody else votes, all without regard to contact.
+    pub(super) fn reign_as_raft_has_it(&self) -> (Option<Reign>, bool, bool) {
+        let Leadership { leader, term, leads, alone } = leadership(self.node, &self.servers.borrow_watched());
+        (leader.map(|leader| Reign { leader, term }), leads, alone)
+    }
+
+    /// Who leads in which term, also where there is no contact.
     pub(super) fn reign(&self) -> (Option<u64>, u64) {
-        let Leadership { leader, term, .. } = self.leadership();
+        let Leadership { leader, term, .. } = leadership(self.node, &self.servers.borrow_watched());
         (leader, term)
     }
 
@@ -212,10 +255,13 @@ impl Cluster {
         landed: impl FnOnce(Landing) + Send + 'static,
     ) {
         let term = batch.term;
-        let closes = fence.clone();
+        let (closes, contact, reign) =
+            (fence.clone(), self.contact.clone(), Reign { leader: self.node, term });
         let reply = Reply(Box::new(move |result: openraft::raft::ClientWriteResult<Types>| {
             if result.is_err() {
                 closes.close();
+                // Its lease has expired: until a quorum acknowledges it again it would refuse the next one, too.
+                contact.lose(reign);
             }
             let landing = result.map(|ClientWriteResponse { log_id, data, .. }| (lsn(&log_id), data));
             landed(landing.ok());
@@ -230,20 +276,18 @@ impl Cluster {
         }
     }
 
-    /// Proof that this node led at some moment after the call.
+    /// Proof that nobody of a later term led at some moment after the call.
     pub(crate) fn confirm(&self) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
-        let raft = self.raft.clone();
-        Box::pin(async move {
-            use openraft::errors::{LinearizableReadError, RaftError};
-            match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-                Ok(_) => Ok(()),
-                Err(RaftError::Fatal(_)) => Err(Error::Closed),
-                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to))) => {
-                    Err(Error::NotLeader { hint: to.leader_id })
-                }
-                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(Error::NoQuorum),
-            }
-        })
+        let electorate = {
+            let server = self.servers.borrow_watched();
+            let configurations = server.membership_config.membership().get_joint_config().clone();
+            let leads = leadership(self.node, &server).leads;
+            leads.then_some(Electorate { vote: server.vote, configurations })
+        };
+        match electorate {
+            Some(electorate) => Box::pin(self.leader_check.clone().run(electorate)),
+            None => Box::pin(std::future::ready(Err(Error::NotLeader { hint: None }))),
+        }
     }
 
     /// Hands leadership to `node`, once it has everything.

@@ -76,7 +76,7 @@ async fn died(wire: &Wire, leader: u64, clock: &dyn Clock, pause: Duration) {
 async fn silent(wire: &Wire, clock: &dyn Clock, silence: Duration) {
     let begun = clock.now();
     loop {
-        let due = wire.heard_at().max(begun) + silence;
+        let due = wire.contact().heard_at().max(begun) + silence;
         if due <= clock.now() {
             return;
         }
@@ -101,6 +101,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::dial::Dialer;
+    use crate::raft::types::Vote;
     use crate::raft::voter_registry::VoterRegistry;
 
     const SILENCE: Duration = Duration::from_millis(400);
@@ -123,7 +124,7 @@ mod tests {
         };
         tokio::task::yield_now().await;
         pass(SILENCE * 3 / 4).await;
-        wire.hear();
+        wire.hear(&Vote::new_committed(1, 2));
         pass(SILENCE * 3 / 4).await;
         assert!(!silent.is_finished(), "it has spoken meanwhile");
         pass(SILENCE / 4).await;

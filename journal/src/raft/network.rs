@@ -30,6 +30,7 @@ use openraft::{OptionalSend, RaftNetworkV2};
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
+use super::contact::Contact;
 use super::peer::Peer;
 use super::promise::DurablePromise;
 use super::types::{Membership, Raft, Snapshot, Types, Vote, lsn};
@@ -70,6 +71,15 @@ impl Network {
         }
     }
 
+    /// The contact that this node has with its leader.
+    pub(super) fn contact(&self) -> Contact {
+        match self {
+            Network::Alone => Contact::default(),
+            Network::Local { hub, node } => hub.contact(*node),
+            Network::Wire(wire) => wire.contact().clone(),
+        }
+    }
+
     /// The nodes have these addresses from here on.
     pub(super) fn learn(&self, members: &Membership) {
         if let Network::Wire(wire) = self {
@@ -91,6 +101,22 @@ impl Network {
         match self {
             Network::Alone | Network::Local { .. } => DurablePromise::default(),
             Network::Wire(wire) => wire.registry().own(),
+        }
+    }
+
+    /// The vote that the voter `target` holds at some moment after this call began. `ours` is the caller's.
+    pub(super) async fn current_vote(
+        &self,
+        target: u64,
+        ours: &Vote,
+        within: Duration,
+    ) -> Result<Vote, VoteUnknown> {
+        match self {
+            Network::Alone => Err(VoteUnknown::Unreachable(unreachable(NOBODY))),
+            Network::Local { hub, node } => {
+                local::Link { hub: hub.clone(), node: *node, target }.current_vote().await
+            }
+            Network::Wire(wire) => wire.current_vote(target, ours, within).await,
         }
     }
 
@@ -116,6 +142,14 @@ impl RaftNetworkFactory<Types> for Network {
     async fn new_heartbeat_client(&mut self, target: u64, peer: &Peer) -> Link {
         self.link(target, peer, Lane::Talk)
     }
+}
+
+/// Reason why a voter's vote is not known.
+#[derive(Debug)]
+pub(super) enum VoteUnknown {
+    /// The voter runs a version that does not know the request.
+    Unsupported,
+    Unreachable(Unreachable<Types>),
 }
 
 fn unreachable(why: &str) -> Unreachable<Types> {

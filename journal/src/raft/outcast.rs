@@ -39,7 +39,7 @@ async fn ask_until_removed(
     loop {
         clock.until(clock.now() + silence).await;
         let own = wire.roster();
-        let last = wire.heard_at();
+        let last = wire.contact().heard_at();
         let has_spoken = std::mem::replace(&mut heard_at, last) != last;
         was_member |= own.has(node);
         if was_member && Lsn::ZERO < own.at && !own.has(node) {

@@ -17,11 +17,13 @@ use openraft::raft::{
 };
 use openraft::{OptionalSend, RaftNetworkV2};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt};
 
 use super::interruption::Interruptions;
-use super::{failed, unreachable};
+use super::{VoteUnknown, failed, unreachable};
 use crate::clock::{Clock, Wait};
+use crate::raft::contact::Contact;
 use crate::raft::types::{Raft, Snapshot, Types, Vote};
 
 /// Where the voters of one process meet.
@@ -35,10 +37,15 @@ pub(crate) struct Hub {
 #[derive(Default)]
 struct Links {
     nodes: BTreeMap<u64, Raft>,
+    contacts: BTreeMap<u64, Contact>,
     /// From, to.
     cut: BTreeSet<(u64, u64)>,
     delay: Duration,
     loss: Option<Loss>,
+    /// Links, from and to, on which the answers to appends wait, and how many of them may pass.
+    held: BTreeMap<(u64, u64), Arc<Semaphore>>,
+    /// Nodes of a version that does not know `CurrentVote`.
+    old: BTreeSet<u64>,
 }
 
 /// Single messages that get lost, by chance.
@@ -79,7 +86,30 @@ impl Hub {
     pub(crate) fn heal(&self) {
         let mut links = self.links.lock();
         links.cut.clear();
+        links.held.clear();
         links.loss = None;
+    }
+
+    /// From here on requests on the link are lost, and the answers to appends that were heard before wait.
+    pub(crate) fn hold_answers(&self, from: u64, to: u64) {
+        let mut links = self.links.lock();
+        links.cut.insert((from, to));
+        links.held.insert((from, to), Arc::new(Semaphore::new(0)));
+    }
+
+    /// From here on requests of `node` to these others are lost.
+    pub(crate) fn lose_requests(&self, node: u64, others: impl IntoIterator<Item = u64>) {
+        self.links.lock().cut.extend(others.into_iter().map(|other| (node, other)));
+    }
+
+    /// Lets the oldest answer that waits on the link arrive.
+    pub(crate) fn deliver_answer(&self, from: u64, to: u64) {
+        self.links.lock().held[&(from, to)].add_permits(1);
+    }
+
+    /// Makes the node one of the version before, which does not know `CurrentVote`.
+    pub(crate) fn make_old(&self, node: u64) {
+        self.links.lock().old.insert(node);
     }
 
     /// How long every message travels.
@@ -94,7 +124,19 @@ impl Hub {
     }
 
     pub(super) fn leave(&self, node: u64) {
-        self.links.lock().nodes.remove(&node);
+        let mut links = self.links.lock();
+        links.nodes.remove(&node);
+        links.contacts.remove(&node);
+    }
+
+    /// The contact of the node with its leader, which a restart begins anew.
+    pub(super) fn contact(&self, node: u64) -> Contact {
+        self.links.lock().contacts.entry(node).or_default().clone()
+    }
+
+    /// A message of a leader, whose vote this is, has come to the node.
+    fn hear(&self, node: u64, vote: &Vote) {
+        self.contact(node).hear(vote, self.clock.now());
     }
 
     pub(super) fn interrupt(&self, node: u64) {
@@ -105,6 +147,18 @@ impl Hub {
     fn loses(&self, from: u64, to: u64) -> bool {
         let mut links = self.links.lock();
         links.cut.contains(&(from, to)) || links.loss.as_mut().is_some_and(Loss::strikes)
+    }
+
+    /// Waits where answers are held. Answers whether the answer arrives.
+    async fn answer_arrives(&self, from: u64, to: u64) -> bool {
+        let held = self.links.lock().held.get(&(from, to)).cloned();
+        match held {
+            Some(held) => {
+                held.acquire().await.expect("it is never closed").forget();
+                true
+            }
+            None => !self.loses(from, to),
+        }
     }
 
     fn travel(&self) -> Option<Wait> {
@@ -148,6 +202,16 @@ impl Link {
     }
 }
 
+impl Link {
+    pub(super) async fn current_vote(&self) -> Result<Vote, VoteUnknown> {
+        if self.hub.links.lock().old.contains(&self.target) {
+            return Err(VoteUnknown::Unsupported);
+        }
+        let held = self.call(|raft| async move { raft.with_raft_state(|state| *state.vote_ref()).await });
+        held.await.map_err(VoteUnknown::Unreachable)
+    }
+}
+
 impl RaftNetworkV2<Types> for Link {
     type SnapshotData = Bytes;
 
@@ -177,8 +241,8 @@ impl RaftNetworkV2<Types> for Link {
             };
             let target = self.target;
             let sent = Sent { input, hub: hub.clone(), from: node, to: target, travelling: None };
-            let answers = raft.stream_append(sent).map(move |answer| {
-                if hub.loses(target, node) {
+            let answers = raft.stream_append(sent).then(move |answer| async move {
+                if !hub.answer_arrives(target, node).await {
                     return Err(unreachable("the message is lost").into());
                 }
                 answer.map_err(|fatal| unreachable(&fatal.to_string()).into())
@@ -239,12 +303,20 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Stream for Sent<S> {
             let request = ready!(Pin::new(&mut self.input).poll_next(context));
             match (request, self.hub.travel()) {
                 (Some(request), Some(travel)) => self.travelling = Some((request, travel)),
-                (request, _) => return Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to))),
+                (request, _) => return Poll::Ready(self.arrives(request)),
             }
         }
         let (_, travel) = self.travelling.as_mut().expect("set just before");
         ready!(travel.as_mut().poll(context));
         let request = self.travelling.take().map(|(request, _)| request);
-        Poll::Ready(request.filter(|_| !self.hub.loses(self.from, self.to)))
+        Poll::Ready(self.arrives(request))
+    }
+}
+
+impl<S> Sent<S> {
+    fn arrives(&self, request: Option<AppendEntriesRequest<Types>>) -> Option<AppendEntriesRequest<Types>> {
+        let request = request.filter(|_| !self.hub.loses(self.from, self.to))?;
+        self.hub.hear(self.to, &request.vote);
+        Some(request)
     }
 }

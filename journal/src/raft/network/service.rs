@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use openraft::raft::AppendEntriesRequest;
 use parking_lot::Mutex;
 use proto::raft::Message;
 use proto::raft::raft_server::{self, RaftServer};
@@ -16,8 +17,6 @@ use tonic::body::Body as HttpBody;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::{Code, Request, Response, Status, Streaming};
-
-use openraft::raft::AppendEntriesRequest;
 
 use super::envelope::MESSAGE_BYTES_MAX;
 use super::recovery::Recovery;
@@ -166,7 +165,7 @@ impl raft_server::Raft for Peers {
             let request = message.and_then(|message| peers.read::<AppendEntriesRequest<Types>>(message));
             let request = request.and_then(|request| peers.follows(&request.vote).map(|()| request));
             let request = request.map_err(|status| *noted.lock() = Some(status)).ok()?;
-            peers.wire.hear();
+            peers.wire.hear(&request.vote);
             told.told(&request);
             Some(request)
         });
@@ -193,7 +192,9 @@ impl raft_server::Raft for Peers {
     }
 
     async fn install_snapshot(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
-        let install = |raft: Raft, InstallSnapshot { vote, snapshot }| async move {
+        let wire = self.wire.clone();
+        let install = move |raft: Raft, InstallSnapshot { vote, snapshot }| async move {
+            wire.hear(&vote);
             raft.install_full_snapshot(vote, snapshot).await
         };
         let follows = |question: &InstallSnapshot| self.follows(&question.vote);
@@ -204,6 +205,13 @@ impl raft_server::Raft for Peers {
         let votes = |question: &_| self.votes(question);
         let transfer = |raft: Raft, question| async move { raft.handle_transfer_leader(question).await };
         self.answer(request, votes, transfer).await
+    }
+
+    /// Through the queue that votes are granted through: what was granted before this call arrived is in the answer.
+    async fn current_vote(&self, request: Request<Message>) -> Result<Response<Message>, Status> {
+        let held = |raft: Raft, _: Vote| async move { raft.with_raft_state(|state| *state.vote_ref()).await };
+        let votes = |question: &_| self.votes(question);
+        self.answer(request, votes, held).await
     }
 
     async fn members(&self, request: Request<Message>) -> Result<Response<Message>, Status> {

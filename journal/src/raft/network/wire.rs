@@ -9,10 +9,10 @@
 
 mod addresses;
 mod admission;
+mod call;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,8 +29,9 @@ use proto::raft::Message;
 use proto::raft::raft_client::RaftClient;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status};
+use tonic::{Code, Status};
 
+use self::call::Method;
 use super::book::Book;
 use super::envelope::{Envelope, MESSAGE_BYTES_MAX};
 use super::exchange::Exchange;
@@ -41,8 +42,9 @@ use crate::clock::Clock;
 use crate::dial::Dialer;
 use crate::lsn::Lsn;
 use crate::peer_metrics::{PeerMetrics, PeersMetrics};
+use crate::raft::contact::Contact;
 use crate::raft::membership::Voters;
-use crate::raft::message::{Body, InstallSnapshot, Roster};
+use crate::raft::message::{InstallSnapshot, Roster};
 use crate::raft::peer::Peer;
 use crate::raft::types::{Raft, Snapshot, Types, Vote};
 use crate::raft::voter_registry::VoterRegistry;
@@ -73,8 +75,7 @@ struct Shared {
     raft: Mutex<Option<Raft>>,
     roster: Mutex<Roster>,
     book: Mutex<Book>,
-    /// When a leader has spoken last, in nanoseconds of the clock.
-    heard_at: AtomicU64,
+    contact: Contact,
     peers: Arc<PeersMetrics>,
     interruptions: Interruptions,
     clock: Arc<dyn Clock>,
@@ -95,7 +96,7 @@ impl Wire {
             raft: Mutex::default(),
             roster: Mutex::new(Roster { at: Lsn::ZERO, members: Voters::default() }),
             book: Mutex::default(),
-            heard_at: AtomicU64::new(0),
+            contact: Contact::default(),
             peers: Arc::default(),
             interruptions: Interruptions::default(),
             clock,
@@ -149,15 +150,13 @@ impl Wire {
         self.shared.interruptions.interrupt(peer);
     }
 
-    /// A leader has spoken.
-    pub(crate) fn hear(&self) {
-        let now = u64::try_from(self.shared.clock.now().as_nanos()).unwrap_or(u64::MAX);
-        self.shared.heard_at.store(now, Ordering::Relaxed);
+    /// A leader has spoken, whose vote this is.
+    pub(in crate::raft) fn hear(&self, vote: &Vote) {
+        self.shared.contact.hear(vote, self.shared.clock.now());
     }
 
-    /// When a leader has spoken last; the clock's beginning where none has.
-    pub(crate) fn heard_at(&self) -> Duration {
-        Duration::from_nanos(self.shared.heard_at.load(Ordering::Relaxed))
+    pub(in crate::raft) fn contact(&self) -> &Contact {
+        &self.shared.contact
     }
 
     /// The members as of what is applied at `peer`, or `None` where it tells by none of its URLs.
@@ -228,15 +227,6 @@ impl Wire {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Method {
-    Vote,
-    PreVote,
-    InstallSnapshot,
-    TransferLeader,
-    Members,
-}
-
 /// The way to one peer.
 pub(crate) struct Link {
     wire: Wire,
@@ -246,39 +236,6 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    async fn call<Q: Body, A: Body>(
-        &self,
-        method: Method,
-        question: &Q,
-        within: Duration,
-    ) -> Result<A, Unreachable<Types>> {
-        let lane = if matches!(method, Method::InstallSnapshot) { Lane::Bulk } else { Lane::Talk };
-        if matches!(method, Method::Vote | Method::PreVote) && !self.wire.registry().may_vote() {
-            return Err(unreachable("this node does not vote, so it asks for no votes"));
-        }
-        let (mut client, url) = self.wire.client(self.target, lane)?;
-        let message = match method {
-            Method::Members => self.wire.introduction(self.target),
-            _ => self.wire.seal(self.target, question),
-        };
-        self.wire.count(self.target, |peer| peer.sent(message.body.len()));
-        let answer = async {
-            match method {
-                Method::Vote => client.vote(message).await,
-                Method::PreVote => client.pre_vote(message).await,
-                Method::InstallSnapshot => client.install_snapshot(message).await,
-                Method::TransferLeader => client.transfer_leader(message).await,
-                Method::Members => client.members(message).await,
-            }
-        };
-        let answer = timely(within, answer).await.map(Response::into_inner);
-        let answer = match answer {
-            Ok(answer) => self.wire.admit(&answer).await.and_then(|()| self.wire.envelope().open(answer)),
-            Err(status) => Err(status),
-        };
-        answer.map_err(|status| self.wire.note_failure(self.target, &url, &status))
-    }
-
     async fn open<S>(
         &self,
         first: AppendEntriesRequest<Types>,

@@ -23,6 +23,9 @@ use crate::wire::status;
 
 /// How long until a node that could not be reached is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A node tells its status twice a second. One that is silent for so long is asked anew, and what it told last, such as
+/// who leads, counts no more: its machine may be gone, and the connection does not tell.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// The status of the whole, kept up to date until nobody looks any more.
 pub(super) fn watch(remote: &Remote) -> watch::Receiver<Status> {
@@ -130,14 +133,26 @@ async fn listen(
     url: &str,
     told: &tokio::sync::mpsc::Sender<Told>,
 ) -> Result<(), tonic::Status> {
-    let mut parts = open_status(&remote.dialer, url).await?;
-    while let Some(part) = parts.message().await? {
+    let mut parts = tokio::select! {
+        parts = open_status(&remote.dialer, url) => parts?,
+        () = remote.clock.until(remote.clock.now() + SILENCE_MAX) => {
+            return Err(tonic::Status::deadline_exceeded("it does not answer"));
+        }
+    };
+    loop {
+        let part = tokio::select! {
+            biased;
+            part = parts.message() => part?,
+            () = remote.clock.until(remote.clock.now() + SILENCE_MAX) => {
+                return Err(tonic::Status::deadline_exceeded("it has fallen silent"));
+            }
+        };
+        let Some(part) = part else { return Ok(()) };
         let status = status::read(part)?;
         if told.send((url.to_owned(), Some(status))).await.is_err() {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// What the node at `url` says of itself now.
@@ -164,8 +179,76 @@ pub(crate) async fn open_status(dialer: &Dialer, url: &str) -> Result<Streaming<
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use hyper::body::Incoming;
+    use hyper::server::conn::http2;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use proto::journal::journal_server::{Journal as Rpc, JournalServer};
+    use proto::journal::{Answers, Questions, TailPart, TailRequest};
+    use tokio_stream::{Stream, StreamExt};
+    use tonic::codegen::Service as _;
+    use tonic::{Request, Response, Status as Refusal};
+
     use super::*;
+    use crate::clock::SystemClock;
     use crate::lsn::Lsn;
+
+    type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Refusal>> + Send>>;
+
+    /// A node that tells its status once, and whose connection lives on in silence.
+    struct Silent;
+
+    #[tonic::async_trait]
+    impl Rpc for Silent {
+        type AskStream = Out<Answers>;
+        type TailStream = Out<TailPart>;
+        type StatusStream = Out<StatusPart>;
+
+        async fn ask(&self, _: Request<Streaming<Questions>>) -> Result<Response<Out<Answers>>, Refusal> {
+            Err(Refusal::unimplemented("not asked"))
+        }
+
+        async fn tail(&self, _: Request<TailRequest>) -> Result<Response<Out<TailPart>>, Refusal> {
+            Err(Refusal::unimplemented("not asked"))
+        }
+
+        async fn status(&self, _: Request<StatusRequest>) -> Result<Response<Out<StatusPart>>, Refusal> {
+            let status = Status { cluster: 7, node: 1, leader: Some(1), term: 5, ..Status::default() };
+            let once = tokio_stream::once(Ok(status::write(&status)));
+            Ok(Response::new(Box::pin(once.chain(tokio_stream::pending()))))
+        }
+    }
+
+    async fn serve(listener: tokio::net::TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let server = JournalServer::new(Silent);
+            let answer = service_fn(move |request: hyper::Request<Incoming>| {
+                let mut server = server.clone();
+                async move { server.call(request.map(tonic::body::Body::new)).await }
+            });
+            let connection = http2::Builder::new(TokioExecutor::new());
+            connections.spawn(connection.serve_connection(TokioIo::new(socket), answer));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_falls_silent_names_no_leader_any_more() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut told = {
+            tokio::spawn(serve(listener));
+            let clock = Arc::new(SystemClock::default());
+            let dialer = Dialer::plain();
+            watch(&Remote { endpoints: vec![url], cluster: None, id: 9, dialer, clock })
+        };
+        told.wait_for(|status| status.leader == Some(1)).await.unwrap();
+        told.wait_for(|status| status.leader.is_none()).await.unwrap();
+    }
 
     #[test]
     fn the_newest_term_says_who_leads_and_the_furthest_everything_else() {

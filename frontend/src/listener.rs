@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,7 +66,8 @@ pub(crate) struct Tools {
     pub(crate) message_bytes_max: usize,
     pub(crate) answers: Arc<AnswerRoom>,
     pub(crate) leadership: Leadership,
-    pub(crate) http: Arc<Http>,
+    /// Replaced while a process starts.
+    pub(crate) http: watch::Receiver<Arc<Http>>,
 }
 
 impl Frontends {

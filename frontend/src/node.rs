@@ -22,6 +22,7 @@ mod memstores;
 mod peer_listener;
 mod peer_pages;
 mod peers;
+mod probes;
 mod publisher;
 mod registration;
 mod replicas_here;
@@ -47,6 +48,7 @@ use self::journal_role::{JournalRole, bind_for_processes};
 use self::memory_limit::memory_limit;
 use self::memstore_role::{MemstoreRole, snapshot_dir};
 use self::memstores::Memstores;
+use self::probes::Probes;
 use self::replicas_here::ReplicasHere;
 use self::security::Security;
 use self::serving::Serving;
@@ -55,7 +57,7 @@ use crate::client::Client;
 use crate::config::{Config, Roles};
 use crate::error::Error;
 use crate::grpc::AnswerRoom;
-use crate::listener::Frontends;
+use crate::listener::{Frontends, Serves};
 use crate::memory_keeper::MemoryKeeper;
 use crate::routes::Routes;
 use crate::store::Store;
@@ -69,8 +71,8 @@ const QUIET_START: Duration = Duration::from_secs(5);
 /// A running node. Dropping it without `shutdown` is like killing it: nothing acknowledged is lost, and the next
 /// start takes longer.
 pub struct Node {
-    /// Also where only probes are answered.
     frontends: Option<Frontends>,
+    probes: Probes,
     background: Background,
     memstore: Option<MemstoreRole>,
     journal: JournalRole,
@@ -122,6 +124,9 @@ impl Node {
             security.dialer = Dialer::over(network);
         }
         secure(&config, &mut sockets, &security);
+        let (for_probes, sockets) = sockets.into_iter().partition(|socket| socket.serves == Serves::Probes);
+        let memory = Arc::new(Memory::new(memory_limit(config.memory_limit_bytes)));
+        let probes = Probes::start(&config, for_probes, &memory)?;
         let for_frontends = match config.roles.serves_frontends() {
             true => bind_for_processes(&config, &config.listen_memstore, &security)?,
             false => Vec::new(),
@@ -130,9 +135,19 @@ impl Node {
         let reach = watch::Sender::default();
         let journal = JournalRole::start(&config, &security, snapshot_dir(&config), &reach).await?;
         let handle = journal.handle();
+        let answers = Arc::new(AnswerRoom::within(memory.clone()));
+        let waiting = Serving {
+            config: &config,
+            security: &security,
+            journal: &journal,
+            memstore: None,
+            store: None,
+            answers: answers.clone(),
+            is_ready: false,
+        };
+        probes.answer_with(Arc::new(waiting.http(&[])));
         leads(&handle).await;
         let closing = CancellationToken::new();
-        let memory = Arc::new(Memory::new(memory_limit(config.memory_limit_bytes)));
         let memstore = match config.roles.memstore {
             true => {
                 let listeners = for_frontends;
@@ -156,7 +171,6 @@ impl Node {
         let summary =
             Summary { roles: config.roles, cluster, member, is_new, revision, clients, client_urls };
         let stops = CancellationToken::new();
-        let answers = Arc::new(AnswerRoom::within(memory.clone()));
         let keeper =
             MemoryKeeper { memory, memstore: here.map(|here| here.memstore.clone()), store: store.clone() };
         let background = Background::start(&config, &handle, store.as_ref(), member, keeper);
@@ -167,10 +181,11 @@ impl Node {
             memstore: here,
             store: store.as_ref(),
             answers,
+            is_ready: true,
         };
-        let frontends = serving.start(sockets, &stops).map_err(StartError::Threads)?;
+        let frontends = serving.start(sockets, &probes, &stops).map_err(StartError::Threads)?;
         let client = store.map(|store| Client::new(store, &config));
-        Ok(Node { frontends, background, memstore, journal, client, closing, stops, summary })
+        Ok(Node { frontends, probes, background, memstore, journal, client, closing, stops, summary })
     }
 
     /// The store as a typed client in this process: no socket, nothing is encoded.
@@ -213,6 +228,7 @@ impl Node {
         if let Some(frontends) = self.frontends {
             frontends.stop().await;
         }
+        self.probes.stop().await;
         self.background.stop().await;
         if let Some(memstore) = self.memstore {
             memstore.close().await;

@@ -149,7 +149,17 @@ impl Document {
         }
     }
 
-    fn to_json(&self) -> String {
+    /// The document of a process that has not reached a journal yet.
+    pub(crate) fn of_a_start() -> Document {
+        Document {
+            format: FORMAT,
+            summary: "starting: this process has no answer from its journal yet".to_owned(),
+            next_steps: vec!["if it lasts, look at this process's log for what it waits for".to_owned()],
+            ..Document::default()
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a document of texts and numbers is JSON")
     }
 }

@@ -4,6 +4,7 @@
 
 mod lost_volume;
 mod replacing;
+mod without_quorum;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

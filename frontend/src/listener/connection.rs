@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use journal::tls::{self, Stream};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Serves;
@@ -172,14 +173,18 @@ async fn begun(tls: Option<&tls::Acceptor>, stream: impl tls::Socket, from: Stri
 #[derive(Clone)]
 pub(super) struct Dispatch {
     grpc: Arc<Grpc>,
-    http: Arc<Http>,
+    http: watch::Receiver<Arc<Http>>,
     /// Whether plain HTTP has etcd's API as JSON.
     gateway: bool,
 }
 
 impl Dispatch {
-    pub(super) fn new(grpc: Grpc, http: Arc<Http>, gateway: bool) -> Dispatch {
+    pub(super) fn new(grpc: Grpc, http: watch::Receiver<Arc<Http>>, gateway: bool) -> Dispatch {
         Dispatch { grpc: Arc::new(grpc), http, gateway }
+    }
+
+    fn http(&self) -> Arc<Http> {
+        self.http.borrow().clone()
     }
 
     fn call(&self, request: Request<Incoming>, serves: Serves) -> Call {
@@ -187,9 +192,9 @@ impl Dispatch {
             (true, Serves::Everything | Serves::GrpcOnly) => self.grpc.call(request.map(Inbound::Connection)),
             (false, Serves::Everything | Serves::HttpOnly) => {
                 let grpc = self.gateway.then(|| self.grpc.clone());
-                Call::Http(self.http.call(request, grpc))
+                Call::Http(self.http().call(request, grpc))
             }
-            (false, Serves::Probes) => Call::Http(self.http.probed(request)),
+            (false, Serves::Probes) => Call::Http(self.http().probed(request)),
             (true, Serves::HttpOnly | Serves::Probes) | (false, Serves::GrpcOnly) => {
                 Call::Ready(Some(not_here()))
             }

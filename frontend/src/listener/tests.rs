@@ -77,7 +77,7 @@ fn start(threads: usize) -> Server {
     let stops = CancellationToken::new();
     let (journal, status) = watch::channel(journal::Status::default());
     let leadership = Leadership::follow(status.clone(), Duration::from_millis(1));
-    let http = Arc::new(Http {
+    let (_, http) = watch::channel(Arc::new(Http {
         vitals: Vitals {
             status,
             read: Box::new(|_| Box::pin(async { Ok(()) })),
@@ -88,7 +88,7 @@ fn start(threads: usize) -> Server {
         status: Box::new(|| Box::pin(async { "{\"format\":1}".to_owned() })),
         origins: Origins { cors: Names::Any, hosts: Names::Any },
         arguments: Vec::new(),
-    });
+    }));
     let counters: Vec<_> = (0..threads).map(|_| RpcCounters::new()).collect();
     let tools = counters.iter().map(|counters| {
         let services = Box::new(|| Services::default().with_kv(Double));

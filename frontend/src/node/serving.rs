@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use journal::Journal;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::journal_role::JournalRole;
+use super::probes::{Probes, not_ready};
 use super::replicas_here::ReplicasHere;
 use super::security::Security;
 use super::services;
@@ -35,21 +37,36 @@ pub(super) struct Serving<'a> {
     /// What clients are answered from, where there are any.
     pub(super) store: Option<&'a Store>,
     pub(super) answers: Arc<AnswerRoom>,
+    /// Whether everything is there that the process answers from.
+    pub(super) is_ready: bool,
+}
+
+pub(super) fn settings(config: &Config) -> Settings {
+    Settings {
+        streams_max: config.limits.streams_max,
+        keepalive_interval: config.keep_alive.interval,
+        keepalive_timeout: config.keep_alive.timeout,
+        slow_call: config.warn_call,
+        gateway: config.gateway,
+    }
 }
 
 impl Serving<'_> {
-    /// Starts the threads. Without clients there is one, for probes, and none where nothing is listened on.
+    /// Starts the threads for clients, none where nothing is listened on, and shows probes what they serve with.
     pub(super) fn start(
         &self,
         sockets: Vec<Socket>,
+        probes: &Probes,
         stops: &CancellationToken,
     ) -> std::io::Result<Option<Frontends>> {
-        if sockets.is_empty() {
-            return Ok(None);
-        }
         let config = self.config;
         let counters: Vec<Arc<RpcCounters>> = (0..self.threads()).map(|_| RpcCounters::new()).collect();
         let http = Arc::new(self.http(&counters));
+        probes.answer_with(http.clone());
+        if sockets.is_empty() {
+            return Ok(None);
+        }
+        let (_, http) = watch::channel(http);
         let leadership = Leadership::follow(self.journal.handle().status(), config.election_timeout);
         let tools = counters.into_iter().map(|counters| Tools {
             services: self.services(stops),
@@ -59,14 +76,7 @@ impl Serving<'_> {
             leadership: leadership.clone(),
             http: http.clone(),
         });
-        let settings = Settings {
-            streams_max: config.limits.streams_max,
-            keepalive_interval: config.keep_alive.interval,
-            keepalive_timeout: config.keep_alive.timeout,
-            slow_call: config.warn_call,
-            gateway: config.gateway,
-        };
-        Frontends::start(sockets, tools.collect(), &settings, stops).map(Some)
+        Frontends::start(sockets, tools.collect(), &settings(config), stops).map(Some)
     }
 
     fn threads(&self) -> usize {
@@ -87,7 +97,7 @@ impl Serving<'_> {
         }
     }
 
-    fn http(&self, counters: &[Arc<RpcCounters>]) -> Http {
+    pub(super) fn http(&self, counters: &[Arc<RpcCounters>]) -> Http {
         let (config, journal) = (self.config, &self.journal.handle());
         let status = Arc::new(self.collector());
         Http {
@@ -147,6 +157,9 @@ impl Serving<'_> {
 
     fn probe(&self) -> ReadProbe {
         let (store, journal, memstore) = (self.store.cloned(), self.journal.handle(), self.memstore.cloned());
+        if !self.is_ready {
+            return Box::new(|linearizable| Box::pin(async move { not_ready(linearizable) }));
+        }
         Box::new(move |linearizable| -> BoxFuture<Result<(), String>> {
             let (store, journal, memstore) = (store.clone(), journal.clone(), memstore.clone());
             Box::pin(async move {

@@ -8,7 +8,6 @@ mod members;
 mod net;
 mod observer;
 mod own_snapshots;
-mod pauses;
 mod refused;
 mod remote;
 mod storage;

@@ -5,9 +5,14 @@
 //!     wishes ──┘                                   add      it could be in more zones, or in an emptier memstore
 //!                                                  split    it is too large or too busy
 //!                                                  forget   it is gone, and holds nothing
+//!                                                  doubt    it has not been seen for long: does anybody see it?
+//!                                                  vouch    it is in doubt, and is seen
 //!
 //! A partition moves by two steps: what is added for a better place makes one too many, and what is removed then is the
 //! worse place. So every state on the way is a good one, whoever made it and whoever goes on.
+//!
+//! Frontends see different things. What one of them does not see may be seen by others, so nothing is taken from a memstore
+//! before its doubt stood in the routes for a while and nobody vouched for it. See `planner/absences.rs`.
 //!
 //! Invariants: a removal leaves as many replicas that serve as are wanted, and nothing else takes any away. While nothing
 //! else changes, planning comes to rest.
@@ -17,7 +22,7 @@ mod balance;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use journal::{Route, RouteRefusal, Routes};
+use journal::{MemstoreInfo, Route, RouteRefusal, Routes};
 
 /// What a frontend sees of the memstores and of what they hold.
 #[derive(Clone, Debug, Default)]
@@ -42,17 +47,21 @@ pub(crate) struct Load {
 pub(crate) enum Presence {
     Up {
         serves: BTreeSet<u64>,
+        /// The number of its start.
+        process: u64,
     },
     /// It may come back at any moment.
     Away,
-    /// For so long that it counts as not there.
+    /// For so long that it may not be there.
+    Missing,
+    /// And no other frontend sees it either.
     Gone,
 }
 
 impl Sight {
     /// The memstores that serve a partition.
     pub(crate) fn holders(&self, partition: u64) -> impl Iterator<Item = u64> {
-        let serves = move |presence: &Presence| matches!(presence, Presence::Up { serves } if serves.contains(&partition));
+        let serves = move |presence: &Presence| matches!(presence, Presence::Up { serves, .. } if serves.contains(&partition));
         self.memstores.iter().filter(move |(_, presence)| serves(presence)).map(|(id, _)| *id)
     }
 }
@@ -92,6 +101,14 @@ pub(crate) enum Step {
     Forget {
         memstore: u64,
     },
+    /// Asks all frontends whether they see the memstore.
+    Doubt {
+        memstore: u64,
+    },
+    /// This frontend sees its process.
+    Vouch {
+        memstore: u64,
+    },
 }
 
 /// What a step is for.
@@ -123,7 +140,7 @@ impl std::fmt::Display for Why {
 impl Step {
     /// Whether it should not wait until it is clear that nobody else is about to change something.
     pub(crate) fn is_urgent(&self) -> bool {
-        matches!(self, Step::Add { why: Why::Lacking, .. })
+        matches!(self, Step::Add { why: Why::Lacking, .. } | Step::Doubt { .. } | Step::Vouch { .. })
     }
 
     /// The routes after it. A split is made at the key `at`, for which nobody else asks.
@@ -143,6 +160,8 @@ impl Step {
                 routes.split(at)
             }
             Step::Forget { memstore } => routes.unregister(memstore),
+            Step::Doubt { memstore } => routes.doubt(memstore),
+            Step::Vouch { memstore } => routes.vouch(memstore),
         }
     }
 }
@@ -151,6 +170,8 @@ impl Step {
 pub(crate) fn plan(routes: &Routes, sight: &Sight, wishes: &Wishes) -> Option<Step> {
     let planning = Planning::new(routes, sight, wishes);
     let steps = [
+        Planning::vouch,
+        Planning::doubt,
         Planning::lacking,
         Planning::excess,
         Planning::zones,
@@ -184,6 +205,24 @@ impl<'a> Planning<'a> {
             }
         }
         Planning { routes, sight, wishes, wanted: wishes.replicas.max(1), weights }
+    }
+
+    /// Another frontend does not see it.
+    fn vouch(&self) -> Option<Step> {
+        let mut doubted = self.routes.memstores().iter().filter(|info| info.is_doubted());
+        // What was heard of the process before it proves nothing.
+        let is_seen = |info: &&MemstoreInfo| match self.presence(info.id) {
+            Presence::Up { process, .. } => info.is_process(*process),
+            Presence::Away | Presence::Missing | Presence::Gone => false,
+        };
+        Some(Step::Vouch { memstore: doubted.find(is_seen)?.id })
+    }
+
+    /// Others may see it, or know better.
+    fn doubt(&self) -> Option<Step> {
+        let mut believed = self.routes.memstores().iter().filter(|info| !info.is_doubted());
+        let missing = believed.find(|info| self.presence(info.id) == &Presence::Missing)?;
+        Some(Step::Doubt { memstore: missing.id })
     }
 
     /// One more where too few are there, first where fewest serve.
@@ -306,8 +345,8 @@ impl<'a> Planning<'a> {
 
     fn serving(&self, route: &Route) -> impl Iterator<Item = u64> {
         let serves = |id: &u64| match self.presence(*id) {
-            Presence::Up { serves } => serves.contains(&route.partition),
-            Presence::Away | Presence::Gone => false,
+            Presence::Up { serves, .. } => serves.contains(&route.partition),
+            Presence::Away | Presence::Missing | Presence::Gone => false,
         };
         route.replicas.iter().copied().filter(serves)
     }

@@ -13,6 +13,8 @@ mod comparisons;
 mod cuts;
 mod patience;
 mod rates;
+#[cfg(test)]
+mod sights_tests;
 
 use std::time::{Duration, Instant};
 
@@ -113,9 +115,13 @@ impl Planner {
                     None => Ok(()),
                 }
             }
-            Some(step @ (Step::Add { .. } | Step::Remove { .. } | Step::Forget { .. })) => {
-                self.take(step, &sight, None).await
-            }
+            Some(
+                step @ (Step::Add { .. }
+                | Step::Remove { .. }
+                | Step::Forget { .. }
+                | Step::Doubt { .. }
+                | Step::Vouch { .. }),
+            ) => self.take(step, &sight, None).await,
             None => Ok(()),
         }
     }
@@ -127,11 +133,17 @@ impl Planner {
             let seen = seen.map(|memstore| (memstore.serves(), memstore));
             // One that leaves gets nothing more, and may be back in a moment.
             let up = seen.filter(|(serves, _)| matches!(serves.health, Health::Up | Health::Quiet));
-            let absence = self.absences.see(info.id, up.is_some(), now);
-            let Some((serves, memstore)) = up else {
-                sight.memstores.insert(info.id, absence.unwrap_or(Presence::Away));
+            // Another one may have its address by now.
+            let up = up.and_then(|(serves, memstore)| {
+                let (name, process) = memstore.identity()?;
+                (name == info.name).then_some((serves, memstore, process))
+            });
+            let Some((serves, memstore, process)) = up else {
+                let absence = self.absences.see(info.id, info.is_doubted(), now);
+                sight.memstores.insert(info.id, absence);
                 continue;
             };
+            self.absences.end(info.id);
             for range in serves.partitions.iter() {
                 let load = sight.loads.entry(range.id.0).or_default();
                 load.bytes = memstore.partition_bytes_in_use(range.id).unwrap_or_default().max(load.bytes);
@@ -140,7 +152,7 @@ impl Planner {
                 }
             }
             let serves = serves.partitions.iter().map(|range| range.id.0).collect();
-            sight.memstores.insert(info.id, Presence::Up { serves });
+            sight.memstores.insert(info.id, Presence::Up { serves, process });
         }
         self.absences.keep(|id| routes.memstore(id).is_some());
         self.rates.keep(|id| sight.loads.contains_key(&id));
@@ -172,6 +184,9 @@ impl Planner {
         };
         for step in taken.into_inner() {
             self.patience.taken(&step);
+            if let Step::Doubt { memstore } = step {
+                self.absences.doubts(memstore, Instant::now());
+            }
             tell(&step, &before);
         }
         Ok(())
@@ -212,6 +227,18 @@ fn tell(step: &Step, routes: &Routes) {
         Step::Split { partition, why } => tracing::info!(partition, %why, "a partition becomes two"),
         Step::Forget { memstore } => {
             tracing::info!(memstore = name(memstore), "a memstore is gone, holds nothing, and is forgotten");
+        }
+        Step::Doubt { memstore } => {
+            tracing::warn!(
+                memstore = name(memstore),
+                "memstore does not answer this frontend; others are asked whether they see it"
+            );
+        }
+        Step::Vouch { memstore } => {
+            tracing::warn!(
+                memstore = name(memstore),
+                "memstore answers this frontend and not another one: look at the network between them"
+            );
         }
     }
 }

@@ -48,8 +48,24 @@ pub struct MemstoreInfo {
     pub url: String,
     /// What fails together, such as a rack or a building. Replicas of a partition are spread over zones.
     pub zone: String,
-    /// Another at each start of the process.
+    /// The number of the process, another at each start. Its highest bit is set while it is doubted that it runs.
     pub process: u64,
+}
+
+impl MemstoreInfo {
+    const DOUBTED: u64 = 1 << 63;
+
+    /// Whether a frontend that does not see the process doubts that it runs, and no other has vouched for it.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.process & MemstoreInfo::DOUBTED != 0
+    }
+
+    /// Whether this is the number of its process, doubted or not.
+    #[must_use]
+    pub fn is_process(&self, process: u64) -> bool {
+        self.process & !MemstoreInfo::DOUBTED == process
+    }
 }
 
 /// Why routes stay as they are, in a sentence for whoever wanted to change them.

@@ -31,7 +31,7 @@ impl Cluster {
         let mut sight = Sight::default();
         for (id, zone) in (1..).zip(zones) {
             routes = routes.register(info(id, *zone)).expect("there is room");
-            sight.memstores.insert(id, Presence::Up { serves: BTreeSet::new() });
+            sight.memstores.insert(id, Presence::Up { serves: BTreeSet::new(), process: id });
         }
         let ids = routes.partitions().iter().map(|route| route.partition);
         let load = |mebibytes: &u64| Load { bytes: mebibytes * MIB, ..Load::default() };
@@ -54,7 +54,7 @@ impl Cluster {
     }
 
     fn builds(&mut self, partition: u64, memstore: u64) {
-        if let Some(Presence::Up { serves }) = self.sight.memstores.get_mut(&memstore) {
+        if let Some(Presence::Up { serves, .. }) = self.sight.memstores.get_mut(&memstore) {
             serves.insert(partition);
         }
     }
@@ -70,14 +70,18 @@ impl Cluster {
         let before = self.routes.clone();
         let cut = match step {
             Step::Split { partition, .. } => before.partition(partition).map(middle),
-            Step::Add { .. } | Step::Remove { .. } | Step::Forget { .. } => None,
+            Step::Add { .. }
+            | Step::Remove { .. }
+            | Step::Forget { .. }
+            | Step::Doubt { .. }
+            | Step::Vouch { .. } => None,
         };
         self.routes = step.done(&before, cut.as_ref()).expect("a planned step can be done");
         if let (Step::Split { partition, .. }, Some(key)) = (step, cut) {
             self.halve(partition, &key);
         }
         if let Step::Remove { partition, memstore, .. } = step
-            && let Some(Presence::Up { serves }) = self.sight.memstores.get_mut(&memstore)
+            && let Some(Presence::Up { serves, .. }) = self.sight.memstores.get_mut(&memstore)
         {
             serves.remove(&partition);
         }
@@ -91,7 +95,7 @@ impl Cluster {
         let half = Load { bytes: bytes / 2, writes_per_second: writes_per_second / 2, is_whole: false };
         self.sight.loads.extend(halves.map(|id| (id, half)));
         for presence in self.sight.memstores.values_mut() {
-            if let Presence::Up { serves } = presence
+            if let Presence::Up { serves, .. } = presence
                 && serves.remove(&partition)
             {
                 serves.extend(halves);
@@ -100,8 +104,7 @@ impl Cluster {
     }
 
     fn serving(&self, partition: u64) -> usize {
-        let serves =
-            |presence: &&Presence| matches!(presence, Presence::Up { serves } if serves.contains(&partition));
+        let serves = |presence: &&Presence| matches!(presence, Presence::Up { serves, .. } if serves.contains(&partition));
         self.sight.memstores.values().filter(serves).count()
     }
 
@@ -145,6 +148,8 @@ fn check(mut cluster: Cluster, replicas: usize, expected: Expect) {
             Step::Remove { partition, memstore, why } => format!("remove {partition} m{memstore}: {why}\n"),
             Step::Split { partition, why } => format!("split {partition}: {why}\n"),
             Step::Forget { memstore } => format!("forget m{memstore}\n"),
+            Step::Doubt { memstore } => format!("doubt m{memstore}\n"),
+            Step::Vouch { memstore } => format!("vouch m{memstore}\n"),
         };
         assert!(steps.len() < 10_000, "it does not end:\n{steps}");
         cluster.take(step);

@@ -1,33 +1,66 @@
-//! Since when memstores do not answer.
+//! Since when memstores do not answer, and whether anybody else sees them.
+//!
+//!     silent ── 50 s ──► missing ──► doubted, in the routes ── 10 s ──► gone
+//!       ▲                                     │ another frontend vouches
+//!       └─────────────────────────────────────┘
+//!
+//! So a frontend that is cut off from a memstore asks again every minute, and takes nothing away from it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::plan::Presence;
 
-/// One that does not answer for so long counts as not there. A restart takes less.
-const GONE_AFTER: Duration = Duration::from_secs(60);
+/// One that does not answer for so long may not be there. A restart takes less.
+const MISSING_AFTER: Duration = Duration::from_secs(50);
+/// How long other frontends may take to vouch for it: they look every two seconds at the least.
+const VOUCHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Those that do not answer, by their ids.
 #[derive(Debug, Default)]
 pub(super) struct Absences {
-    since: BTreeMap<u64, Instant>,
+    absent: BTreeMap<u64, Absence>,
+}
+
+#[derive(Debug)]
+struct Absence {
+    since: Instant,
+    doubted: Option<Instant>,
 }
 
 impl Absences {
-    /// What it means that the memstore is up now, or is not. `None`: it is there.
-    pub(super) fn see(&mut self, id: u64, is_up: bool, now: Instant) -> Option<Presence> {
-        if is_up {
-            self.since.remove(&id);
-            return None;
+    /// The memstore answers.
+    pub(super) fn end(&mut self, id: u64) {
+        self.absent.remove(&id);
+    }
+
+    /// This frontend has journaled its doubt. Others may vouch for the memstore before it looks again.
+    pub(super) fn doubts(&mut self, id: u64, now: Instant) {
+        if let Some(absence) = self.absent.get_mut(&id) {
+            absence.doubted.get_or_insert(now);
         }
-        let since = *self.since.entry(id).or_insert(now);
-        Some(if GONE_AFTER <= now.duration_since(since) { Presence::Gone } else { Presence::Away })
+    }
+
+    /// What it means that the memstore does not answer, which is doubted in the routes, or is not.
+    pub(super) fn see(&mut self, id: u64, is_doubted: bool, now: Instant) -> Presence {
+        let absence = self.absent.entry(id).or_insert(Absence { since: now, doubted: None });
+        match (is_doubted, absence.doubted) {
+            (true, None) => absence.doubted = Some(now),
+            (true, Some(_)) | (false, None) => {}
+            (false, Some(_)) => *absence = Absence { since: now, doubted: None },
+        }
+        let is_missing = MISSING_AFTER <= now.duration_since(absence.since);
+        let stands = |doubted| VOUCHED_WITHIN <= now.duration_since(doubted);
+        match (is_missing, absence.doubted) {
+            (false, _) => Presence::Away,
+            (true, Some(doubted)) if stands(doubted) => Presence::Gone,
+            (true, _) => Presence::Missing,
+        }
     }
 
     /// Forgets the others.
     pub(super) fn keep(&mut self, is_known: impl Fn(u64) -> bool) {
-        self.since.retain(|id, _| is_known(*id));
+        self.absent.retain(|id, _| is_known(*id));
     }
 }
 
@@ -36,15 +69,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_memstore_is_gone_after_a_minute_without_a_word() {
+    fn a_memstore_is_gone_when_nobody_vouches_for_it_in_time() {
         let (mut absences, start) = (Absences::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(absences.see(1, false, at(0)), Some(Presence::Away), "nobody knows since when");
-        assert_eq!(absences.see(1, false, at(59)), Some(Presence::Away));
-        assert_eq!(absences.see(1, false, at(60)), Some(Presence::Gone));
-        assert_eq!(absences.see(1, true, at(61)), None);
-        assert_eq!(absences.see(1, false, at(62)), Some(Presence::Away));
+        assert_eq!(absences.see(1, false, at(0)), Presence::Away, "nobody knows since when");
+        assert_eq!(absences.see(1, false, at(49)), Presence::Away);
+        assert_eq!(absences.see(1, false, at(50)), Presence::Missing);
+        assert_eq!(absences.see(1, true, at(52)), Presence::Missing);
+        assert_eq!(absences.see(1, true, at(61)), Presence::Missing);
+        assert_eq!(absences.see(1, true, at(62)), Presence::Gone);
+        absences.end(1);
+        assert_eq!(absences.see(1, false, at(63)), Presence::Away);
         absences.keep(|id| id != 1);
-        assert_eq!(absences.see(1, false, at(200)), Some(Presence::Away), "it is another one");
+        assert_eq!(absences.see(1, false, at(200)), Presence::Away, "it is another one");
+    }
+
+    #[test]
+    fn who_vouches_at_once_is_heard() {
+        let (mut absences, start) = (Absences::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        absences.see(1, false, at(0));
+        assert_eq!(absences.see(1, false, at(50)), Presence::Missing);
+        absences.doubts(1, at(50));
+        assert_eq!(absences.see(1, false, at(51)), Presence::Away);
+        assert_eq!(absences.see(1, false, at(101)), Presence::Missing, "that is long ago");
+    }
+
+    #[test]
+    fn what_others_see_is_not_gone() {
+        let (mut absences, start) = (Absences::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        absences.see(1, false, at(0));
+        assert_eq!(absences.see(1, true, at(50)), Presence::Missing);
+        assert_eq!(absences.see(1, false, at(55)), Presence::Away, "somebody has vouched for it");
+        assert_eq!(absences.see(1, true, at(60)), Presence::Away, "another one doubts it; this one waits");
+        assert_eq!(absences.see(1, true, at(105)), Presence::Gone);
     }
 }

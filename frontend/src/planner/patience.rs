@@ -38,7 +38,7 @@ impl Patience {
         match step {
             Step::Add { partition, .. } => drop(self.grown.insert(*partition)),
             Step::Remove { partition, .. } => drop(self.grown.remove(partition)),
-            Step::Split { .. } | Step::Forget { .. } => {}
+            Step::Split { .. } | Step::Forget { .. } | Step::Doubt { .. } | Step::Vouch { .. } => {}
         }
     }
 

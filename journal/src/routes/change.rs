@@ -47,6 +47,27 @@ impl Routes {
         })
     }
 
+    /// It is doubted that the memstore's process runs.
+    ///
+    /// # Errors
+    /// The memstore is not there.
+    pub fn doubt(&self, memstore: u64) -> Changed {
+        self.with_process(memstore, |process| process | MemstoreInfo::DOUBTED)
+    }
+
+    /// It is not doubted any more.
+    ///
+    /// # Errors
+    /// The memstore is not there.
+    pub fn vouch(&self, memstore: u64) -> Changed {
+        self.with_process(memstore, |process| process & !MemstoreInfo::DOUBTED)
+    }
+
+    fn with_process(&self, memstore: u64, change: impl FnOnce(u64) -> u64) -> Changed {
+        let Some(info) = self.memstore(memstore) else { return unknown_memstore(memstore) };
+        self.register(MemstoreInfo { process: change(info.process), ..info.clone() })
+    }
+
     /// Takes the memstore out, also where it is a replica.
     ///
     /// # Errors

@@ -114,6 +114,11 @@ impl Mirror {
         async move { drop(seen.wait_for(|seen| is(seen.health)).await) }
     }
 
+    /// Which start of which memstore spoke last.
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        self.seen.borrow().identity.clone()
+    }
+
     pub(crate) fn partitions(&self) -> Arc<[PartitionRange]> {
         self.seen.borrow().ranges.clone()
     }

@@ -21,8 +21,13 @@ use journal::KeyRange;
 use proto::memstore as message;
 use proto::memstore::keys::To;
 
-/// The largest message: one key and its value may be larger than a part, and what surrounds it needs little.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 160 << 20;
+/// The largest message: a key with its value and what it was before, each of which may have 100 MiB, and what surrounds
+/// them. A larger one would break the line for all that share it, so nothing that could be larger is put into one.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 208 << 20;
+/// Where a message of several things ends, in bytes. What is larger travels alone.
+pub(crate) const MESSAGE_BYTES: usize = 1 << 20;
+/// About what a question or a wish needs besides its keys.
+const AROUND_BYTES: usize = 96;
 
 /// A message of a peer that says nothing, or what cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +43,26 @@ impl Malformed {
 impl From<Malformed> for tonic::Status {
     fn from(error: Malformed) -> tonic::Status {
         tonic::Status::invalid_argument(error.to_string())
+    }
+}
+
+/// How many of these, which take so many bytes each, one message has room for: at least one.
+pub(crate) fn fits(bytes: impl Iterator<Item = usize>) -> usize {
+    let (mut sum, mut count) = (0_usize, 0);
+    for bytes in bytes {
+        sum = sum.saturating_add(bytes);
+        if MESSAGE_BYTES < sum && count > 0 {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+fn keys_bytes(keys: &KeyRange) -> usize {
+    match keys {
+        KeyRange::Single(start) | KeyRange::From(start) => start.len(),
+        KeyRange::Range { start, end } => start.len() + end.len(),
     }
 }
 

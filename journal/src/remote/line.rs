@@ -19,8 +19,9 @@ use tonic::transport::Channel;
 use super::COMMANDS_AT_ONCE;
 use crate::client::{Command, Expired, LeaseStatus};
 use crate::error::Error;
+use crate::key_range::KeyRange;
 use crate::member::{LeaderMoved, MembersChanged};
-use crate::record::LeaseId;
+use crate::record::{LeaseId, Read};
 use crate::verdict::{Barrier, Fate, Verdict};
 use crate::wire::answers::Answer;
 use crate::wire::questions::Asked;
@@ -33,6 +34,37 @@ const MESSAGE_BYTES: usize = 1 << 20;
 
 /// How long a node may take until a conversation by one of its URLs is open.
 const OPEN_MAX: Duration = Duration::from_secs(1);
+/// The largest question. What surrounds it in its message needs less than the difference.
+const QUESTION_BYTES_MAX: usize = MESSAGE_BYTES_MAX - MESSAGE_BYTES;
+/// About what a question needs besides its bytes, and each range that it names.
+const AROUND_BYTES: usize = 64;
+
+/// About what a question takes: what it changes, what it looked at, and names and addresses of members.
+fn bytes_of(command: &Command) -> usize {
+    let bytes = match command {
+        Command::Append { append, .. } => {
+            let reads = append.reads.iter().map(|read| AROUND_BYTES + read_bytes(read));
+            crate::codec::append_bytes(append) + reads.sum::<usize>()
+        }
+        Command::Members { change, .. } => questions::change_bytes(change),
+        Command::Fate { .. }
+        | Command::Barrier { .. }
+        | Command::KeepAlive { .. }
+        | Command::Lease { .. }
+        | Command::Leases { .. }
+        | Command::Expired { .. }
+        | Command::MoveLeader { .. } => 0,
+    };
+    AROUND_BYTES + bytes
+}
+
+fn read_bytes(read: &Read) -> usize {
+    match read {
+        Read::Keys { keys: KeyRange::Single(start) | KeyRange::From(start), .. } => start.len(),
+        Read::Keys { keys: KeyRange::Range { start, end }, .. } => start.len() + end.len(),
+        Read::Lease { .. } => 0,
+    }
+}
 
 /// Where an answer goes.
 enum Waiter {
@@ -112,6 +144,7 @@ impl Line {
                 // Nothing is taken from the queue before what was taken is sent.
                 room = out.reserve(), if !self.taken.is_empty() => {
                     let room = room.map_err(|_| tonic::Status::unavailable("the node has hung up"))?;
+                    self.refuse_too_large();
                     let rest = self.taken.split_off(Line::fits(&self.taken));
                     let sent = std::mem::replace(&mut self.taken, rest);
                     let questions = sent.into_iter().map(|command| self.question(command)).collect();
@@ -126,16 +159,29 @@ impl Line {
         }
     }
 
-    /// How many of them one message takes, at least one.
+    /// How many of them one message takes, at least one where there is one.
     fn fits(commands: &[Command]) -> usize {
-        let mut bytes = 0;
+        let mut bytes = 0_usize;
         let over = commands.iter().position(|command| {
-            if let Command::Append { append, .. } = command {
-                bytes += crate::codec::append_bytes(append);
-            }
+            bytes = bytes.saturating_add(bytes_of(command));
             bytes > MESSAGE_BYTES
         });
-        over.unwrap_or(commands.len()).max(1)
+        over.unwrap_or(commands.len()).max(1).min(commands.len())
+    }
+
+    /// Refuses what has room in no message: it would break the line for all.
+    fn refuse_too_large(&mut self) {
+        for command in self.taken.extract_if(.., |command| QUESTION_BYTES_MAX < bytes_of(command)) {
+            let bytes = u64::try_from(bytes_of(&command)).expect("a length fits 64 bits");
+            match command {
+                Command::Append { reply, .. } => {
+                    drop(reply.send(Verdict::TooLarge { bytes, bytes_max: QUESTION_BYTES_MAX as u64 }));
+                }
+                other => {
+                    other.refuse(Error::Io(format!("a question takes {bytes} bytes, which is too much")))
+                }
+            }
+        }
     }
 
     fn question(&mut self, command: Command) -> Question {
@@ -207,5 +253,55 @@ impl Waiter {
             Waiter::Members(reply) => drop(reply.send(Err(error))),
             Waiter::MoveLeader(reply) => drop(reply.send(Err(error))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use prost::Message;
+
+    use super::*;
+    use crate::origin::Origin;
+    use crate::record::{Append, Write};
+    use crate::revision::Revision;
+
+    fn append(looked_at: &Bytes) -> (Command, oneshot::Receiver<Verdict>) {
+        let keys = KeyRange::Range { start: looked_at.clone(), end: looked_at.clone() };
+        let reads = vec![Read::Keys { keys, at: Revision(2) }];
+        let writes = vec![Write::Delete { key: "k".into() }];
+        let append = Append { origin: Origin::default(), reads, writes, sysop: None, reserve: false };
+        let (reply, verdict) = oneshot::channel();
+        (Command::Append { append, reply }, verdict)
+    }
+
+    /// What an append looked at counts as what it changes does: one message of more bytes would break the line for all.
+    #[test]
+    fn appends_that_looked_at_the_largest_keys_go_in_messages_that_a_line_takes() {
+        let (_, commands) = mpsc::channel(1);
+        let mut line = Line::new(Ways { channels: Vec::new(), preferred: Arc::default() }, 7, commands);
+        let sizes = [100, 1_500_000, 200, MESSAGE_BYTES_MAX, 300];
+        // Shared by all, and their pages are not touched: a message shares them.
+        let keys = sizes.map(|size| Bytes::from(vec![0; size]));
+        let mut waits = Vec::new();
+        for key in keys.iter().cycle().take(200) {
+            let (command, verdict) = append(key);
+            line.taken.push(command);
+            waits.push(verdict);
+        }
+        line.refuse_too_large();
+        while !line.taken.is_empty() {
+            let rest = line.taken.split_off(Line::fits(&line.taken));
+            let sent = std::mem::replace(&mut line.taken, rest);
+            let questions = sent.into_iter().map(|command| line.question(command)).collect();
+            let bytes = Questions { cluster: 7, questions }.encoded_len();
+            assert!(bytes <= 4 * MESSAGE_BYTES, "{bytes}");
+        }
+        assert_eq!(line.waiting.len(), 160);
+        let refused = |verdict: &mut oneshot::Receiver<Verdict>| {
+            matches!(verdict.try_recv(), Ok(Verdict::TooLarge { .. }))
+        };
+        let refused: Vec<bool> = waits.iter_mut().map(refused).collect();
+        assert!(refused.chunks(sizes.len()).all(|part| part == [false, false, false, true, false]));
     }
 }

@@ -2,6 +2,7 @@
 
 use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use prost::Message;
 use proto::journal::{Answers, Questions};
 use tokio::sync::mpsc;
 use tonic::Streaming;
@@ -14,6 +15,8 @@ use crate::wire::{answers, questions};
 const UNDER_WAY_MAX: usize = 8_192;
 /// Answers that one message takes.
 const ANSWERS_AT_ONCE: usize = 1_024;
+/// Where a message of answers ends, in bytes. A larger answer travels with the few before it.
+const ANSWERS_BYTES: usize = 1 << 20;
 
 pub(super) struct Conversation {
     journal: Journal,
@@ -44,11 +47,15 @@ impl Conversation {
                 }
                 Some((id, answer)) = self.under_way.next(), if !self.under_way.is_empty() => {
                     let mut message = Answers { answers: vec![answers::write(id, answer)] };
-                    while let Some(Some((id, answer))) = self.under_way.next().now_or_never() {
-                        message.answers.push(answers::write(id, answer));
-                        if message.answers.len() == ANSWERS_AT_ONCE {
-                            break;
-                        }
+                    // Only lists are long: of leases, and of members.
+                    let mut bytes = message.encoded_len();
+                    while message.answers.len() < ANSWERS_AT_ONCE
+                        && bytes < ANSWERS_BYTES
+                        && let Some(Some((id, answer))) = self.under_way.next().now_or_never()
+                    {
+                        let answer = answers::write(id, answer);
+                        bytes += answer.encoded_len();
+                        message.answers.push(answer);
                     }
                     if out.send(Ok(message)).await.is_err() {
                         return;

@@ -1,6 +1,7 @@
 //! Questions, from and to messages.
 
 use bytes::Bytes;
+use prost::Message;
 use proto::journal as message;
 use proto::journal::{keys_read::To, question::Ask, read::What};
 
@@ -56,6 +57,11 @@ pub(crate) fn write(id: u64, asked: &Asked) -> message::Question {
         Asked::MoveLeader(to) => Ask::MoveLeader(*to),
     };
     message::Question { id, ask: Some(ask) }
+}
+
+/// What a change of the members takes in its message.
+pub(crate) fn change_bytes(change: &MemberChange) -> usize {
+    members::write_change(change).encoded_len()
 }
 
 fn read_origin(origin: &message::Origin) -> Origin {

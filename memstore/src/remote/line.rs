@@ -1,5 +1,5 @@
-//! The conversation with another memstore: questions go out many a message, answers come back in any order and in
-//! parts.
+//! The conversation with another memstore: questions go out many a message, bounded by their number and their bytes;
+//! answers come back in any order and in parts.
 //!
 //! A memstore that is down is asked nothing: every question is `Unreachable` at once. A line that breaks, and a
 //! memstore that goes down, make everything that was asked unreachable, and the line is opened again.
@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::memory::MemoryReservation;
 use crate::wire::answers::{Gathered, Said, read_bytes};
 use crate::wire::questions::Asked;
-use crate::wire::{MESSAGE_BYTES_MAX, questions};
+use crate::wire::{MESSAGE_BYTES, MESSAGE_BYTES_MAX, fits, questions};
 
 /// Questions that wait to be sent. When it is full, whoever asks waits.
 pub(super) const CALLS_MAX: usize = 4_096;
@@ -29,6 +29,8 @@ pub(super) const CALLS_MAX: usize = 4_096;
 const CALLS_AT_ONCE: usize = 1_024;
 /// Messages on their way out.
 const MESSAGES_MAX: usize = 4;
+/// The largest question. What surrounds it in its message needs less than the difference.
+const QUESTION_BYTES_MAX: usize = MESSAGE_BYTES_MAX - MESSAGE_BYTES;
 /// How often it is seen who has given up.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 /// How long until a line that broke is opened again.
@@ -160,10 +162,7 @@ impl Line {
                 // Nothing is taken from the queue before what was taken is sent.
                 room = out.reserve(), if !self.taken.is_empty() => {
                     let room = room.map_err(|_| Status::unavailable("the memstore has hung up"))?;
-                    let taken = std::mem::take(&mut self.taken);
-                    let asked = taken.into_iter().filter(|call| !call.reply.is_closed());
-                    let asked: Vec<Call> = asked.collect();
-                    let questions = asked.into_iter().map(|call| self.question(call)).collect();
+                    let questions = self.next_questions();
                     room.send(Questions { cluster: self.cluster, questions, given_up: Vec::new() });
                 }
                 count = self.calls.recv_many(&mut self.taken, CALLS_AT_ONCE), if self.taken.is_empty() => {
@@ -173,6 +172,23 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// As many of those taken as a message has room for. What has none in any message is refused.
+    fn next_questions(&mut self) -> Vec<proto::memstore::Question> {
+        self.taken.retain(|call| !call.reply.is_closed());
+        for Call { asked, reply, .. } in
+            self.taken.extract_if(.., |call| QUESTION_BYTES_MAX < call.asked.bytes())
+        {
+            let bytes = asked.bytes();
+            drop(reply.send(Said::Refused(Error::Io(format!(
+                "a request's keys take {bytes} bytes, and between a frontend and a memstore {QUESTION_BYTES_MAX} is the \
+                 most: ask for fewer keys at once"
+            )))));
+        }
+        let rest = self.taken.split_off(fits(self.taken.iter().map(|call| call.asked.bytes())));
+        let sent = std::mem::replace(&mut self.taken, rest);
+        sent.into_iter().map(|call| self.question(call)).collect()
     }
 
     fn question(&mut self, Call { asked, reply, reservation }: Call) -> proto::memstore::Question {
@@ -216,4 +232,56 @@ impl Line {
 
 fn refuse(reply: oneshot::Sender<Said>) {
     drop(reply.send(Said::Refused(Error::Unreachable)));
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use journal::{KeyRange, SystemClock};
+    use prost::Message;
+
+    use super::*;
+    use crate::partition_id::PartitionId;
+    use crate::query::Query;
+
+    fn call(key: Bytes) -> (Call, oneshot::Receiver<Said>) {
+        let query = Query::latest(KeyRange::Range { start: key.clone(), end: key });
+        let (reply, said) = oneshot::channel();
+        (Call { asked: Asked::Range { partition: PartitionId(1), query }, reply, reservation: None }, said)
+    }
+
+    /// One message of more bytes than a line takes would break it, and with it everything that was asked.
+    #[tokio::test]
+    async fn many_ranges_with_the_largest_keys_go_in_messages_that_a_line_takes() {
+        let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let (_, calls) = mpsc::channel(1);
+        let (_, mirror) = super::super::mirror::mirror();
+        let mut line = Line::new(channel, 7, Arc::new(SystemClock::default()), calls, mirror);
+        let mut waits = Vec::new();
+        let sizes = [100, 1_500_000, 1_500_000, 200, 300, 60 << 20, MESSAGE_BYTES_MAX, 400];
+        // Shared by all, and their pages are not touched: nothing is written before a message is.
+        let keys = sizes.map(|size| Bytes::from(vec![0; size]));
+        for key in keys.into_iter().cycle().take(CALLS_AT_ONCE) {
+            let (call, said) = call(key);
+            line.taken.push(call);
+            waits.push(said);
+        }
+        let mut sent = 0;
+        while !line.taken.is_empty() {
+            let questions = Questions { cluster: 7, questions: line.next_questions(), given_up: Vec::new() };
+            let bytes = questions.encoded_len();
+            assert!(bytes <= MESSAGE_BYTES_MAX, "{bytes}");
+            assert!(bytes <= 2 * MESSAGE_BYTES || questions.questions.len() == 1, "what is large goes alone");
+            sent += questions.questions.len();
+        }
+        assert_eq!(sent, CALLS_AT_ONCE - CALLS_AT_ONCE / sizes.len());
+        let refused =
+            |said: &mut oneshot::Receiver<Said>| matches!(said.try_recv(), Ok(Said::Refused(Error::Io(_))));
+        let refused: Vec<bool> = waits.iter_mut().map(refused).collect();
+        assert!(
+            refused
+                .chunks(sizes.len())
+                .all(|part| part == [false, false, false, false, false, false, true, false])
+        );
+    }
 }

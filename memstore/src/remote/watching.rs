@@ -20,8 +20,8 @@ use tonic::{Status, Streaming};
 use super::mirror::Mirror;
 use crate::event::Event;
 use crate::watch::{Update, WatchSpec, WatcherKey};
-use crate::wire::watching::{News, Wish, read_update, write_wish};
-use crate::wire::{MESSAGE_BYTES_MAX, Malformed};
+use crate::wire::watching::{News, Wish, add_bytes, read_update, write_wish};
+use crate::wire::{MESSAGE_BYTES_MAX, Malformed, fits};
 
 /// Changes that one message takes.
 const CHANGES_AT_ONCE: usize = 1_024;
@@ -257,18 +257,63 @@ impl Unsent {
         self.adds.is_empty() && self.removes.is_empty() && self.asks.is_empty()
     }
 
-    /// As many as a message takes. A question comes after what it asks about.
+    /// As many as a message takes, of their number and of their bytes. A question comes after what it asks about.
     fn take(&mut self) -> Vec<Wish> {
-        let removes = self.removes.drain(..).map(|key| Wish::Remove { watcher: key.0 });
-        let mut wishes: Vec<Wish> = removes.collect();
-        while wishes.len() < CHANGES_AT_ONCE {
-            let Some((key, spec)) = self.adds.pop_front() else { break };
-            wishes.push(Wish::Add { watcher: key.0, spec });
-        }
-        while wishes.len() < CHANGES_AT_ONCE {
+        let removed = self.removes.len().min(CHANGES_AT_ONCE);
+        let mut wishes: Vec<Wish> =
+            self.removes.drain(..removed).map(|key| Wish::Remove { watcher: key.0 }).collect();
+        let room = CHANGES_AT_ONCE - wishes.len();
+        let added = fits(self.adds.iter().take(room).map(|(_, spec)| add_bytes(spec)));
+        let adds = self.adds.drain(..added).map(|(key, spec)| Wish::Add { watcher: key.0, spec });
+        wishes.extend(adds);
+        while wishes.len() < CHANGES_AT_ONCE && self.adds.is_empty() {
             let Some((key, revision)) = self.asks.pop_first() else { break };
             wishes.push(Wish::Ask { watcher: key.0, revision });
         }
         wishes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use journal::KeyRange;
+    use prost::Message;
+
+    use super::*;
+    use crate::partition_id::PartitionId;
+    use crate::wire::MESSAGE_BYTES;
+
+    #[test]
+    fn watchers_of_the_largest_keys_are_added_in_messages_that_a_line_takes() {
+        let mut unsent = Unsent::default();
+        let key = Bytes::from(vec![0; 1_000_000]);
+        for number in 0..3_000 {
+            let keys = KeyRange::Range { start: key.clone(), end: key.clone() };
+            let (partition, from) = (PartitionId(1), Revision(1));
+            let spec = WatchSpec { partition, keys, from, prev_kv: false, puts: true, deletes: true };
+            unsent.adds.push_back((WatcherKey(number), spec));
+            unsent.removes.push(WatcherKey(number));
+            unsent.asks.insert(WatcherKey(number), Revision(2));
+        }
+        let (mut added, mut asked, mut removed) = (0, 0, 0);
+        while !unsent.is_empty() {
+            let wishes = unsent.take();
+            assert!(!wishes.is_empty() && wishes.len() <= CHANGES_AT_ONCE);
+            for wish in &wishes {
+                match wish {
+                    Wish::Remove { .. } => removed += 1,
+                    Wish::Add { .. } => added += 1,
+                    Wish::Ask { watcher, .. } => {
+                        assert!(*watcher < added, "{watcher} is asked about before it is added");
+                        asked += 1;
+                    }
+                }
+            }
+            let changes = wishes.into_iter().map(write_wish).collect();
+            let bytes = WatchChanges { cluster: 7, changes }.encoded_len();
+            assert!(bytes <= 3 * MESSAGE_BYTES, "{bytes}");
+        }
+        assert_eq!((added, asked, removed), (3_000, 3_000, 3_000));
     }
 }

@@ -24,6 +24,8 @@ use crate::wire::questions::{self, Asked};
 /// Questions of one caller under way or being answered. When there are so many, no more are read, and the caller's
 /// wait with it.
 const UNDER_WAY_MAX: usize = 8_192;
+/// The same of what they take: their keys stay for as long as they are under way. One message may bring more.
+const UNDER_WAY_BYTES_MAX: usize = 64 << 20;
 /// Pieces of answers that one message takes.
 const PIECES_AT_ONCE: usize = 1_024;
 
@@ -37,8 +39,10 @@ pub(super) struct Conversation {
     cluster: u64,
     questions: Streaming<Questions>,
     under_way: FuturesUnordered<Abortable<Pending>>,
-    /// Of those under way.
-    handles: HashMap<u64, AbortHandle>,
+    /// Of those under way, with what they take.
+    handles: HashMap<u64, (AbortHandle, usize)>,
+    /// What all of them take.
+    bytes: usize,
     leaving: VecDeque<Cut>,
     busy: Busy,
 }
@@ -52,7 +56,7 @@ impl Conversation {
     ) -> Conversation {
         let (under_way, handles, leaving) = (FuturesUnordered::new(), HashMap::new(), VecDeque::new());
         let memory = memstore.memory();
-        Conversation { memstore, memory, cluster, questions, under_way, handles, leaving, busy }
+        Conversation { memstore, memory, cluster, questions, under_way, handles, bytes: 0, leaving, busy }
     }
 
     /// Until the caller has asked everything and heard everything, or is gone.
@@ -67,7 +71,7 @@ impl Conversation {
         while asking || !self.under_way.is_empty() || !self.leaving.is_empty() {
             let count = self.under_way.len() + self.leaving.len();
             self.busy.is(count);
-            let has_room = count < UNDER_WAY_MAX;
+            let has_room = count < UNDER_WAY_MAX && self.bytes < UNDER_WAY_BYTES_MAX;
             tokio::select! {
                 () = out.closed() => return Ok(()),
                 message = self.questions.message(), if asking && has_room => {
@@ -96,17 +100,24 @@ impl Conversation {
         for question in questions {
             let (id, asked) = questions::read(question)?;
             let (handle, registration) = AbortHandle::new_pair();
+            let bytes = asked.bytes();
             let (memstore, reservation) = (self.memstore.clone(), MemoryReservation::of(&self.memory));
             let pending: Pending = Box::pin(async move {
                 let said = reservation.clone().scope(answer(memstore, asked)).await;
                 (id, said, reservation)
             });
             self.under_way.push(Abortable::new(pending, registration));
-            self.handles.insert(id, handle);
+            self.bytes += bytes;
+            if let Some((_, replaced)) = self.handles.insert(id, (handle, bytes)) {
+                self.bytes -= replaced;
+            }
         }
         for id in given_up {
             match self.handles.remove(&id) {
-                Some(handle) => handle.abort(),
+                Some((handle, bytes)) => {
+                    handle.abort();
+                    self.bytes -= bytes;
+                }
                 None => self.leaving.retain(|cut| cut.id() != id),
             }
         }
@@ -116,7 +127,9 @@ impl Conversation {
     fn leave<E>(&mut self, answered: Result<Answered, E>) {
         // One that was given up has no answer.
         let Ok((id, said, reservation)) = answered else { return };
-        self.handles.remove(&id);
+        if let Some((_, bytes)) = self.handles.remove(&id) {
+            self.bytes -= bytes;
+        }
         self.leaving.push_back(Cut::new(id, said, reservation));
     }
 

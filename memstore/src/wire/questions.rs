@@ -5,10 +5,13 @@ use journal::{LeaseId, Lsn, Revision};
 use proto::memstore as message;
 use proto::memstore::question::Ask;
 
-use super::{Malformed, read_keys, write_keys};
+use super::{AROUND_BYTES, Malformed, keys_bytes, read_keys, write_keys};
 use crate::hashing::HashesAsked;
 use crate::partition_id::PartitionId;
 use crate::query::{At, Bounds, Projection, Query};
+
+/// What a key needs besides its bytes, at most.
+const KEY_BYTES: usize = 32;
 
 /// What is asked. Its answer is looked for by the question's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,18 @@ pub(crate) enum Asked {
     HashKv { upto: Revision, min_lsn: Lsn },
     Hashes { partition: PartitionId, asked: HashesAsked, min_lsn: Lsn },
     Wait { partition: PartitionId, lsn: Lsn, revision: Revision },
+}
+
+impl Asked {
+    /// About what it takes in its message, and as much as whoever answers it keeps of it.
+    pub(crate) fn bytes(&self) -> usize {
+        let keys = match self {
+            Asked::Range { query, .. } => keys_bytes(&query.keys),
+            Asked::GetMany { keys, .. } => keys.iter().map(|key| key.len() + KEY_BYTES).sum(),
+            Asked::LeaseKeys { .. } | Asked::HashKv { .. } | Asked::Hashes { .. } | Asked::Wait { .. } => 0,
+        };
+        keys + AROUND_BYTES
+    }
 }
 
 pub(crate) fn write(id: u64, asked: Asked) -> message::Question {

@@ -10,7 +10,7 @@ use proto::memstore as message;
 use proto::memstore::watch_change::Change as Changes;
 use proto::memstore::watch_update::Update as Updates;
 
-use super::{Malformed, read_keys, write_keys};
+use super::{AROUND_BYTES, Malformed, keys_bytes, read_keys, write_keys};
 use crate::event::{Change, Event, EventKind};
 use crate::key_value::KeyValue;
 use crate::partition_id::PartitionId;
@@ -46,6 +46,11 @@ pub(crate) enum News {
         upto: Revision,
     },
     Closed,
+}
+
+/// About what a watcher that is added takes in its message.
+pub(crate) fn add_bytes(spec: &WatchSpec) -> usize {
+    keys_bytes(&spec.keys) + AROUND_BYTES
 }
 
 pub(crate) fn write_wish(wish: Wish) -> message::WatchChange {

@@ -10,13 +10,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use journal::{Entry, Lsn, Revision};
+use journal::{Batch, Entry, Lsn, Revision};
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::aside;
 use crate::compaction::Compaction;
+use crate::error::Error;
 use crate::frontier::Applied;
 use crate::partition::Partition;
 use crate::partition_id::PartitionRange;
+use crate::pause::{STEP_WRITES, Turns, writes};
 
 /// Versions copied at once, under the source's read lock.
 const CHUNK_VERSIONS: usize = 512;
@@ -45,6 +48,8 @@ pub(crate) struct Building {
     partition: Partition,
     floors: Vec<Floor>,
     applied: Applied,
+    /// What was gathered has yet to be put in order.
+    unsettled: bool,
 }
 
 /// Writes of these keys up to and including this position are in it.
@@ -56,7 +61,7 @@ struct Floor {
 impl Building {
     /// A partition that stands at one position already.
     pub(crate) fn whole(partition: Partition, applied: Applied) -> Building {
-        Building { partition, floors: Vec::new(), applied }
+        Building { partition, floors: Vec::new(), applied, unsettled: false }
     }
 
     /// Out of what was read from snapshots, which covers `range` and which nobody else has. `None` where that was given up.
@@ -90,8 +95,11 @@ impl Building {
         }
         let floor = |source: Source| Floor { range: source.range, lsn: source.applied.lsn };
         let floors = sources.into_iter().map(floor).collect();
-        let mut building = Building { partition, floors, applied };
+        let mut building = Building { partition, floors, applied, unsettled: true };
         building.rise();
+        if building.floors.is_empty() {
+            building.settle();
+        }
         Some(building)
     }
 
@@ -103,9 +111,9 @@ impl Building {
         self.partition.range()
     }
 
-    /// Whether it is of one revision.
+    /// Whether it is of one revision, and can be read.
     pub(crate) fn is_whole(&self) -> bool {
-        self.floors.is_empty()
+        self.floors.is_empty() && !self.unsettled
     }
 
     /// The keys for which a journal that begins at `first` is not enough.
@@ -119,7 +127,40 @@ impl Building {
         self.range().without(&enough)
     }
 
-    pub(crate) fn apply(&mut self, entry: &Entry) {
+    /// Applies the entries that it lacks, with room for others in between. What that makes whole is put in order on another
+    /// thread, since it takes as long as there is much of it.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) async fn go_on(mut self, entries: &[Entry]) -> Result<Building, Error> {
+        let (applied, mut turns) = (self.applied.lsn, Turns::default());
+        for entry in entries.iter().filter(|entry| applied < entry.lsn) {
+            if let Some(batch) = entry.batch.as_ref().filter(|_| STEP_WRITES < writes(entry)) {
+                let lsn = entry.lsn;
+                while self.stage(batch, lsn) {
+                    turns.took(STEP_WRITES).await;
+                }
+            }
+            self.apply(entry);
+            turns.took(writes(entry).min(STEP_WRITES)).await;
+        }
+        if self.unsettled && self.floors.is_empty() {
+            self = aside(move |_| {
+                self.settle();
+                self
+            })
+            .await?;
+        }
+        Ok(self)
+    }
+
+    /// Nothing may be left out of a batch that is staged, so one that a source has in part is applied at once.
+    fn stage(&self, batch: &Batch, lsn: Lsn) -> bool {
+        let is_free = self.floors.iter().all(|floor| floor.lsn < lsn);
+        is_free && self.partition.stage(batch, STEP_WRITES)
+    }
+
+    fn apply(&mut self, entry: &Entry) {
         assert_eq!(entry.lsn, self.applied.lsn.next(), "entries are applied in order");
         self.applied.lsn = entry.lsn;
         if let Some(batch) = entry.effects(self.applied.revision) {
@@ -128,9 +169,7 @@ impl Building {
             let has = |key: &Bytes| floors.iter().any(|floor| floor.has(key, entry.lsn));
             self.partition.apply_to(batch, |key| !has(key), &mut |_| ());
         }
-        if !self.is_whole() {
-            self.rise();
-        }
+        self.rise();
     }
 
     pub(crate) fn into_partition(self) -> Partition {
@@ -141,9 +180,11 @@ impl Building {
     /// Forgets the floors that it has come to.
     fn rise(&mut self) {
         self.floors.retain(|floor| self.applied.lsn < floor.lsn);
-        if self.floors.is_empty() {
-            self.partition.settle();
-        }
+    }
+
+    fn settle(&mut self) {
+        self.partition.settle();
+        self.unsettled = false;
     }
 }
 

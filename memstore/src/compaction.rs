@@ -49,6 +49,11 @@ impl Compaction {
         self.compacted
     }
 
+    /// Whether memory is still to be freed.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.swept < self.compacted
+    }
+
     /// Refuses reads below `at` from now on.
     pub(crate) fn compact(&mut self, at: Revision) {
         self.compacted = self.compacted.max(at);
@@ -86,7 +91,7 @@ impl Store {
             }
             self.went_on(sweep, changes.last().filter(|_| changes.len() == budget));
         }
-        self.compaction.swept < self.compaction.compacted
+        self.compaction.is_behind()
     }
 
     fn went_on(&mut self, sweep: Sweep, last: Option<&Entry>) {

@@ -29,11 +29,11 @@ pub(crate) struct Counting {
 
 enum State {
     Begin,
-    /// `count` keys at the end of `upto`; what happened from `at` to `next` is taken back already.
+    /// `count` keys when there was nothing behind `end`; what happened from `at` to `next` is taken back already.
     TakeBack {
         count: u64,
         next: Position,
-        upto: Revision,
+        end: Position,
     },
     Look {
         count: u64,
@@ -53,7 +53,7 @@ impl Counting {
         }
         match &mut self.state {
             State::Begin => unreachable!("it has begun"),
-            State::TakeBack { count, next, upto } => take_back(store, keys, count, next, *upto),
+            State::TakeBack { count, next, end } => take_back(store, keys, count, next, *end),
             State::Look { count, behind } => look(store, keys, self.at, count, behind),
         }
     }
@@ -63,7 +63,8 @@ fn begin(store: &Store, keys: &KeyRange, at: Revision) -> State {
     let now = store.sum(keys);
     let next = (at.next(), 0);
     if store.history.about_after(next) <= CHANGES + now.all * CHANGES_PER_KEY {
-        State::TakeBack { count: number(now.alive), next, upto: store.revision }
+        // That may be in the middle of a batch, of which nothing is to be seen yet.
+        State::TakeBack { count: number(now.alive), next, end: store.history.end() }
     } else {
         State::Look { count: 0, behind: None }
     }
@@ -74,11 +75,11 @@ fn take_back(
     keys: &KeyRange,
     count: &mut u64,
     next: &mut Position,
-    upto: Revision,
+    end: Position,
 ) -> Option<u64> {
     let (mut born, mut died) = (0, 0);
     for (looked, change) in store.history.from(*next).enumerate() {
-        if upto < change.revision {
+        if end <= change.position() {
             break;
         }
         if looked == CHANGES {

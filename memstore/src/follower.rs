@@ -2,22 +2,27 @@
 //!
 //!     tail ──► every partition ──► its hub ──► its frontier ──► wake who waits or watches
 //!
-//! An entry is applied to all partitions before anything else runs on this thread: between entries those that
+//! What an entry says can be seen in all partitions before anything else runs on this thread: between entries those that
 //! are served stand at the same position, and the keeper, which runs there too, takes its snapshots then. One that
 //! has just been built may be ahead of the others, and is passed over until they are as far.
+//!
+//! A record may delete a million keys. Such a one is staged: applied in steps behind what can be seen, with others in
+//! between, and then shown at once.
 //!
 //! Applying has no branch that can fail. What can fail is getting the entries.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use journal::{Clock, Entry, Lsn, SysOp};
+use journal::{Clock, Entry, Lsn, SysOp, machine};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Change;
 use crate::feed::{Entries, Feed};
 use crate::holding::Holding;
 use crate::metrics::ApplyMetrics;
+use crate::pause::{STEP_WRITES, Turns, writes};
+use crate::replica::Replica;
 use crate::watch::Wakes;
 use crate::work::{SnapshotDue, Work};
 
@@ -88,16 +93,36 @@ impl Follower {
                 () = cancel.cancelled() => return Ok(()),
                 entries = entries.next() => entries?,
             };
-            let meter = self.meter.take();
+            let (meter, mut turns) = (self.meter.take(), Turns::default());
             for entry in &entries {
+                let long = self.stage(entry).await;
                 match &meter {
                     Some(meter) => meter.measure(|| self.apply(entry), entry),
                     None => self.apply(entry),
                 }
+                turns.took(if long { STEP_WRITES } else { writes(entry) }).await;
             }
             self.meter = meter;
             self.work.wake(&self.due);
+            if STEP_WRITES < entries.iter().map(writes).sum::<usize>() {
+                machine::spawn_blocking(move || drop(entries));
+            }
         }
+    }
+
+    /// Applies what is too long for one step in several, where nobody sees it yet. Answers whether it was that.
+    async fn stage(&self, entry: &Entry) -> bool {
+        let Some(batch) = entry.batch.as_ref().filter(|_| STEP_WRITES < writes(entry)) else {
+            return false;
+        };
+        let lacking: Vec<Arc<Replica>> = self.holding.followed().lacking(entry.lsn).cloned().collect();
+        for replica in lacking {
+            while replica.partition.stage(batch, STEP_WRITES) {
+                tokio::task::yield_now().await;
+            }
+            tokio::task::yield_now().await;
+        }
+        true
     }
 
     /// Waits until there is something to apply to, and answers what comes next to it. `None` when cancelled.
@@ -132,6 +157,10 @@ impl Follower {
             replica.frontier.advance(applied);
         }
         // What was told is shared by its watchers from here on; nothing of it stays with us.
+        if STEP_WRITES < self.changes.len() {
+            let changes = std::mem::take(&mut self.changes);
+            machine::spawn_blocking(move || drop(changes));
+        }
         self.changes.clear();
         self.wakes.wake();
         self.holding.settle(&mut followed);

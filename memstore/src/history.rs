@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use journal::Revision;
 
 use crate::event::Change;
+use crate::pause::work;
 use crate::store::slab::Slot;
 
 const BLOCK: usize = 1_024;
@@ -87,6 +88,7 @@ impl History {
 
     /// From here on changes come in order.
     pub(crate) fn sort(&mut self) {
+        work::did(self.entries);
         let mut entries: Vec<Entry> = self.blocks.drain(..).flatten().collect();
         entries.sort_unstable_by_key(Entry::position);
         *self = History::default();
@@ -121,6 +123,12 @@ impl History {
     /// The changes, the last one first.
     pub(crate) fn last(&self) -> impl Iterator<Item = Entry> {
         self.blocks.iter().rev().flat_map(|block| block.iter().rev()).copied()
+    }
+
+    /// Behind all changes there are.
+    pub(crate) fn end(&self) -> Position {
+        let last = self.blocks.back().map(|block| last(block));
+        last.map_or((Revision::ZERO, 0), |(revision, sub)| (revision, sub + 1))
     }
 
     /// About how many changes there are from `from` on: true to a block.

@@ -104,7 +104,8 @@ impl Holding {
         let mut followed = self.state.lock();
         let served = self.replicas.ranges();
         let keeps = |range: &PartitionRange| served.contains(range) || wanted.contains(range);
-        followed.replicas.retain(|replica| keeps(replica.partition.range()));
+        let unwanted = followed.replicas.extract_if(.., |replica| !keeps(replica.partition.range()));
+        free(unwanted.collect());
         followed.doubted.retain(|range| wanted.contains(range));
         followed.wanted = wanted;
         followed.unsettled = true;
@@ -175,7 +176,8 @@ impl Holding {
         }
         followed.doubted.retain(|doubted| doubted != compared.partition.range());
         if !is_same {
-            followed.replicas.retain(|replica| replica.number != compared.number);
+            let wrong = followed.replicas.extract_if(.., |replica| replica.number == compared.number);
+            free(wrong.collect());
         }
         followed.unsettled = true;
         self.settle(&mut followed);
@@ -213,7 +215,8 @@ impl Holding {
     /// Goes on with what is served alone, which was brought to `applied`.
     pub(crate) fn begin_again(&self, applied: Option<Applied>) {
         let mut followed = self.state.lock();
-        followed.replicas = self.replicas.served().to_vec();
+        let before = std::mem::replace(&mut followed.replicas, self.replicas.served().to_vec());
+        free(before);
         followed.doubted.clear();
         followed.applied = applied;
         self.lost.notify_one();
@@ -250,8 +253,14 @@ impl Holding {
         let mut wakes = Wakes::default();
         left.iter().for_each(|replica| replica.retire(&mut wakes));
         wakes.wake();
-        // Freeing takes long where there are many keys, and nobody shall wait for it here.
-        machine::spawn_blocking(move || drop(left));
+        free(left);
+    }
+}
+
+/// Lets go of replicas. Freeing takes long where there are many keys, and nobody shall wait for it here.
+fn free(replicas: Vec<Arc<Replica>>) {
+    if !replicas.is_empty() {
+        machine::spawn_blocking(move || drop(replicas));
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Keeper {
     work: Arc<Work>,
     /// `None` where nothing shall outlive the process.
     snapshots: Option<Snapshots>,
-    /// What this process wrote. At most the pieces that are kept.
+    /// What this process wrote or has read back. At most the pieces that are kept.
     written: Written,
 }
 
@@ -95,14 +95,20 @@ impl Keeper {
         }
     }
 
-    /// Frees everything that is compacted, with room for others in between.
+    /// Frees everything that is compacted, with room for others after each step. When it returns, none is under way.
     async fn compact(&self) {
         loop {
-            let step = |more, replica: &Arc<Replica>| replica.partition.compact_step(STEP_VERSIONS) || more;
-            if !self.replicas.served().iter().fold(false, step) {
+            let mut is_done = true;
+            for replica in self.replicas.served().iter() {
+                if replica.partition.is_behind_compaction() {
+                    is_done = false;
+                    replica.partition.compact_step(STEP_VERSIONS);
+                    tokio::task::yield_now().await;
+                }
+            }
+            if is_done {
                 return;
             }
-            tokio::task::yield_now().await;
         }
     }
 
@@ -162,7 +168,7 @@ impl Keeper {
 
     /// Forgets what is no longer kept, and tells the journal from where on it is needed.
     async fn mark_older(&mut self) {
-        let (older, reach) = match self.older() {
+        let (older, reach) = match self.older().await {
             Ok(older) => older,
             Err(error) => {
                 warn!(%error, "the older snapshot cannot be counted on, the journal is not trimmed");
@@ -189,26 +195,51 @@ impl Keeper {
         }
     }
 
-    /// What is the second newest of some key that is served, read back where this process did not write it; and how
-    /// far all keys reach.
-    fn older(&mut self) -> Result<(Written, Option<Lsn>), Error> {
+    /// What is the second newest of some key that is served, and how far all keys reach. On another thread: it reads back
+    /// what this process did not write, once.
+    async fn older(&mut self) -> Result<(Written, Option<Lsn>), Error> {
         let snapshots = self.snapshots.as_ref().expect("it was just looked at");
         let kept = match snapshots.depot {
             Some(_) => self.holding.held(),
             // Nobody else has what was held before.
             None => vec![PartitionRange::all()],
         };
-        snapshots.folder.forget(&kept)?;
-        let held = snapshots.folder.held()?;
-        self.written.retain(|(written, _)| held.iter().any(|held| is_same(written, &held.header)));
-        let cover = Cover::of(held.iter().map(|held| &held.header));
-        let older = cover.second(&self.replicas.ranges()).into_iter().map(|at| &held[at]);
-        let older = older.map(|held| {
-            let written = self.written.iter().find(|(written, _)| is_same(written, &held.header));
-            written.cloned().map_or_else(|| held.verify(), Ok)
+        let (folder, ranges) = (snapshots.folder.clone(), self.replicas.ranges());
+        let mut known = std::mem::take(&mut self.written);
+        let looking = machine::spawn_blocking(move || {
+            let older = older(&folder, &kept, &ranges, &mut known);
+            (known, older)
         });
-        Ok((older.collect::<Result<_, _>>()?, cover.reach()))
+        let (known, older) = looking.await.map_err(|error| Error::Io(error.to_string()))?;
+        self.written = known;
+        older
     }
+}
+
+/// The same, for what is `known` of the pieces that are kept.
+fn older(
+    folder: &Folder,
+    kept: &[PartitionRange],
+    ranges: &[PartitionRange],
+    known: &mut Written,
+) -> Result<(Written, Option<Lsn>), Error> {
+    folder.forget(kept)?;
+    let held = folder.held()?;
+    known.retain(|(known, _)| held.iter().any(|held| is_same(known, &held.header)));
+    let cover = Cover::of(held.iter().map(|held| &held.header));
+    let mut older = Vec::new();
+    for held in cover.second(ranges).into_iter().map(|at| &held[at]) {
+        let piece = match known.iter().find(|(known, _)| is_same(known, &held.header)) {
+            Some(piece) => piece.clone(),
+            None => {
+                let piece = held.verify()?;
+                known.push(piece.clone());
+                piece
+            }
+        };
+        older.push(piece);
+    }
+    Ok((older, cover.reach()))
 }
 
 /// Of one position and the same keys.

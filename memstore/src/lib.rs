@@ -36,6 +36,7 @@ mod model_tests;
 mod node;
 mod partition;
 mod partition_id;
+mod pause;
 mod query;
 mod reading;
 mod remote;
@@ -44,6 +45,8 @@ mod replicas;
 mod service;
 mod set_hash;
 mod snapshot;
+#[cfg(test)]
+mod staging_tests;
 mod stats;
 mod store;
 mod wanted;

@@ -10,6 +10,13 @@ use journal::Histogram;
 pub struct ApplyMetrics {
     /// How long each entry took to be applied to all partitions, and told to their watchers.
     pub took: Histogram,
+    /// How long each poll of a task took on the thread that applies: for so long nothing else happened there.
+    pub pauses: Histogram,
+    /// The longest of them so far, in nanoseconds.
+    pub longest_pause: AtomicU64,
+    /// The most versions that a poll has worked on.
+    #[cfg(test)]
+    pub(crate) most_work: AtomicU64,
     /// Entries that took longer than they should.
     pub slow: AtomicU64,
     /// Entries should not take longer: those that do are logged. `None`: however long.

@@ -24,7 +24,7 @@ use crate::partition_id::PartitionRange;
 use crate::query::At;
 use crate::reading::revision;
 use crate::stats::PartitionStats;
-use crate::store::{Store, Stored};
+use crate::store::{Staged, Store, Stored};
 
 pub(crate) struct Partition {
     range: PartitionRange,
@@ -96,16 +96,15 @@ impl Partition {
         self.in_use.store(store.bytes_in_use(), Relaxed);
     }
 
-    /// Becomes what `other` is, which is a partition of the same range: this one had fallen too far behind.
-    pub(crate) fn replace(&self, other: Partition) {
+    /// Becomes what `other` is, which is a partition of the same range: this one had fallen too far behind. Answers what it
+    /// was, which takes its time to be freed.
+    #[must_use]
+    pub(crate) fn replace(&self, other: Partition) -> Store {
         assert_eq!(self.range, other.range, "a partition keeps its range");
         let other = other.store.into_inner();
         let mut store = self.store.write();
         self.in_use.store(other.bytes_in_use(), Relaxed);
-        let before = std::mem::replace(&mut *store, other);
-        drop(store);
-        // Freed when nobody waits for the lock any more.
-        drop(before);
+        std::mem::replace(&mut *store, other)
     }
 
     pub(crate) fn range(&self) -> &PartitionRange {
@@ -118,6 +117,30 @@ impl Partition {
         self.apply_to(batch, |_| true, changed);
     }
 
+    /// Makes the next `budget` writes of a batch happen, of which nobody sees anything before `apply` has ended it. Answers
+    /// whether there are more.
+    pub(crate) fn stage(&self, batch: &Batch, budget: usize) -> bool {
+        let mut store = self.store.write();
+        let (mut from, mut left) = (store.staged.writes, budget);
+        store.staged.writes += budget;
+        for (revision, record) in batch.revisions() {
+            let upto = record.writes.len().min(from.saturating_add(left));
+            let part = record.writes.get(from..upto).unwrap_or_default();
+            for (sub, write) in (sub(from)..).zip(part) {
+                if self.range.contains(write.key()) {
+                    let change = store.apply((revision, sub), write);
+                    store.staged.changes.extend(change);
+                }
+            }
+            left -= upto.saturating_sub(from);
+            from = from.saturating_sub(record.writes.len());
+            if left == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The same, for those of its keys only that `admits` names.
     pub(crate) fn apply_to(
         &self,
@@ -126,8 +149,12 @@ impl Partition {
         changed: &mut dyn FnMut(Change),
     ) {
         let mut store = self.store.write();
+        let Staged { writes: mut staged, changes } = std::mem::take(&mut store.staged);
+        changes.into_iter().for_each(&mut *changed);
         for (revision, record) in batch.revisions() {
-            for (sub, write) in (0..).zip(&record.writes) {
+            let from = staged.min(record.writes.len());
+            staged -= from;
+            for (sub, write) in (sub(from)..).zip(&record.writes[from..]) {
                 if self.range.contains(write.key()) && admits(write.key()) {
                     store.apply((revision, sub), write).into_iter().for_each(&mut *changed);
                 }
@@ -148,6 +175,11 @@ impl Partition {
         let more = store.compact_step(floor, budget);
         self.in_use.store(store.bytes_in_use(), Relaxed);
         more
+    }
+
+    /// Whether something that is compacted is still to be freed.
+    pub(crate) fn is_behind_compaction(&self) -> bool {
+        self.store().compaction.is_behind()
     }
 
     /// Reads below are refused.
@@ -250,6 +282,11 @@ impl Partition {
         *self.pins.lock().entry(revision).or_default() += 1;
         Pin { partition: self, revision }
     }
+}
+
+/// A write's place in its record.
+fn sub(place: usize) -> u32 {
+    u32::try_from(place).expect("a record of 128 MiB has fewer writes")
 }
 
 /// What tests ask that nobody else does.

@@ -24,6 +24,7 @@ use crate::event::{Change, EventKind};
 use crate::history::{Entry, Happened, History, Life, Position};
 use crate::key_value::{KeyValue, Version};
 use crate::lease_index::LeaseIndex;
+use crate::pause::work;
 use crate::stats::PartitionStats;
 pub(crate) use chain::{Chain, Stored};
 pub(crate) use order::Lower;
@@ -43,6 +44,17 @@ pub(crate) struct Store {
     pub(crate) compaction: Compaction,
     bytes: u64,
     done: Done,
+    /// Of the next batch, where that is so long that it is applied in steps.
+    pub(crate) staged: Staged,
+}
+
+/// The part of a batch that has happened already. It lies behind `revision`, and so nobody sees it: whatever is asked is
+/// answered as of a revision.
+#[derive(Default)]
+pub(crate) struct Staged {
+    /// Writes, also of keys that are others'.
+    pub(crate) writes: usize,
+    pub(crate) changes: Vec<Change>,
 }
 
 /// What was done since the process began, counted for the operator.
@@ -101,6 +113,7 @@ impl Store {
 
     /// Adds a version and answers it as the store shares it. They come in the order of (revision, sub).
     pub(crate) fn insert(&mut self, version: &Version) -> KeyValue {
+        work::did(1);
         let stored = Stored::new(version);
         let kv = stored.key_value();
         self.bytes += stored.weight();
@@ -204,9 +217,18 @@ impl Store {
         }
     }
 
-    /// The keys attached to `lease`, in no order.
+    /// The keys attached to `lease` at `revision`, in no order.
     pub(crate) fn lease_keys(&self, lease: LeaseId) -> Vec<Bytes> {
-        self.leases.slots(lease).map(|slot| self.chain(slot).head().key_bytes()).collect()
+        let at = self.revision;
+        let held = |slot: Slot| self.chain(slot).alive(at).filter(|version| version.lease == lease);
+        let mut slots: Vec<Slot> = self.leases.slots(lease).collect();
+        if !self.staged.changes.is_empty() {
+            // What is attached otherwise by then.
+            slots.extend(self.history.from((at.next(), 0)).map(|entry| entry.slot));
+            slots.sort_unstable();
+            slots.dedup();
+        }
+        slots.into_iter().filter_map(held).map(Stored::key_bytes).collect()
     }
 
     /// What happened to `keys` in the revisions from `from` to `upto`. Looks at whole revisions, and at no
@@ -279,6 +301,7 @@ impl Store {
             history.forget(version.position());
             *bytes -= version.weight();
             *freed += 1;
+            work::did(1);
         });
         if !left {
             let key = self.slab.get(slot).head().key_bytes();

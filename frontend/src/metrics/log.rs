@@ -28,6 +28,15 @@ pub(crate) fn applied(metrics: Arc<ApplyMetrics>) -> Source {
         histogram(page, &metrics.took, 0);
         let slow = as_f64(metrics.slow.load(Relaxed));
         page.counter("etcd_server_slow_apply_total", "Applies longer than --warning-apply-duration.", slow);
+        let help = "How long the thread that applies did one thing before it did another.";
+        page.family("mainstem_memstore_pause_seconds", Kind::Histogram, help);
+        histogram(page, &metrics.pauses, FINER_BOUNDS);
+        let longest = Duration::from_nanos(metrics.longest_pause.load(Relaxed)).as_secs_f64();
+        page.gauge(
+            "mainstem_memstore_longest_pause_seconds",
+            "The longest of these since the start.",
+            longest,
+        );
     })
 }
 

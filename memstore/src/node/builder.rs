@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::feed::Feed;
 use crate::holding::Holding;
 use crate::partition_id::PartitionRange;
+use crate::pause::Pauses;
 use crate::snapshot::Folder;
 use crate::wanted::in_order;
 
@@ -45,11 +46,12 @@ impl Builder {
         self,
         mut wanted: watch::Receiver<Arc<[PartitionRange]>>,
         mut thrown: mpsc::Receiver<Throw>,
+        pauses: Pauses,
     ) {
         let (mut builds, mut tickets) = (JoinSet::new(), Tickets::new());
         loop {
             match in_order(&wanted.borrow_and_update()) {
-                Some(ranges) => self.want(&ranges, &mut builds, &mut tickets),
+                Some(ranges) => self.want(&ranges, &mut builds, &mut tickets, &pauses),
                 None => error!("the wanted partitions overlap: what was wanted before is served"),
             }
             loop {
@@ -86,7 +88,13 @@ impl Builder {
     }
 
     /// What is under way goes on by itself; all that is missing besides is built together.
-    fn want(&self, ranges: &[PartitionRange], builds: &mut JoinSet<()>, tickets: &mut Tickets) {
+    fn want(
+        &self,
+        ranges: &[PartitionRange],
+        builds: &mut JoinSet<()>,
+        tickets: &mut Tickets,
+        pauses: &Pauses,
+    ) {
         let missing = self.holding.want(ranges.to_vec());
         tickets.retain(|range, ticket| {
             let is_wanted = ranges.contains(range);
@@ -99,7 +107,7 @@ impl Builder {
         let new: Vec<_> = new.map(Missing::new).collect();
         tickets.extend(new.iter().map(|missing| (missing.range.clone(), missing.ticket.clone())));
         if !new.is_empty() {
-            builds.spawn(self.clone().build(new));
+            builds.spawn(pauses.measured(self.clone().build(new)));
         }
     }
 }

@@ -40,10 +40,12 @@ impl Rising {
     /// The journal's.
     pub(super) async fn rise(&mut self, entries: &mut Entries) -> Result<(), journal::Error> {
         while self.together().is_none() {
-            for entry in &entries.next().await? {
-                let lower = self.buildings.iter_mut().filter(|building| building.applied().lsn < entry.lsn);
-                lower.for_each(|building| building.apply(entry));
+            let entries = entries.next().await?;
+            let mut risen = Vec::with_capacity(self.buildings.len());
+            for building in std::mem::take(&mut self.buildings) {
+                risen.push(building.go_on(&entries).await.map_err(|_| journal::Error::Closed)?);
             }
+            self.buildings = risen;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use journal::Lsn;
+use journal::{Lsn, machine};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use super::builder::Builder;
 use super::gap::{Gap, Helpers, Way};
 use super::restart::newest;
 use super::rising::Rising;
+use crate::aside::aside;
 use crate::building::Building;
 use crate::doubt::Throw;
 use crate::error::Error;
@@ -23,6 +24,7 @@ use crate::keeper::{Keeper, Snapshots};
 use crate::metrics::ApplyMetrics;
 use crate::partition::Partition;
 use crate::partition_id::PartitionRange;
+use crate::pause::Pauses;
 use crate::replicas::Replicas;
 use crate::snapshot::Folder;
 use crate::wanted::Wanted;
@@ -78,10 +80,12 @@ impl Run {
             let Run { holding, feed, helpers, folder, .. } = &self;
             let (holding, feed) = (holding.clone(), feed.clone());
             let builder = Builder { holding, feed, helpers: helpers.clone(), folder: folder.clone() };
-            builders.spawn(builder.run(wanted.clone(), thrown));
+            let pauses = self.pauses();
+            builders.spawn(pauses.measured(builder.run(wanted.clone(), thrown, pauses.clone())));
         }
+        let pauses = self.pauses();
         let keeper = tokio::select! {
-            keeper = self.stay() => keeper?,
+            keeper = pauses.measured(self.stay()) => keeper?,
             Some(Err(failed)) = builders.join_next() => resume_unwind(failed.into_panic()),
         };
         drop(closing);
@@ -115,7 +119,7 @@ impl Run {
     async fn follow(&self, bridge: Option<Entries>) -> (Stopped, Keeper) {
         let keeper = Keeper::new(self.holding.clone(), self.work.clone(), self.snapshots());
         let idle = CancellationToken::new();
-        let keeper = tokio::spawn(keeper.run(idle.clone()));
+        let keeper = tokio::spawn(self.pauses().measured(keeper.run(idle.clone())));
         let follower = Follower::new(self.feed.clone(), self.holding.clone(), self.work.clone(), self.due);
         let follower = follower.measured(self.metrics.clone());
         let followed = follower.run(bridge, self.cancel.clone()).await;
@@ -137,7 +141,7 @@ impl Run {
                 self.holding.begin_again(None);
                 return Ok(None);
             }
-            let newer = self.newer()?;
+            let newer = self.newer().await?;
             let Some(applied) = self.applied() else { return Ok(None) };
             let (applied, lacking) = match &newer {
                 Some(newer) => (newer.applied(), newer.lacking(first)),
@@ -178,23 +182,27 @@ impl Run {
     }
 
     /// What snapshots have of all that is served, if that is further than it.
-    fn newer(&self) -> Result<Option<Rising>, Error> {
+    async fn newer(&self) -> Result<Option<Rising>, Error> {
         let ranges = self.holding.replicas().ranges();
         if ranges.is_empty() {
             // What was joined and is not served yet goes on.
             return Ok(None);
         }
-        let mut sources = newest(self.folder.as_deref(), &ranges)?;
-        let lowest = sources.iter().map(|source| source.applied.lsn).min();
-        if lowest <= self.applied() {
-            return Ok(None);
-        }
-        let building = |range: &PartitionRange| {
-            let own = sources.extract_if(.., |source| range.overlaps(&source.range)).collect();
-            Building::restored(range.clone(), own, &CancellationToken::new())
-        };
-        let buildings = ranges.iter().map(building).collect::<Option<_>>().ok_or(Error::Closed)?;
-        Ok(Some(Rising::new(buildings)))
+        let (folder, applied) = (self.folder.clone(), self.applied());
+        aside(move |given_up| {
+            let mut sources = newest(folder.as_deref(), &ranges)?;
+            let lowest = sources.iter().map(|source| source.applied.lsn).min();
+            if lowest <= applied {
+                return Ok(None);
+            }
+            let building = |range: &PartitionRange| {
+                let own = sources.extract_if(.., |source| range.overlaps(&source.range)).collect();
+                Building::restored(range.clone(), own, given_up)
+            };
+            let buildings = ranges.iter().map(building).collect::<Option<_>>().ok_or(Error::Closed)?;
+            Ok(Some(Rising::new(buildings)))
+        })
+        .await?
     }
 
     /// Goes on from there. Watchers read on from its history. False where other partitions are served by now.
@@ -206,9 +214,9 @@ impl Run {
         if !partitions.iter().map(Partition::range).eq(replicas.ranges().iter()) {
             return Ok(false);
         }
-        let mut wakes = Wakes::default();
+        let (mut wakes, mut before) = (Wakes::default(), Vec::new());
         for (replica, partition) in served.iter().zip(partitions) {
-            replica.partition.replace(partition);
+            before.push(replica.partition.replace(partition));
             replica.hub.skip_to(applied.revision, &mut wakes);
         }
         served.iter().for_each(|replica| replica.frontier.advance(applied));
@@ -218,7 +226,12 @@ impl Run {
         self.work.compact_now();
         info!(position = applied.lsn.0, revision = applied.revision.0, "went on from a snapshot");
         wakes.wake();
+        machine::spawn_blocking(move || drop(before));
         Ok(true)
+    }
+
+    fn pauses(&self) -> Pauses {
+        Pauses::new(self.metrics.clone(), self.feed.clock())
     }
 
     fn snapshots(&self) -> Option<Snapshots> {

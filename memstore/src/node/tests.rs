@@ -23,6 +23,7 @@ use crate::work::SnapshotDue;
 
 mod decay;
 mod moves;
+mod pauses;
 mod together;
 
 pub(super) const CLUSTER: u64 = 5;

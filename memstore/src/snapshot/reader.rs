@@ -11,6 +11,7 @@ use super::{Header, Summary};
 use crate::error::Error;
 use crate::key_value::Version;
 use crate::partition_id::PartitionId;
+use crate::pause::work;
 use crate::set_hash::SetHash;
 
 /// A snapshot that is being read. What it yields counts only if it comes to its end without an error.
@@ -57,6 +58,7 @@ impl<R: Read> Reader<R> {
         let version = get_version(&mut rest)?;
         self.read = self.blocks.payload.len() - rest.len();
         self.check(&version)?;
+        work::did(1);
         Ok(Some(version))
     }
 

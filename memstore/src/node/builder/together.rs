@@ -200,12 +200,15 @@ impl Builder {
                     return Vec::new();
                 }
             };
-            for Loaded { building, .. } in &mut loaded {
-                let applied = building.applied().lsn;
-                entries.iter().filter(|entry| applied < entry.lsn).for_each(|entry| building.apply(entry));
+            let mut further = Vec::with_capacity(loaded.len());
+            for Loaded { missing, building } in loaded {
+                // `Closed` is the process that ends.
+                let Ok(building) = building.go_on(&entries).await else { return Vec::new() };
+                further.push(Loaded { missing, building });
                 // The follower comes first.
                 tokio::task::yield_now().await;
             }
+            loaded = further;
         }
     }
 

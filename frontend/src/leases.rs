@@ -54,12 +54,11 @@ impl Store {
         ttl_seconds: i64,
         ttl_seconds_min: i64,
     ) -> Result<Answered<Granted>, Error> {
-        let _admitted = self.admit(Effect::LEASE).await?;
-        if ttl_seconds > TTL_SECONDS_MAX {
-            return Err(Error::LeaseTtlTooLarge);
-        }
-        let ttl_seconds = ttl_seconds.max(ttl_seconds_min);
-        self.answer(async {
+        self.admitted(Effect::LEASE, async {
+            if ttl_seconds > TTL_SECONDS_MAX {
+                return Err(Error::LeaseTtlTooLarge);
+            }
+            let ttl_seconds = ttl_seconds.max(ttl_seconds_min);
             loop {
                 let name = if lease == LeaseId::NONE { random_lease() } else { lease };
                 let grant = SysOp::LeaseGrant { lease: name, ttl_seconds };
@@ -82,8 +81,7 @@ impl Store {
     /// # Errors
     /// `LeaseNotFound`, and those of every write.
     pub async fn revoke(&self, lease: LeaseId) -> Result<Answered<()>, Error> {
-        let _admitted = self.admit(Effect::Changes).await?;
-        self.answer(async {
+        self.admitted(Effect::Changes, async {
             if self.journal().lease(lease).await?.is_none() {
                 return Err(Error::LeaseNotFound);
             }

@@ -200,6 +200,21 @@ impl Txn {
         })
     }
 
+    /// All keys that it may look at, at any level and in any branch. Those that it only puts are not read.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&KeyRange> {
+        let mut keys: Vec<&KeyRange> = self.compares.iter().map(|compare| &compare.keys).collect();
+        for op in self.ops() {
+            match op {
+                Op::Range(range) => keys.push(&range.keys),
+                Op::DeleteRange(delete) => keys.push(&delete.keys),
+                Op::Txn(txn) => keys.extend(txn.keys()),
+                Op::Put(_) => {}
+            }
+        }
+        keys
+    }
+
     /// The operations of both branches.
     pub fn ops(&self) -> impl Iterator<Item = &Op> {
         self.success.iter().chain(&self.failure)

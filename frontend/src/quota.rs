@@ -146,9 +146,10 @@ impl Quota {
         Ok(Admitted { quota: self, before, bytes })
     }
 
-    /// Remembers what was refused. True for the one who is to raise the alarm.
-    pub(crate) fn miss(&self, bytes: u64) -> bool {
-        self.missed.compare_exchange(0, bytes.max(1), Relaxed, Relaxed).is_ok()
+    /// Remembers what was refused. One of those who miss it is to raise the alarm.
+    pub(crate) fn miss(&self, bytes: u64) -> Option<Miss<'_>> {
+        let is_first = self.missed.compare_exchange(0, bytes.max(1), Relaxed, Relaxed).is_ok();
+        is_first.then(|| Miss { quota: self, is_told: false })
     }
 
     /// Whether the alarm need not be raised any more: what was refused would be admitted, or a tenth of the quota
@@ -167,6 +168,28 @@ impl Quota {
     pub(crate) fn forget(&self) {
         self.missed.store(0, Relaxed);
         self.belongs_to_operator(false);
+    }
+}
+
+/// An alarm that is about to be raised. A request that is given up before leaves that to the next.
+#[derive(Debug)]
+pub(crate) struct Miss<'a> {
+    quota: &'a Quota,
+    is_told: bool,
+}
+
+impl Miss<'_> {
+    /// It was raised, or it was told why not.
+    pub(crate) fn is_told(mut self) {
+        self.is_told = true;
+    }
+}
+
+impl Drop for Miss<'_> {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.quota.forget();
+        }
     }
 }
 
@@ -253,10 +276,12 @@ mod tests {
     fn one_of_those_refused_raises_the_alarm_and_it_ends_when_that_one_would_pass() {
         let quota = Quota::default();
         quota.limit(10_000);
-        assert!(quota.miss(300) && !quota.miss(300));
+        drop(quota.miss(300));
+        quota.miss(300).expect("the one before was given up").is_told();
+        assert!(quota.miss(300).is_none());
         assert!(!quota.has_room(9_700) && quota.has_room(9_699));
         quota.forget();
-        assert!(quota.miss(5_000));
+        quota.miss(5_000).expect("nothing is missed").is_told();
         assert!(!quota.has_room(9_000) && quota.has_room(8_999));
     }
 

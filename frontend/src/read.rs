@@ -44,15 +44,20 @@ impl Store {
     /// The moment at which a range is answered.
     async fn moment(&self, range: &Range) -> Result<Position, Error> {
         let is_local = range.serializable || Bug::ReadWithoutBarrier.is_planted();
-        if is_local { self.local(&range.keys).await } else { self.barrier().await }
+        if is_local { self.local([&range.keys]).await } else { self.barrier().await }
     }
 
     /// What this endpoint has of `keys`, not before what it has shown.
-    pub(crate) async fn local(&self, keys: &KeyRange) -> Result<Position, Error> {
-        let (lsn, revision) = (self.shared.seen.lsn(), self.shared.seen.revision());
-        let applied = self.shared.routes.common(keys, lsn, revision).await?;
+    pub(crate) async fn local<'a>(
+        &self,
+        keys: impl IntoIterator<Item = &'a KeyRange>,
+    ) -> Result<Position, Error> {
+        let (lsn, mut revision) = (self.shared.seen.lsn(), self.shared.seen.revision());
+        for keys in keys {
+            revision = self.shared.routes.common(keys, lsn, revision).await?.revision;
+        }
         let term = self.shared.journal.status_now().term;
-        Ok(Position { lsn: applied.lsn, revision: applied.revision, term })
+        Ok(Position { lsn, revision, term })
     }
 
     async fn range_at(&self, range: &Range, at: Position) -> Result<RangeAnswer, Error> {

@@ -11,13 +11,14 @@ mod asking;
 mod figures;
 mod holders;
 mod merge;
+mod sizes;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watches;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use journal::{Bug, KeyRange, LeaseId, Lsn, Revision};
@@ -25,12 +26,16 @@ use memstore::{Answer, Applied, At, Error, Memstore, PartitionId, PartitionRange
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::holders::{Held, List, Look};
+use self::holders::{Choice, Held, List, Look, first_of};
+use self::sizes::Sizes;
 use crate::arrange::Fetch;
 use crate::evaluate::{Found, Part};
 
 pub use self::holders::Holder;
 pub(crate) use self::watches::{News, Watch, WatchKey, Watches};
+
+/// How long until partitions are asked again of which none has answered.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The moment to read at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +61,7 @@ pub struct Routes {
     list: Arc<watch::Sender<List>>,
     /// Where this process stands. Empty: nobody knows.
     zone: Arc<str>,
-    /// What all partitions hold, and when that was summed up.
-    in_use: Arc<Mutex<Option<(Instant, u64)>>>,
+    sizes: Arc<Mutex<Sizes>>,
 }
 
 impl From<Memstore> for Routes {
@@ -73,11 +77,7 @@ impl Routes {
     /// Without memstores: until there are some, requests wait.
     #[must_use]
     pub fn new(zone: &str) -> Routes {
-        Routes {
-            list: Arc::new(watch::Sender::new(Arc::from([]))),
-            zone: zone.into(),
-            in_use: Arc::default(),
-        }
+        Routes { list: Arc::new(watch::Sender::new(Arc::from([]))), zone: zone.into(), sizes: Arc::default() }
     }
 
     /// From now on these are asked, by what they say that they serve. What is under way at others goes on.
@@ -167,9 +167,9 @@ impl Routes {
         Ok(found)
     }
 
-    /// A revision that cannot be read is refused also where no key is asked for.
+    /// A revision that cannot be read is refused also where no key is asked for. Any partition knows.
     async fn probe(&self, view: View) -> Result<(), Error> {
-        let (key, fetch) = (Bytes::new(), Fetch::all(Projection::CountOnly));
+        let (key, fetch) = (self.look().first_served(), Fetch::all(Projection::CountOnly));
         let ask = |memstore: Memstore, range: PartitionRange| {
             let query = query(KeyRange::Single(range.start.clone()), fetch, view, 0);
             async move { read(&memstore, range.id, query, view).await }
@@ -203,6 +203,26 @@ impl Routes {
         let wait = |memstore: Memstore, id| async move { memstore.wait(id, lsn).await };
         self.walk(keys, lsn, wait, |applied| common.revision = common.revision.max(applied.revision)).await?;
         Ok(common)
+    }
+
+    /// Waits until any partition has applied `lsn`: the others may have nobody who serves them.
+    pub(crate) async fn reach_somewhere(&self, lsn: Lsn) {
+        loop {
+            let look = self.look();
+            let reached = |choice: Choice| {
+                Box::pin(async move {
+                    if choice.held.memstore.wait(choice.range.id, lsn).await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                })
+            };
+            tokio::select! {
+                () = first_of(look.cover().into_iter().map(reached).collect()) => return,
+                () = self.changed(&look) => {}
+                // One that is up may have been asked in vain.
+                () = tokio::time::sleep(ASK_AGAIN_AFTER) => {}
+            }
+        }
     }
 
     /// Waits until all partitions have applied `lsn`.

@@ -110,6 +110,8 @@ pub struct Partition {
     pub watchers: u64,
     /// Memstores that should hold it, by their names; none where all hold everything.
     pub replicas: Vec<String>,
+    /// No memstore serves it: requests for its keys wait, and what else is told of it is not known.
+    pub lost: bool,
 }
 
 /// A registered memstore.

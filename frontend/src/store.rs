@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use journal::{Alarm, Journal, Lsn, Origin, Revision, Status, SysOp};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answered, Position};
@@ -135,13 +136,28 @@ impl Store {
         }
     }
 
-    /// Waits until what is committed can be read, and answers its revision: nobody is told anything older from then on.
+    /// Waits until all that is committed can be read, and answers its revision: nobody is told anything older from then on.
     ///
     /// # Errors
     /// `Stopped`.
     pub(crate) async fn ready(&self) -> Result<Revision, Error> {
         let at = self.barrier().await?;
         self.routes().reach_everywhere(at.lsn).await?;
+        self.shared.seen.show(at);
+        Ok(at.revision)
+    }
+
+    /// The same of the keys that anybody serves: with one partition of many lost, the others are there to be asked. A
+    /// memstore in this process loses all or nothing.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub(crate) async fn ready_in_part(&self) -> Result<Revision, Error> {
+        if self.routes().is_own() {
+            return self.ready().await;
+        }
+        let at = self.barrier().await?;
+        self.routes().reach_somewhere(at.lsn).await;
         self.shared.seen.show(at);
         Ok(at.revision)
     }
@@ -164,11 +180,22 @@ impl Store {
         self.within(async { self.status_at(self.barrier().await?.lsn).await }).await
     }
 
-    /// Lets a request in that the alarms and the quota allow. What it answers is held until the request is answered.
+    /// Lets a change in that the alarms and the quota allow, and gives it its deadline. It holds its room until it has
+    /// been answered.
     ///
     /// # Errors
-    /// `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`; `Stopped`.
-    pub(crate) async fn admit(&self, effect: Effect) -> Result<Admitted<'_>, Error> {
+    /// Those of the change; `NoSpace`, once the alarm is there that tells it, and `CorruptCluster`; `TimedOut`, `Stopped`.
+    pub(crate) async fn admitted<T>(
+        &self,
+        effect: Effect,
+        change: impl Future<Output = Result<Answered<T>, Error>>,
+    ) -> Result<Answered<T>, Error> {
+        let deadline = Instant::now() + self.shared.patience;
+        let _admitted = self.admit(effect, deadline).await.inspect_err(|error| self.count_failed(error))?;
+        self.answer_by(deadline, change).await
+    }
+
+    async fn admit(&self, effect: Effect, deadline: Instant) -> Result<Admitted<'_>, Error> {
         let (quota, routes) = (self.quota(), self.routes());
         let admitted = quota.reserve(effect)?;
         // Far from the quota nobody waits for what was answered and is not applied yet.
@@ -176,13 +203,15 @@ impl Store {
             return Ok(admitted);
         }
         // Whoever has let go of their room by now has shown what they wrote.
-        let used = Box::pin(routes.bytes_in_use_at(self.shared.seen.lsn())).await?;
+        let used = Box::pin(routes.bytes_in_use_at(self.shared.seen.lsn()));
+        let used = tokio::time::timeout_at(deadline, used).await.map_err(|_| Error::TimedOut)??;
         if admitted.fits(|| used) {
             return Ok(admitted);
         }
-        if quota.miss(admitted.bytes) {
+        if let Some(miss) = quota.miss(admitted.bytes) {
             let member = self.journal().status_now().node;
             self.alarm_full(member, used).await;
+            miss.is_told();
         }
         Err(Error::NoSpace)
     }
@@ -215,11 +244,24 @@ impl Store {
         &self,
         request: impl Future<Output = Result<Answered<T>, Error>>,
     ) -> Result<Answered<T>, Error> {
-        self.answer_read(request).await.inspect_err(|error| {
-            if matches!(error, Error::TimedOut | Error::Overloaded | Error::NoLeader | Error::Stopped) {
-                count(&self.activity().proposals_failed);
-            }
-        })
+        self.answer_by(Instant::now() + self.shared.patience, request).await
+    }
+
+    async fn answer_by<T>(
+        &self,
+        deadline: Instant,
+        request: impl Future<Output = Result<Answered<T>, Error>>,
+    ) -> Result<Answered<T>, Error> {
+        let answered = tokio::time::timeout_at(deadline, request).await.unwrap_or(Err(Error::TimedOut));
+        let answered = answered.inspect_err(|error| self.count_failed(error))?;
+        self.shared.seen.show(answered.at);
+        Ok(answered)
+    }
+
+    fn count_failed(&self, error: &Error) {
+        if matches!(error, Error::TimedOut | Error::Overloaded | Error::NoLeader | Error::Stopped) {
+            count(&self.activity().proposals_failed);
+        }
     }
 
     /// The same of a read.

@@ -27,8 +27,7 @@ impl Store {
     /// # Errors
     /// `LeaseNotFound`, `KeyNotFound`; those of the quota; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn put(&self, put: Put) -> Result<Answered<PutAnswer>, Error> {
-        let _admitted = self.admit(Effect::of_put(&put)).await?;
-        self.answer(self.put_now(put)).await
+        self.admitted(Effect::of_put(&put), self.put_now(put)).await
     }
 
     /// One trip where it needs to know nothing.
@@ -48,8 +47,7 @@ impl Store {
     /// # Errors
     /// `CorruptCluster`; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn delete_range(&self, delete: &DeleteRange) -> Result<Answered<DeleteAnswer>, Error> {
-        let _admitted = self.admit(Effect::Changes).await?;
-        self.answer(async {
+        self.admitted(Effect::Changes, async {
             let Answered { answer, at } = self.evaluate(Job::DeleteRange(delete)).await?;
             let OpAnswer::DeleteRange(answer) = answer.only() else {
                 unreachable!("a deletion is answered by a deletion")
@@ -62,16 +60,17 @@ impl Store {
     /// # Errors
     /// As those of the operations of the branch that is taken, and those of the quota for either branch.
     pub async fn txn(&self, txn: &Txn) -> Result<Answered<TxnAnswer>, Error> {
-        let writes = !txn.is_read_only();
-        let _admitted = if writes { Some(self.admit(Effect::of_txn(txn)).await?) } else { None };
-        self.answer(self.evaluate(Job::Txn(txn))).await
+        let evaluated = self.evaluate(Job::Txn(txn));
+        match txn.is_read_only() {
+            true => self.answer(evaluated).await,
+            false => self.admitted(Effect::of_txn(txn), evaluated).await,
+        }
     }
 
     /// # Errors
     /// `Compacted`, `FutureRevision`; `CorruptCluster`; `Overloaded`, `TimedOut`, `Stopped`.
     pub async fn compact(&self, compact: Compact) -> Result<Answered<()>, Error> {
-        let _admitted = self.admit(Effect::Changes).await?;
-        self.answer(self.compact_now(compact)).await
+        self.admitted(Effect::Changes, self.compact_now(compact)).await
     }
 
     async fn compact_now(&self, compact: Compact) -> Result<Answered<()>, Error> {
@@ -88,7 +87,6 @@ impl Store {
     /// Below the first revision there is nothing to forget. etcd lets 0 pass in a store that was never compacted.
     async fn compact_nothing(&self, compact: Compact) -> Result<Answered<()>, Error> {
         let at = self.barrier().await?;
-        self.shared.routes.reach_everywhere(at.lsn).await?;
         if compact.revision == 0 && Box::pin(self.routes().never_compacted(at.lsn)).await? {
             return Ok(Answered { answer: (), at });
         }

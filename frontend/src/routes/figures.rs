@@ -8,10 +8,12 @@ use memstore::{Applied, Error, Hash, Memstore, PartitionRange, PartitionStats, S
 
 use super::Routes;
 use super::asking::{RETRY_PAUSE, another_knows};
-use super::holders::{Choice, Held, Look, first_of};
+use super::holders::{Choice, Held, Look, all_of, first_of};
 
 /// Memstores elsewhere tell of sizes twice a second, so that these need not be summed up more often than this.
 const SUM_EVERY: Duration = Duration::from_millis(100);
+/// How long those who serve something may take to say what it holds by now.
+const SIZES_MAX: Duration = Duration::from_secs(1);
 
 impl Routes {
     /// The one in this process, where there is no other.
@@ -47,33 +49,49 @@ impl Routes {
         self.look().cover().into_iter().filter_map(figures).collect()
     }
 
-    /// What all partitions hold, as `stats` has it. Cheap enough to ask at each write: up to `SUM_EVERY` old where
-    /// there are several memstores.
+    /// What all partitions hold, as `stats` has it; those that are lost what they last held. Cheap enough to ask at each
+    /// write: up to `SUM_EVERY` old where there are several memstores.
     pub(crate) fn bytes_in_use(&self) -> u64 {
         if let Some(memstore) = self.only_one() {
             return memstore.bytes_in_use();
         }
-        let (mut known, now) = (self.in_use.lock(), Instant::now());
-        if let Some((at, bytes)) = *known
-            && now.duration_since(at) < SUM_EVERY
-        {
-            return bytes;
+        let (mut sizes, now) = (self.sizes.lock(), Instant::now());
+        if sizes.heard.is_none_or(|heard| SUM_EVERY <= now.duration_since(heard)) {
+            sizes.heard = Some(now);
+            for Choice { held, range, .. } in self.look().cover() {
+                if let Ok(bytes) = held.memstore.partition_bytes_in_use(range.id) {
+                    sizes.hear(&range, bytes);
+                }
+            }
         }
-        let bytes = |choice: &Choice| choice.held.memstore.partition_bytes_in_use(choice.range.id).ok();
-        let bytes = self.look().cover().iter().filter_map(bytes).sum();
-        *known = Some((now, bytes));
-        bytes
+        sizes.sum()
     }
 
-    /// The same, once everything up to `lsn` is in it.
+    /// The same, once everything up to `lsn` is in it, as far as those say so in time who serve it.
     ///
     /// # Errors
     /// `Stopped`.
     pub(crate) async fn bytes_in_use_at(&self, lsn: Lsn) -> Result<u64, crate::error::Error> {
-        let mut sum = 0;
         let ask = |memstore: Memstore, id| async move { memstore.bytes_in_use_at(id, lsn).await };
-        self.walk(&KeyRange::all(), lsn, ask, |bytes| sum += bytes).await?;
-        Ok(sum)
+        if self.only_one().is_some() {
+            let mut sum = 0;
+            self.walk(&KeyRange::all(), lsn, ask, |bytes| sum += bytes).await?;
+            return Ok(sum);
+        }
+        self.bytes_in_use();
+        let deadline = tokio::time::Instant::now() + SIZES_MAX;
+        let asked = self.look().cover().into_iter().map(|choice| {
+            Box::pin(async move {
+                let ask = |memstore, range: PartitionRange| ask(memstore, range.id);
+                let asked = self.ask(&choice.range.start, lsn, ask);
+                // What is lost, or goes while it is asked, counts with what it last held.
+                if let Ok(Ok((range, bytes))) = tokio::time::timeout_at(deadline, asked).await {
+                    self.sizes.lock().hear(&range, bytes);
+                }
+            })
+        });
+        all_of(asked.collect()).await;
+        Ok(self.sizes.lock().sum())
     }
 
     /// Whether any of them has no memory for more.

@@ -154,6 +154,14 @@ impl Look {
         cover
     }
 
+    /// A key that somebody serves, if there is one such.
+    pub(super) fn first_served(&self) -> Bytes {
+        let begins = Bytes::new();
+        let served = self.choose(&begins, Lsn::ZERO, &Tried::default()).is_some();
+        let first = if served { None } else { self.start_behind(&begins) };
+        first.unwrap_or(begins)
+    }
+
     /// The holders of every key, in one memstore.
     pub(super) fn whole(&self) -> Vec<&Arc<Held>> {
         let all = self.list.iter().zip(&self.serves);
@@ -237,6 +245,15 @@ pub(super) async fn first_of<F: Future + Unpin>(mut futures: Vec<F>) -> F::Outpu
         polled.find(std::task::Poll::is_ready).unwrap_or(std::task::Poll::Pending)
     })
     .await
+}
+
+/// Resolves once all of them have.
+pub(super) async fn all_of<F: Future<Output = ()> + Unpin>(mut futures: Vec<F>) {
+    std::future::poll_fn(move |context| {
+        futures.retain_mut(|future| std::pin::Pin::new(future).poll(context).is_pending());
+        if futures.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
 }
 
 #[cfg(test)]

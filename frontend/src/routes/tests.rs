@@ -2,6 +2,7 @@
 
 mod lagging;
 mod leaving;
+mod lost;
 pub(crate) mod served;
 
 use std::sync::Arc;
@@ -29,13 +30,17 @@ struct World {
 
 impl World {
     async fn start(splits: &[&[&'static str]]) -> World {
+        World::over(async |journal| Served::start(journal, splits).await).await
+    }
+
+    async fn over(serve: impl AsyncFnOnce(&Journal) -> Served) -> World {
         let clock = Arc::new(SystemClock::default());
         let config = journal::Config::single(11, 12, journal::Storage::Memory);
         let journal = journal::Node::start(config, clock).await.expect("it needs nothing");
         let handle: Journal = journal.handle();
         let leads = async { drop(handle.status().wait_for(|status| status.leader.is_some()).await) };
         leads.await;
-        let served = Served::start(&handle, splits).await;
+        let served = serve(&handle).await;
         let cancel = CancellationToken::new();
         let store = Store::new(handle, served.routes.clone(), Duration::from_secs(60), cancel.clone());
         World { journal, served, store, cancel }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use journal::{Dialer, Journal, Lsn, Status};
-use memstore::{Health, Memstore as Replicas, PartitionRange, PartitionStats};
+use journal::{Dialer, Journal, Lsn, Route, Status};
+use memstore::{Health, Memstore as Replicas, PartitionId, PartitionRange, PartitionStats};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -170,6 +170,13 @@ fn with_memstores(mut document: Document, own: &Status, routes: &Routes) -> Docu
     let covered = routes.covered();
     document.partitions =
         covered.iter().map(|(range, stats, applied)| partition(own, range, stats, *applied)).collect();
+    let is_lost = |route: &&Route| covered.iter().all(|(range, ..)| !range.contains(&route.start));
+    let lost = own.routes.partitions().iter().filter(is_lost).map(|route| {
+        let Route { partition: id, start, end, .. } = route.clone();
+        let range = PartitionRange { id: PartitionId(id), start, end };
+        Partition { lost: true, ..partition(own, &range, &PartitionStats::default(), Lsn::ZERO) }
+    });
+    document.partitions.extend(lost);
     document
 }
 
@@ -189,6 +196,7 @@ fn partition(own: &Status, range: &PartitionRange, stats: &PartitionStats, appli
         applied: applied.0,
         watchers: stats.watchers,
         replicas: replicas.iter().map(name).collect(),
+        lost: false,
     }
 }
 

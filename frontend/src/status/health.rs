@@ -90,6 +90,14 @@ impl Document {
                 memstore.name, memstore.url, memstore.name
             )
         });
+        let lost = self.partitions.iter().filter(|partition| partition.lost);
+        let lost = lost.map(|partition| {
+            format!(
+                "partition {} is served by no memstore, and requests for its keys wait: start one of {}",
+                partition.id,
+                partition.replicas.join(", ")
+            )
+        });
         let alarms = self.alarms.iter().map(|alarm| match alarm.alarm.as_str() {
             "NOSPACE" => {
                 "alarm NOSPACE: the store takes nothing that makes it grow; delete keys and compact, or \
@@ -108,6 +116,7 @@ impl Document {
             .chain(stray)
             .chain(stalled)
             .chain(behind)
+            .chain(lost)
             .chain(gone)
             .chain(alarms)
             .chain(even)

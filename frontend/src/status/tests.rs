@@ -49,6 +49,21 @@ fn health_has_the_number_that_may_fail() {
 }
 
 #[test]
+fn a_partition_that_is_lost_is_told_though_the_rest_works() {
+    let replicas = vec!["m1".to_owned(), "m2".to_owned()];
+    let partitions = vec![
+        Partition { id: 1, ..Partition::default() },
+        Partition { id: 7, lost: true, replicas, ..Partition::default() },
+    ];
+    check(
+        Document { partitions, ..cluster(1) },
+        expect![[r#"
+            degraded: 1 of 1 voter, none may fail
+            partition 7 is served by no memstore, and requests for its keys wait: start one of m1, m2"#]],
+    );
+}
+
+#[test]
 fn a_memstore_that_is_gone_is_told_with_what_to_do() {
     let memstore = |name: &str, answers| Memstore {
         name: name.to_owned(),

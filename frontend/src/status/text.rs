@@ -70,7 +70,7 @@ fn partitions(document: &Document) -> Vec<Vec<String>> {
             partition.end.as_deref().map_or_else(|| "the end".to_owned(), quoted),
             partition.keys.to_string(),
             bytes(partition.bytes),
-            partition.applied.to_string(),
+            if partition.lost { "lost".to_owned() } else { partition.applied.to_string() },
             partition.watchers.to_string(),
             if partition.replicas.is_empty() { "all".to_owned() } else { partition.replicas.join(" ") },
         ]

@@ -71,7 +71,7 @@ impl<'a> Change for Evaluated<'a> {
                     });
                 }
                 (Ok(Outcome { answers, .. }), None) if Bug::AnswerStaleTxn.is_planted() => {
-                    let at = self.store.local(&KeyRange::all()).await?;
+                    let at = self.store.local([&KeyRange::all()]).await?;
                     return Ok(Drafted::Nothing(Answered { answer: answers.settle(&plan, at.revision), at }));
                 }
                 (Ok(Outcome { answers, .. }), Some(at)) => {
@@ -106,7 +106,7 @@ impl<'a> Evaluated<'a> {
     async fn first_moment(&self) -> Result<Option<Position>, Error> {
         let Job::Txn(txn) = self.job else { return Ok(None) };
         if txn.is_serializable() {
-            return self.store.local(&KeyRange::all()).await.map(Some);
+            return self.store.local(txn.keys()).await.map(Some);
         }
         // A revision that was acknowledged as compacted must not be read any more, though it would harm nobody.
         if txn.reads_past() || !txn.writes() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::{Dialer, Journal, SystemClock};
-use memstore::{Config, Health, Memory, Memstore, Node, Remote, Wanted};
+use memstore::{Config, Health, Memory, Memstore, Node, PartitionRange, Remote, Wanted};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,12 +30,25 @@ pub(crate) struct Site {
 }
 
 impl Served {
-    /// One for each list of split keys.
+    /// One for each list of split keys, each with all keys.
     pub(crate) async fn start(journal: &Journal, splits: &[&[&'static str]]) -> Served {
+        let wanted =
+            |split: &&[&'static str]| Wanted::Split(split.iter().copied().map(Bytes::from).collect());
+        Served::with(journal, splits.iter().map(wanted)).await
+    }
+
+    /// One for each of the partitions that are cut here.
+    pub(crate) async fn start_apart(journal: &Journal, split: &[&'static str]) -> Served {
+        let keys: Vec<Bytes> = split.iter().copied().map(Bytes::from).collect();
+        let alone = |range| Wanted::Told(watch::channel([range].into()).1);
+        Served::with(journal, PartitionRange::split(&keys).into_iter().map(alone)).await
+    }
+
+    async fn with(journal: &Journal, wanted: impl Iterator<Item = Wanted>) -> Served {
         let routes = Routes::new("");
         let mut sites = Vec::new();
-        for split in splits {
-            sites.push(Site::start(journal, split).await);
+        for wanted in wanted {
+            sites.push(Site::start(journal, wanted).await);
         }
         let holders = sites.iter().zip(1..);
         let holders =
@@ -56,9 +69,7 @@ impl Served {
 }
 
 impl Site {
-    async fn start(journal: &Journal, split: &[&'static str]) -> Site {
-        let split_keys = split.iter().copied().map(Bytes::from).collect();
-        let wanted = Wanted::Split(split_keys);
+    async fn start(journal: &Journal, wanted: Wanted) -> Site {
         let memory = Arc::new(Memory::new(1_000));
         let config = Config { wanted, process: rand::random(), memory: memory.clone(), ..Config::default() };
         let clock = Arc::new(SystemClock::default());

@@ -260,7 +260,7 @@ fn our_manifests_are_accepted() -> Result<()> {
         "service/mainstem",
         "service/mainstem-journal",
         "statefulset.apps/mainstem-journal",
-        "deployment.apps/mainstem-memstore",
+        "statefulset.apps/mainstem-memstore",
         "deployment.apps/mainstem-frontend",
         "poddisruptionbudget.policy/mainstem-journal",
         "poddisruptionbudget.policy/mainstem-memstore",

@@ -9,6 +9,7 @@ use harness::failover::under_load;
 use harness::held::{Held, all_serve};
 use harness::ports::free_port;
 use harness::program::refused;
+use harness::reads::{Answers, while_asked};
 use harness::tiers::{Shape, Tier, Tiers};
 use proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest};
 
@@ -20,6 +21,12 @@ const SPLIT_KEY: &str = "failover/0001/000000500";
 
 /// Until a frontend has heard who leads, or that nobody does.
 const LED_MAX: Duration = Duration::from_secs(30);
+
+/// Until a memstore under a new name holds its share: the old one counts as gone after a minute.
+const READY_MAX: Duration = Duration::from_secs(150);
+
+/// How long a store is used after the last change.
+const ANSWERS_FOR: Duration = Duration::from_secs(3);
 
 /// Stores would take the machine from each other.
 static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -232,6 +239,64 @@ async fn partitions_move_under_load() -> Result<()> {
     eprintln!("a memstore gone for good: nothing was acknowledged for {} ms", gap.as_millis());
     ensure!(tiers.partition(0, &["forget", "m0"]).is_err(), "it answers");
     Ok(())
+}
+
+/// Waits until a memstore says that it is ready, as a disruption budget does before the next one is stopped.
+async fn is_ready(tiers: &Tiers, memstore: Tier) -> Result<()> {
+    let deadline = Instant::now() + READY_MAX;
+    while !tiers.server(memstore).is_ready() {
+        ensure!(Instant::now() < deadline, "{memstore:?} is not ready");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+fn all_answered(answers: &Answers, of: &str) -> Result<()> {
+    ensure!(answers.failed.is_empty() && answers.rounds > 100, "{of}: {answers:?}");
+    eprintln!("{of}: {} rounds, the longest took {} ms", answers.rounds, answers.longest.as_millis());
+    Ok(())
+}
+
+/// As a StatefulSet replaces pods: under the same name, at another address, with an empty disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_drained_in_any_order_and_every_request_is_answered() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    let mut tiers = Tiers::start(apart(5))?;
+    all_serve(&tiers, &["m0", "m1"]).await?;
+    let endpoints = tiers.endpoints();
+    let answers = while_asked(&endpoints, async || {
+        let mut now = [Tier::Memstore(0), Tier::Memstore(1)];
+        for node in [0, 1, 1, 0] {
+            tiers.server_mut(now[node]).stop()?;
+            now[node] = tiers.add_memstore(&format!("m{node}"))?;
+            tiers.server_mut(now[node]).spawn()?;
+            is_ready(&tiers, now[node]).await?;
+        }
+        Ok(())
+    });
+    let answers = answers.await.with_context(|| tiers.logs())?;
+    all_answered(&answers, "four drains").with_context(|| tiers.logs())
+}
+
+/// As a Deployment replaces pods. The new one holds nothing until the old one has been gone for a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_memstore_under_a_new_name_is_ready_when_it_holds_what_the_old_one_held() -> Result<()> {
+    let _alone = MACHINE.lock().await;
+    let mut tiers = Tiers::start(apart(5))?;
+    all_serve(&tiers, &["m0", "m1"]).await?;
+    let endpoints = tiers.endpoints();
+    let answers = while_asked(&endpoints, async || {
+        let new = tiers.add_memstore("m2")?;
+        tiers.server_mut(new).spawn()?;
+        tiers.server_mut(Tier::Memstore(0)).stop()?;
+        is_ready(&tiers, new).await?;
+        tiers.server_mut(Tier::Memstore(1)).stop()?;
+        // What was asked of that one is asked of the new one from here on.
+        tokio::time::sleep(ANSWERS_FOR).await;
+        Ok(())
+    });
+    let answers = answers.await.with_context(|| tiers.logs())?;
+    all_answered(&answers, "a new name").with_context(|| tiers.logs())
 }
 
 /// The sentence has all of these, and the program ended as one that was refused.

@@ -124,16 +124,21 @@ fn until_stopped(persona: Persona, start: Start) -> anyhow::Result<ExitCode> {
             "ready to serve {}",
             if node.summary().roles.frontend { "client requests" } else { "other processes" }
         );
-        service_manager::ready(node.summary());
         if persona == Persona::Mainstem {
             print(&banner::text(node.summary(), &data, &version));
         }
+        let ready = async {
+            node.ready().await;
+            service_manager::ready(node.summary());
+            std::future::pending::<()>().await;
+        };
         let failed = tokio::select! {
             name = signals.next() => {
                 tracing::info!(signal = name, "received signal; shutting down");
                 false
             }
             () = node.failed() => true,
+            () = ready => unreachable!("it stays ready"),
         };
         service_manager::stopping();
         // Whoever asks twice does not want to wait.

@@ -31,6 +31,7 @@ mod rpc_server;
 mod security;
 mod services;
 mod serving;
+mod share;
 mod sockets;
 
 use std::pin::pin;
@@ -179,6 +180,7 @@ impl Node {
             security: &security,
             journal: &journal,
             memstore: here,
+            unsettled: memstore.as_ref().and_then(MemstoreRole::unsettled),
             store: store.as_ref(),
             answers,
             is_ready: true,
@@ -201,6 +203,23 @@ impl Node {
     #[must_use]
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// Resolves when another process of this kind may be stopped: a memstore that serves others holds its share of the
+    /// keys by then. Everything else is ready once it has started.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
+        let journal = self.journal.handle();
+        let memstore = self.memstore.as_ref();
+        let waits = memstore.and_then(|memstore| Some((memstore.here().clone(), memstore.unsettled()?)));
+        async move {
+            let Some((here, mut unsettled)) = waits else { return };
+            let settled = unsettled.wait_for(Option::is_none).await.is_ok();
+            let applied = journal.status_now().applied;
+            if !settled || here.catch_up(applied).await.is_err() {
+                // It is about to end, and `failed` tells that.
+                std::future::pending().await
+            }
+        }
     }
 
     /// Resolves when a tier has stopped by itself: the journal, because its disk failed or it is no member any more,
@@ -281,7 +300,17 @@ async fn ready(
                 "still waiting to serve: the journal must have a leader, and every key a memstore that has caught up; \
                  `mainstem memstore` starts one"
             );
-            ready.await
+            // What no memstore serves by now may be lost, and the other keys need not wait for it.
+            let in_part = async {
+                match store {
+                    Some(store) => store.ready_in_part().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                revision = ready => revision,
+                revision = in_part => revision,
+            }
         }
     };
     // Nothing else can have ended it.

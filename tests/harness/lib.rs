@@ -17,6 +17,7 @@ pub mod matching;
 pub mod model;
 pub mod ports;
 pub mod program;
+pub mod reads;
 pub mod recorder;
 pub mod scratch;
 pub mod seeds;

@@ -347,6 +347,13 @@ impl Server {
         bail!("{:?} does not answer:\n{}", self.kind, self.log_end())
     }
 
+    /// Whether `/readyz` says that it is.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let answer = probed(self.health_port.unwrap_or(self.port), "/readyz");
+        answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
     fn log_path(&self) -> PathBuf {
         self.data.path().join("log")
     }
@@ -371,15 +378,18 @@ impl Drop for Server {
 
 /// Whether `/health` says so: it answers only when linearizable reads work.
 fn healthy(port: u16) -> bool {
+    probed(port, "/health").is_some_and(|answer| answer.contains("\"health\":\"true\""))
+}
+
+/// The answer to a probe, head and body.
+fn probed(port: u16, path: &str) -> Option<String> {
     use std::io::{Read, Write};
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) else {
-        return false;
-    };
-    let timeout = Some(Duration::from_secs(5));
-    let asked = stream.set_read_timeout(timeout).and_then(|()| {
-        stream.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-    });
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
-    asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && answer.contains("\"health\":\"true\"")
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }

@@ -131,20 +131,23 @@ impl Tiers {
         }
         let journals = self.journal_endpoints();
         for (at, memstore) in self.memstores.iter_mut().enumerate() {
-            let url = memstore.peer_url();
-            memstore.arguments(&[
-                "--role=memstore".to_owned(),
-                format!("--name=m{at}"),
-                journals.clone(),
-                format!("--listen-memstore-urls={url}"),
-                format!("--advertise-memstore-urls={url}"),
-                format!("--listen-metrics-urls={}", memstore.endpoint()),
-            ]);
+            tell_memstore(memstore, &format!("m{at}"), &journals);
         }
         let role = if shape.memstores == 0 { "memstore,frontend" } else { "frontend" };
         for (at, frontend) in self.frontends.iter_mut().enumerate() {
             frontend.arguments(&[format!("--role={role}"), format!("--name=f{at}"), journals.clone()]);
         }
+    }
+
+    /// A further memstore, with a disk and an address of its own. It does not run yet.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn add_memstore(&mut self, name: &str) -> Result<Tier> {
+        let mut memstore = Server::prepare(Kind::Mainstem { partitions: 1 })?;
+        tell_memstore(&mut memstore, name, &self.journal_endpoints());
+        self.memstores.push(memstore);
+        Ok(Tier::Memstore(self.memstores.len() - 1))
     }
 
     /// Every process.
@@ -237,6 +240,18 @@ impl Tiers {
         command.args(arguments).env_remove("ETCDCTL_ENDPOINTS");
         printed(&mut command, arguments)
     }
+}
+
+fn tell_memstore(memstore: &mut Server, name: &str, journals: &str) {
+    let url = memstore.peer_url();
+    memstore.arguments(&[
+        "--role=memstore".to_owned(),
+        format!("--name={name}"),
+        journals.to_owned(),
+        format!("--listen-memstore-urls={url}"),
+        format!("--advertise-memstore-urls={url}"),
+        format!("--listen-metrics-urls={}", memstore.endpoint()),
+    ]);
 }
 
 fn printed(command: &mut Command, arguments: &[&str]) -> Result<String> {

@@ -112,9 +112,9 @@ async fn a_certificate_says_which_tier_one_is() -> Result<()> {
     ensure!(!heard.is_err_and(|status| status.code() == Code::PermissionDenied), "it is a journal");
     awaits(&journal, "a process was refused: this process is journal")?;
 
-    // Nor does a memstore answer anybody but frontends.
+    // Nor does a memstore answer journals.
     let refused = MemstoreClient::new(dials("journal", &keys)?).follow(FollowRequest::default()).await;
-    let refused = refused.expect_err("it is no frontend");
+    let refused = refused.expect_err("it is a journal");
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     let heard = MemstoreClient::new(dials("frontend", &keys)?).follow(FollowRequest::default()).await;
     ensure!(heard.is_ok(), "it is a frontend");

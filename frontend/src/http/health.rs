@@ -16,6 +16,8 @@ pub(crate) type ReadProbe = Box<dyn Fn(bool) -> BoxFuture<Result<(), String>> + 
 pub(crate) struct Vitals {
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) read: ReadProbe,
+    /// Why a memstore that serves others is not ready, though it serves what it should. `None` at other processes.
+    pub(crate) unsettled: Option<watch::Receiver<Option<String>>>,
     pub(crate) counters: HealthCounters,
 }
 

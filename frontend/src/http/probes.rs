@@ -106,7 +106,13 @@ impl Check {
             }
             Check::NonLearner => Ok(()),
             Check::SerializableRead => read(vitals, false).await,
-            Check::LinearizableRead => read(vitals, true).await,
+            Check::LinearizableRead => {
+                let unsettled = vitals.unsettled.as_ref().and_then(|unsettled| unsettled.borrow().clone());
+                match unsettled {
+                    Some(reason) => Err(reason),
+                    None => read(vitals, true).await,
+                }
+            }
         }
     }
 }

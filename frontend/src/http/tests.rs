@@ -14,7 +14,7 @@ fn http(status: Status, read: Result<(), String>) -> Http {
         Box::pin(async move { read })
     });
     Http {
-        vitals: Vitals { status, read, counters: HealthCounters::default() },
+        vitals: Vitals { status, read, unsettled: None, counters: HealthCounters::default() },
         version: Version::default(),
         metrics: Metrics::default(),
         status: Box::new(|| Box::pin(async { "{\"format\":1}".to_owned() })),
@@ -106,6 +106,44 @@ fn health_is_a_string() {
         expect![[r#"
         200
         {"health":"true","reason":""}"#]],
+    );
+}
+
+/// Reads work there, and the next one must not be stopped.
+#[test]
+fn a_memstore_without_its_share_is_well_and_not_ready() {
+    let unsettled = || {
+        let mut http = http(well(), Ok(()));
+        let (_, reason) = watch::channel(Some("m1 does not answer".to_owned()));
+        http.vitals.unsettled = Some(reason);
+        http
+    };
+    get(
+        unsettled(),
+        "/readyz",
+        expect![[r#"
+            503
+            [+]data_corruption ok
+            [+]serializable_read ok
+            [-]linearizable_read failed: m1 does not answer
+            [+]non_learner ok
+
+        "#]],
+    );
+    get(
+        unsettled(),
+        "/health",
+        expect![[r#"
+        200
+        {"health":"true","reason":""}"#]],
+    );
+    get(
+        unsettled(),
+        "/livez",
+        expect![[r#"
+            200
+            ok
+        "#]],
     );
 }
 

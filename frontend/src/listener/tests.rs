@@ -81,6 +81,7 @@ fn start(threads: usize) -> Server {
         vitals: Vitals {
             status,
             read: Box::new(|_| Box::pin(async { Ok(()) })),
+            unsettled: None,
             counters: HealthCounters::default(),
         },
         version: Version::default(),

@@ -17,6 +17,7 @@ fn page_in(format: Format) -> Bytes {
     let vitals = Vitals {
         status,
         read: Box::new(|_| Box::pin(async { Ok(()) })),
+        unsettled: None,
         counters: HealthCounters::default(),
     };
     Metrics { rpc: vec![RpcCounters::new()], ..Metrics::default() }.page(&vitals, format)

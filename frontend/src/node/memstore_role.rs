@@ -16,6 +16,7 @@ use super::peer_listener::PeerListener;
 use super::registration::Registration;
 use super::replicas_here::ReplicasHere;
 use super::security::Security;
+use super::share::{Share, Unsettled};
 use super::{StartError, clock};
 use crate::config::{Config, Storage};
 
@@ -33,6 +34,7 @@ struct Registered {
     closing: CancellationToken,
     /// It has no place any more.
     lost: CancellationToken,
+    unsettled: watch::Receiver<Unsettled>,
 }
 
 impl MemstoreRole {
@@ -46,7 +48,8 @@ impl MemstoreRole {
         reach: watch::Sender<Lsn>,
         closing: &CancellationToken,
     ) -> Result<MemstoreRole, StartError> {
-        let (handle, process) = (journal.handle(), rand::random());
+        // The highest bit says that it is doubted.
+        let (handle, process) = (journal.handle(), rand::random::<u64>() >> 1);
         let asks = journal.reaches_others || config.snapshot_store.is_some();
         let start = |holder: Holder| {
             let wanted = holder.follow(&handle, closing.child_token());
@@ -72,11 +75,19 @@ impl MemstoreRole {
         let server = MemstoreServer::serve(node.service(), listeners).await.map_err(StartError::Threads)?;
         let (closing, lost) = (CancellationToken::new(), CancellationToken::new());
         let keeps = tokio::spawn(registration.keep(closing.clone(), lost.clone()));
-        Ok(MemstoreRole { node, here, registered: Some(Registered { server, keeps, closing, lost }) })
+        let share = Share { memstore: id, journal: handle, dialer: security.dialer.clone() };
+        let unsettled = share.follow(closing.clone());
+        let registered = Some(Registered { server, keeps, closing, lost, unsettled });
+        Ok(MemstoreRole { node, here, registered })
     }
 
     pub(super) fn here(&self) -> &ReplicasHere {
         &self.here
+    }
+
+    /// Why another memstore must not be stopped yet for this one being there; a frontend's own has nothing to tell.
+    pub(super) fn unsettled(&self) -> Option<watch::Receiver<Unsettled>> {
+        self.registered.as_ref().map(|registered| registered.unsettled.clone())
     }
 
     /// Resolves when it has stopped by itself, or has no place any more.

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use journal::{Dialer, Journal, MemstoreInfo, RouteRefusal, Routes};
-use proto::memstore::FollowRequest;
-use proto::memstore::memstore_client::MemstoreClient;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 
 use super::StartError;
+use super::share::{self, Heard};
 use crate::config::Config;
 use crate::route_change::{NotChanged, RouteChanger};
 
-/// How long a process that may have the name may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// How long one that was taken out of the routes again and again waits until it registers. No frontend reaches it, though
+/// it reaches the journal.
+const PAUSE_MIN: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 /// What a memstore asks of the routes.
 pub(super) struct Registration {
@@ -75,17 +75,11 @@ impl Registration {
     /// Whether the process that registered last is there still.
     async fn answers(&self, other: &MemstoreInfo) -> bool {
         let cluster = self.journal.status_now().cluster;
-        let asked = async {
-            let mut memstore = MemstoreClient::new(self.dialer.channel(&other.url).ok()?);
-            let mut reports = match memstore.follow(FollowRequest { cluster }).await {
-                Ok(reports) => reports.into_inner(),
-                // Only frontends are told more, where certificates name their tiers.
-                Err(status) => return Some(status.code() == Code::PermissionDenied),
-            };
-            let report = reports.message().await.ok()??;
-            Some(report.process == other.process)
-        };
-        tokio::time::timeout(ANSWER_MAX, asked).await.ok().flatten().unwrap_or(false)
+        match share::ask(&self.dialer, cluster, &other.url).await {
+            Heard::Nothing => false,
+            Heard::Refusal => true,
+            Heard::Process { process, .. } => other.is_process(process),
+        }
     }
 
     /// Keeps its entry. Ends with `closing`; cancels `lost` where another process has taken its name.
@@ -99,11 +93,12 @@ impl Registration {
     /// Ends when there is nothing to keep any more.
     async fn watch(&mut self) {
         let mut status = self.journal.status();
+        let mut pause = Duration::ZERO;
         loop {
             let changed = status.wait_for(|status| self.is_due(&status.routes)).await;
             let Ok(routes) = changed.map(|status| status.routes.clone()) else { return };
             match routes.memstore(self.me.id) {
-                Some(entry) if entry.process != self.me.process => {
+                Some(entry) if !entry.is_process(self.me.process) => {
                     tracing::error!(
                         name = self.me.name,
                         url = entry.url,
@@ -113,10 +108,16 @@ impl Registration {
                     return;
                 }
                 Some(_) => {}
-                None => tracing::warn!(
-                    name = self.me.name,
-                    "this memstore was taken out of the routes: it registers again"
-                ),
+                None => {
+                    tracing::warn!(
+                        name = self.me.name,
+                        in_seconds = pause.as_secs(),
+                        "this memstore was taken out of the routes, and registers again: should that go on, look whether \
+                         frontends reach its --advertise-memstore-urls"
+                    );
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+                }
             }
             if let Err(error) = self.enter().await {
                 tracing::error!(%error, "this memstore is out of the routes, and stops");
@@ -127,7 +128,8 @@ impl Registration {
 
     fn is_due(&self, routes: &Routes) -> bool {
         let entry = routes.memstore(self.me.id);
-        entry.is_none_or(|entry| entry.process != self.me.process)
+        // Whoever sees it vouches for it: that it hears of a doubt here proves nothing about who can ask it.
+        entry.is_none_or(|entry| !entry.is_process(self.me.process))
     }
 }
 

@@ -13,6 +13,7 @@ use super::probes::{Probes, not_ready};
 use super::replicas_here::ReplicasHere;
 use super::security::Security;
 use super::services;
+use super::share::Unsettled;
 use crate::config::Config;
 use crate::error::Error;
 use crate::etcd::header;
@@ -34,6 +35,8 @@ pub(super) struct Serving<'a> {
     pub(super) journal: &'a JournalRole,
     /// The one in this process.
     pub(super) memstore: Option<&'a ReplicasHere>,
+    /// Why that one is not ready yet, where it serves others.
+    pub(super) unsettled: Option<watch::Receiver<Unsettled>>,
     /// What clients are answered from, where there are any.
     pub(super) store: Option<&'a Store>,
     pub(super) answers: Arc<AnswerRoom>,
@@ -104,6 +107,7 @@ impl Serving<'_> {
             vitals: Vitals {
                 status: journal.status(),
                 read: self.probe(),
+                unsettled: self.unsettled.clone(),
                 counters: HealthCounters::default(),
             },
             version: config.version.clone(),
@@ -169,8 +173,8 @@ impl Serving<'_> {
                 }
                 let read = async {
                     match &store {
-                        // Whether a client's read would be answered.
-                        Some(store) => store.ready().await.map(drop),
+                        // Whether a client's read would be answered, as etcd looks for one key.
+                        Some(store) => store.ready_in_part().await.map(drop),
                         None => follows(&journal, memstore.as_ref()).await,
                     }
                 };

@@ -85,7 +85,8 @@ fn named(uri: &str) -> Option<Tiers> {
 fn callers(service: &str) -> Tiers {
     match service {
         "mainstem.raft.v1.Raft" => Tiers::JOURNAL,
-        "mainstem.memstore.v1.Memstore" => Tiers::FRONTEND,
+        // Memstores ask one another whether they are there.
+        "mainstem.memstore.v1.Memstore" => Tiers::FRONTEND.and(Tiers::MEMSTORE),
         "mainstem.snapshots.v1.Snapshots" => Tiers::JOURNAL.and(Tiers::MEMSTORE),
         // The journal's, which all need, and what is no service at all.
         _ => Tiers::ALL,
@@ -187,7 +188,7 @@ mod tests {
             [services[0], services[1], "mainstem.memstore.v1.Memstore", "mainstem.snapshots.v1.Snapshots"];
         for (tiers, expected) in [
             (Some(Tiers::JOURNAL), [true, true, false, true]),
-            (Some(Tiers::MEMSTORE), [false, true, false, true]),
+            (Some(Tiers::MEMSTORE), [false, true, true, true]),
             (Some(Tiers::FRONTEND), [false, true, true, false]),
             (Some(Tiers::ALL), [true, true, true, true]),
             (None, [false, false, false, false]),

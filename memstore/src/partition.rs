@@ -21,6 +21,7 @@ use crate::hash_kv::Hashed;
 use crate::history::{Happened, Position};
 use crate::key_value::{KeyValue, Version};
 use crate::partition_id::PartitionRange;
+use crate::pause::weight;
 use crate::query::At;
 use crate::reading::revision;
 use crate::stats::PartitionStats;
@@ -117,26 +118,25 @@ impl Partition {
         self.apply_to(batch, |_| true, changed);
     }
 
-    /// Makes the next `budget` writes of a batch happen, of which nobody sees anything before `apply` has ended it. Answers
-    /// whether there are more.
+    /// Makes the next writes of a batch happen, which weigh `budget` together, and of which nobody sees anything before
+    /// `apply` has ended it. Answers whether there are more.
     pub(crate) fn stage(&self, batch: &Batch, budget: usize) -> bool {
         let mut store = self.store.write();
         let (mut from, mut left) = (store.staged.writes, budget);
-        store.staged.writes += budget;
         for (revision, record) in batch.revisions() {
-            let upto = record.writes.len().min(from.saturating_add(left));
-            let part = record.writes.get(from..upto).unwrap_or_default();
+            let part = record.writes.get(from..).unwrap_or_default();
             for (sub, write) in (sub(from)..).zip(part) {
+                if left == 0 {
+                    return true;
+                }
                 if self.range.contains(write.key()) {
                     let change = store.apply((revision, sub), write);
                     store.staged.changes.extend(change);
                 }
+                store.staged.writes += 1;
+                left = left.saturating_sub(weight(write));
             }
-            left -= upto.saturating_sub(from);
             from = from.saturating_sub(record.writes.len());
-            if left == 0 {
-                return true;
-            }
         }
         false
     }

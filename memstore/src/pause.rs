@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
-use journal::{Clock, Entry};
+use journal::{Clock, Entry, Write};
 
 use crate::metrics::ApplyMetrics;
 
 /// Writes that are applied before others have their turn. As many as a batch has where writes are small.
 pub(crate) const STEP_WRITES: usize = 1_024;
+/// A larger write counts as several.
+const WRITE_BYTES: usize = 4_096;
 
 /// Measures tasks. Cheap to clone.
 #[derive(Clone)]
@@ -79,10 +81,18 @@ impl Turns {
     }
 }
 
-/// How many writes an entry has.
+/// How many writes an entry has. Large ones count as several.
 pub(crate) fn writes(entry: &Entry) -> usize {
     let records = entry.batch.iter().flat_map(|batch| &batch.records);
-    records.map(|record| record.writes.len()).sum()
+    records.flat_map(|record| &record.writes).map(weight).sum()
+}
+
+/// As how many writes it counts: its bytes are copied.
+pub(crate) fn weight(write: &Write) -> usize {
+    match write {
+        Write::Put { key, value, .. } => 1 + (key.len() + value.len()) / WRITE_BYTES,
+        Write::Delete { .. } => 1,
+    }
 }
 
 /// What a thread has worked on since its task was polled: versions, whatever was done to each. Time would depend on the

@@ -180,7 +180,7 @@ pub(crate) struct Miss<'a> {
 
 impl Miss<'_> {
     /// It was raised, or it was told why not.
-    pub(crate) fn is_told(mut self) {
+    pub(crate) fn told(mut self) {
         self.is_told = true;
     }
 }
@@ -277,11 +277,11 @@ mod tests {
         let quota = Quota::default();
         quota.limit(10_000);
         drop(quota.miss(300));
-        quota.miss(300).expect("the one before was given up").is_told();
+        quota.miss(300).expect("the one before was given up").told();
         assert!(quota.miss(300).is_none());
         assert!(!quota.has_room(9_700) && quota.has_room(9_699));
         quota.forget();
-        quota.miss(5_000).expect("nothing is missed").is_told();
+        quota.miss(5_000).expect("nothing is missed").told();
         assert!(!quota.has_room(9_000) && quota.has_room(8_999));
     }
 

@@ -211,7 +211,7 @@ impl Store {
         if let Some(miss) = quota.miss(admitted.bytes) {
             let member = self.journal().status_now().node;
             self.alarm_full(member, used).await;
-            miss.is_told();
+            miss.told();
         }
         Err(Error::NoSpace)
     }

@@ -74,20 +74,21 @@ async fn client(clients: Clients, key: String, ends: &AtomicBool) -> Result<Answ
     Ok(answers)
 }
 
-/// Writes the value where it is not there, and answers what is read then.
+/// Writes the value in a transaction that looks at the key first, and answers what is read then.
 async fn round(mut clients: Clients, key: &str, value: &str) -> Result<String> {
     let put =
         PutRequest { key: key.to_owned().into(), value: value.to_owned().into(), ..PutRequest::default() };
-    let differs = Compare {
-        result: CompareResult::NotEqual.into(),
-        target: CompareTarget::Value.into(),
+    // Whether it is there or not.
+    let any = Compare {
+        result: CompareResult::Greater.into(),
+        target: CompareTarget::Version.into(),
         key: put.key.clone(),
-        target_union: Some(TargetUnion::Value(put.value.clone())),
+        target_union: Some(TargetUnion::Version(-1)),
         ..Compare::default()
     };
     let range = RangeRequest { key: put.key.clone(), ..RangeRequest::default() };
     let success = vec![RequestOp { request: Some(Request::RequestPut(put)) }];
-    clients.kv.txn(TxnRequest { compare: vec![differs], success, failure: Vec::new() }).await?;
+    clients.kv.txn(TxnRequest { compare: vec![any], success, failure: Vec::new() }).await?;
     let found = clients.kv.range(range).await?.into_inner();
     let kv = found.kvs.into_iter().next().context("the key is there")?;
     Ok(String::from_utf8_lossy(&kv.value).into_owned())

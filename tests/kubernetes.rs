@@ -259,6 +259,7 @@ fn our_manifests_are_accepted() -> Result<()> {
         "configmap/mainstem",
         "service/mainstem",
         "service/mainstem-journal",
+        "service/mainstem-memstore",
         "statefulset.apps/mainstem-journal",
         "statefulset.apps/mainstem-memstore",
         "deployment.apps/mainstem-frontend",

@@ -34,7 +34,7 @@ fn told(partition: &Partition) -> String {
             told += &format!("{answer:?}\n");
         }
         let upto = partition.revision();
-        let happened = partition.history(partition.compacted(), upto, &keys, usize::MAX);
+        let happened = partition.history(partition.compacted(), upto, &keys, usize::MAX, usize::MAX);
         told += &format!("{happened:?}\n");
     }
     for lease in LEASES.into_iter().skip(1) {

@@ -308,13 +308,9 @@ impl Memstore {
     /// The name of a memstore elsewhere, and the number of its start, as it told them last.
     #[must_use]
     pub fn identity(&self) -> Option<(String, u64)> {
-        match &self.body {
-            Body::Here(_) => None,
-            Body::There(there) => {
-                let identity = there.mirror().identity();
-                Some((identity.name.clone(), identity.process))
-            }
-        }
+        let Body::There(there) = &self.body else { return None };
+        let identity = there.mirror().identity();
+        Some((identity.name.clone(), identity.process))
     }
 
     /// A stream for one client, to watch with.

@@ -135,7 +135,8 @@ impl Building {
     pub(crate) async fn go_on(mut self, entries: &[Entry]) -> Result<Building, Error> {
         let (applied, mut turns) = (self.applied.lsn, Turns::default());
         for entry in entries.iter().filter(|entry| applied < entry.lsn) {
-            if let Some(batch) = entry.batch.as_ref().filter(|_| STEP_WRITES < writes(entry)) {
+            let effects = entry.effects(self.applied.revision);
+            if let Some(batch) = effects.filter(|_| STEP_WRITES < writes(entry)) {
                 let lsn = entry.lsn;
                 while self.stage(batch, lsn) {
                     turns.took(STEP_WRITES).await;

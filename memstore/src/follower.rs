@@ -112,10 +112,14 @@ impl Follower {
 
     /// Applies what is too long for one step in several, where nobody sees it yet. Answers whether it was that.
     async fn stage(&self, entry: &Entry) -> bool {
-        let Some(batch) = entry.batch.as_ref().filter(|_| STEP_WRITES < writes(entry)) else {
-            return false;
+        let (batch, lacking) = {
+            let followed = self.holding.followed();
+            let before = followed.applied.expect("there is something to apply to");
+            let Some(batch) = entry.effects(before.revision).filter(|_| STEP_WRITES < writes(entry)) else {
+                return false;
+            };
+            (batch, followed.lacking(entry.lsn).cloned().collect::<Vec<Arc<Replica>>>())
         };
-        let lacking: Vec<Arc<Replica>> = self.holding.followed().lacking(entry.lsn).cloned().collect();
         for replica in lacking {
             while replica.partition.stage(batch, STEP_WRITES) {
                 tokio::task::yield_now().await;

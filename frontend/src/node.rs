@@ -142,6 +142,7 @@ impl Node {
             security: &security,
             journal: &journal,
             memstore: None,
+            unsettled: None,
             store: None,
             answers: answers.clone(),
             is_ready: false,

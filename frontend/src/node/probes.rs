@@ -75,6 +75,7 @@ fn starting(config: &Config, status: watch::Receiver<journal::Status>) -> Http {
         vitals: Vitals {
             status,
             read: Box::new(|linearizable| Box::pin(async move { not_ready(linearizable) })),
+            unsettled: None,
             counters: HealthCounters::default(),
         },
         version: config.version.clone(),

@@ -254,7 +254,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_memstores_hold_is_compared() {
-        assert_eq!(compared("same", "same").await, 0);
-        assert_eq!(compared("one", "other").await, 1);
+        assert_eq!(Box::pin(compared("same", "same")).await, 0);
+        assert_eq!(Box::pin(compared("one", "other")).await, 1);
     }
 }

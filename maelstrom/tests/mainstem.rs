@@ -28,6 +28,8 @@ impl Run<'_> {
         command.args(["--bin", env!("CARGO_BIN_EXE_mainstem-maelstrom"), "--workload", workload]);
         command.args(["--node-count", nodes, "--rate", rate, "--concurrency", clients, "--latency", latency]);
         command.args(["--time-limit", seconds]).args(*faults).arg("--").arg("--dir").arg(folder.path());
+        // A counter's `read` has nothing that tells it from that of a set.
+        command.args(workload.ends_with("-counter").then_some("--counter"));
         let output = command.output().expect("the runner starts");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let text = text + &String::from_utf8_lossy(&output.stderr);

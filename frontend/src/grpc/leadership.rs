@@ -52,10 +52,16 @@ async fn follow(mut status: watch::Receiver<journal::Status>, patience: Duration
     while status.wait_for(|status| status.leader.is_none()).await.is_ok() {
         let next = status.wait_for(|status| status.leader.is_some());
         let in_time = tokio::time::timeout(patience, next).await.map(|next| next.is_ok());
-        if let Err(_late) = in_time {
-            tell.send_replace(true);
-            let _ = status.wait_for(|status| status.leader.is_some()).await;
-            tell.send_replace(false);
+        match in_time {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_late) => {
+                tell.send_replace(true);
+                if status.wait_for(|status| status.leader.is_some()).await.is_err() {
+                    return;
+                }
+                tell.send_replace(false);
+            }
         }
     }
 }
@@ -98,5 +104,16 @@ mod tests {
         journal.send_replace(led_by(Some(2)));
         leadership.is_lost.wait_for(|is_lost| !is_lost).await.expect("it is followed");
         assert!(leadership.exists());
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_has_stopped_without_a_leader_is_followed_no_more() {
+        for patience in [Duration::from_secs(3_600), Duration::from_millis(1)] {
+            let (journal, status) = watch::channel(led_by(None));
+            let mut leadership = Leadership::follow(status, patience);
+            drop(journal);
+            // One change at most, to "lost"; then the task has ended.
+            while leadership.is_lost.changed().await.is_ok() {}
+        }
     }
 }

@@ -300,8 +300,7 @@ impl Cluster {
 
     /// Forgets the entries before `keep_from`, once a snapshot stands for them. They are gone when it returns.
     ///
-    /// Raft keeps what another node has been sent and has not acknowledged. A node that takes longer than `patience` for
-    /// it, because its disk hangs or is slow, goes on behind a snapshot, some time.
+    /// Raft keeps what another node has been sent and has not acknowledged.
     ///
     /// # Errors
     /// `Closed`.
@@ -320,28 +319,14 @@ impl Cluster {
             tokio::select! {
                 changed = data.changed() => changed.map_err(|_| Error::Closed)?,
                 () = &mut patience => {
-                    self.press(last).await?;
+                    if !self.leadership().leads {
+                        // Raft remembers what was to be purged while this node led, and looks at it again with its next
+                        // snapshot.
+                        self.raft.trigger().snapshot().await.map_err(|_| Error::Closed)?;
+                    }
                     patience = clock.until(clock.now() + self.patience);
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Sees to it that entries up to `last` can be purged, which some node has not acknowledged.
-    async fn press(&self, last: u64) -> Result<(), Error> {
-        if !self.leadership().leads {
-            // Raft remembers what was to be purged while this node led, and looks at that again with its next snapshot.
-            return self.raft.trigger().snapshot().await.map_err(|_| Error::Closed);
-        }
-        let replication = self.raft.data_metrics().borrow_watched().replication.clone().unwrap_or_default();
-        let is_behind = |has: &Option<super::types::LogId>| has.is_none_or(|has| has.index() < last);
-        for (node, _) in replication.iter().filter(|(node, has)| **node != self.node && is_behind(has)) {
-            tracing::info!(
-                node = format!("{node:016x}"),
-                "a node is further behind than the journal is retained: it gets a snapshot"
-            );
-            self.network.interrupt(*node);
         }
         Ok(())
     }

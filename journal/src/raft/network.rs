@@ -9,7 +9,6 @@
 mod book;
 mod envelope;
 mod exchange;
-mod interruption;
 mod local;
 mod recovery;
 mod service;
@@ -84,15 +83,6 @@ impl Network {
     pub(super) fn learn(&self, members: &Membership) {
         if let Network::Wire(wire) = self {
             wire.learn(members.log_id().as_ref().map_or(Lsn::ZERO, lsn), members.membership());
-        }
-    }
-
-    /// Ends the appends to `target` that are on their way: it has no right to hold up what this node trims.
-    pub(super) fn interrupt(&self, target: u64) {
-        match self {
-            Network::Alone => {}
-            Network::Local { hub, .. } => hub.interrupt(target),
-            Network::Wire(wire) => wire.interrupt(target),
         }
     }
 

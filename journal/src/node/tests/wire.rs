@@ -14,8 +14,7 @@ use crate::Dialer;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::peer_metrics::{PeerMetrics, PeersMetrics};
-use crate::record::{Append, SysOp};
-use crate::verdict::{Barrier, Fate, Verdict};
+use crate::verdict::{Fate, Verdict};
 
 /// Every node tells the same up to `lsn`.
 async fn agree(net: &Net, lsn: Lsn) -> usize {
@@ -206,34 +205,6 @@ async fn a_leader_whose_disk_hangs_under_many_writes_lets_another_lead_and_stops
     net.write(9, 5).await;
     drop(hang);
     net.kill(first).await;
-}
-
-#[tokio::test]
-async fn a_follower_whose_disk_hangs_holds_up_no_trimming() {
-    let net = Net::begin_with(&[1, 2, 3], 64 << 10).await;
-    let leader = net.leader().await;
-    let slow = leader % 3 + 1;
-    let last = net.write(7, 5).await;
-    net.has(slow, last).await;
-    let hang = net.disk(slow).hang();
-    let mut seq = 0;
-    let has_trimmed = |id: &u64| last.next() < net.handle(*id).status().borrow().first;
-    while !net.ids().iter().filter(|id| **id != slow).all(has_trimmed) {
-        seq += 1;
-        net.append(put(8, seq, 512 << 10)).await;
-        // Another may lead by now, where the machine is busy.
-        let barrier = net.handle(net.leader().await).barrier().await;
-        let Ok(Barrier { lsn, revision, .. }) = barrier else { continue };
-        let (start, end) = (Bytes::new(), Bytes::new());
-        let mark = SysOp::SnapshotMark { start, end, lsn, revision, set_hash: 0 };
-        net.append(Append { writes: Vec::new(), sysop: Some(mark), ..put(9, seq, 0) }).await;
-        net.rest().await;
-    }
-    drop(hang);
-    let more = net.write(10, 5).await;
-    net.has(slow, more).await;
-    let first = net.handle(slow).status().borrow().first;
-    assert!(last < first, "it went on behind a snapshot");
 }
 
 #[tokio::test]

@@ -20,7 +20,6 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt};
 
-use super::interruption::Interruptions;
 use super::{VoteUnknown, failed, unreachable};
 use crate::clock::{Clock, Wait};
 use crate::raft::contact::Contact;
@@ -30,7 +29,6 @@ use crate::raft::types::{Raft, Snapshot, Types, Vote};
 #[derive(Clone)]
 pub(crate) struct Hub {
     links: Arc<Mutex<Links>>,
-    interruptions: Arc<Interruptions>,
     clock: Arc<dyn Clock>,
 }
 
@@ -67,7 +65,7 @@ impl Loss {
 #[cfg(test)]
 impl Hub {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Hub {
-        Hub { links: Arc::default(), interruptions: Arc::default(), clock }
+        Hub { links: Arc::default(), clock }
     }
 
     /// Nothing passes between `node` and `others` any more, in neither direction.
@@ -137,10 +135,6 @@ impl Hub {
     /// A message of a leader, whose vote this is, has come to the node.
     fn hear(&self, node: u64, vote: &Vote) {
         self.contact(node).hear(vote, self.clock.now());
-    }
-
-    pub(super) fn interrupt(&self, node: u64) {
-        self.interruptions.interrupt(node);
     }
 
     /// Whether the message that is under way does not arrive. To be asked once for each.
@@ -247,7 +241,8 @@ impl RaftNetworkV2<Types> for Link {
                 }
                 answer.map_err(|fatal| unreachable(&fatal.to_string()).into())
             });
-            Ok(self.hub.interruptions.watch(target, Box::pin(answers)))
+            let answers: BoxStream<'s, _> = Box::pin(answers);
+            Ok(answers)
         })
     }
 

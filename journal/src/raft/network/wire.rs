@@ -35,7 +35,6 @@ use self::call::Method;
 use super::book::Book;
 use super::envelope::{Envelope, MESSAGE_BYTES_MAX};
 use super::exchange::Exchange;
-use super::interruption::Interruptions;
 use super::service::PeerService;
 use super::{Answers, timely, unreachable};
 use crate::clock::Clock;
@@ -77,7 +76,6 @@ struct Shared {
     book: Mutex<Book>,
     contact: Contact,
     peers: Arc<PeersMetrics>,
-    interruptions: Interruptions,
     clock: Arc<dyn Clock>,
 }
 
@@ -98,7 +96,6 @@ impl Wire {
             book: Mutex::default(),
             contact: Contact::default(),
             peers: Arc::default(),
-            interruptions: Interruptions::default(),
             clock,
         };
         Wire { shared: Arc::new(shared) }
@@ -144,10 +141,6 @@ impl Wire {
         if let Some(metrics) = self.shared.peers.of(peer) {
             what(&metrics);
         }
-    }
-
-    pub(super) fn interrupt(&self, peer: u64) {
-        self.shared.interruptions.interrupt(peer);
     }
 
     /// A leader has spoken, whose vote this is.
@@ -269,7 +262,7 @@ impl Link {
             });
             answer.map_err(|status| wire.note_failure(target, &url, &status).into())
         };
-        Ok(self.wire.shared.interruptions.watch(self.target, Box::pin(answers.map(read))))
+        Ok(Box::pin(answers.map(read)))
     }
 }
 

@@ -22,6 +22,7 @@ mod message;
 pub(crate) mod network;
 pub(crate) mod outcast;
 mod peer;
+mod peer_activity;
 pub(crate) mod promise;
 mod reconfigure;
 mod runtime;

@@ -3,6 +3,7 @@
 //! `CLUSTER_ROUNDS` (3): how often the leader is killed under load.
 
 mod lost_volume;
+mod reconfiguration;
 mod replacing;
 mod without_quorum;
 

@@ -13,6 +13,9 @@ use crate::tools;
 /// How long members may take to agree on who leads.
 const ELECTION_MAX: Duration = Duration::from_secs(30);
 
+/// How long members may take until changes of them are allowed.
+const HEALTHY_MAX: Duration = Duration::from_secs(60);
+
 /// The members, by the order in which they came. Dropping them kills them.
 pub struct Cluster {
     kind: Kind,
@@ -129,12 +132,19 @@ impl Cluster {
         )
     }
 
-    /// Runs etcdctl at some members, and answers what it printed.
+    /// Runs etcdctl at some members, and answers what it printed. What is refused because members were not connected for
+    /// five seconds is asked for again, as an operator does.
     ///
     /// # Errors
     /// When it fails; the error has what it complained of.
     pub fn etcdctl(&self, at: &[usize], arguments: &[&str]) -> Result<String> {
-        let output = self.try_etcdctl(at, arguments)?;
+        let deadline = Instant::now() + HEALTHY_MAX;
+        let mut output = self.try_etcdctl(at, arguments)?;
+        while String::from_utf8_lossy(&output.stderr).contains("etcdserver: unhealthy cluster")
+            && Instant::now() < deadline
+        {
+            output = self.try_etcdctl(at, arguments)?;
+        }
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "etcdctl {arguments:?} failed: {complaint}");
         Ok(String::from_utf8(output.stdout)?)

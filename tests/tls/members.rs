@@ -1,13 +1,17 @@
 //! Members that know each other by their certificates.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use harness::certificates::Leaf;
 use harness::server::Server;
 
 use super::files::{Files, MAINSTEM, etcdctl, told};
+
+/// Refusal of a change until members were connected for five seconds: asked again, as an operator does.
+const UNHEALTHY: &str = "etcdserver: unhealthy cluster";
+const HEALTHY_MAX: Duration = Duration::from_secs(60);
 
 /// Three members, which reach each other by https://.
 struct Cluster {
@@ -36,7 +40,13 @@ impl Cluster {
     }
 
     fn told(&self, at: usize, arguments: &[&str]) -> Result<String> {
-        told(&self.members[at].endpoint(), &self.flags, arguments)
+        let deadline = Instant::now() + HEALTHY_MAX;
+        loop {
+            match told(&self.members[at].endpoint(), &self.flags, arguments) {
+                Err(error) if error.to_string().contains(UNHEALTHY) && Instant::now() < deadline => {}
+                told => return told,
+            }
+        }
     }
 }
 

@@ -7,18 +7,24 @@
 //! members that there are. Where neither is one, nobody can tell a name that was mistyped from one that has left.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use proto::etcdserverpb::cluster_client::ClusterClient;
 use proto::etcdserverpb::{Member, MemberAddRequest, MemberListRequest, MemberRemoveRequest};
 use tokio::net::TcpStream;
+use tonic::Status;
 
 use super::Failure;
 use super::reach::{self, Reach};
 
 /// What one change of the members may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time that members may take until they were connected for five seconds, and between two questions.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(8);
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Answer of a leader that refuses a change until then.
+const UNHEALTHY: &str = "etcdserver: unhealthy cluster";
 /// How long one that is gone may take to take a call.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -92,10 +98,16 @@ async fn replace(reach: &Reach, wish: &Replace) -> Result<String, Failure> {
             name_of(gone)
         )));
     }
-    let removed = async |channel| ClusterClient::new(channel).member_remove(MemberRemoveRequest { id }).await;
+    let removed = async |channel| {
+        let client = ClusterClient::new(channel);
+        once_healthy(async || client.clone().member_remove(MemberRemoveRequest { id }).await).await
+    };
     reach.ask(PATIENCE, removed).await?;
     let request = MemberAddRequest { peer_ur_ls: wish.peer_urls.clone(), is_learner: false };
-    let added = async |channel| ClusterClient::new(channel).member_add(request.clone()).await;
+    let added = async |channel| {
+        let client = ClusterClient::new(channel);
+        once_healthy(async || client.clone().member_add(request.clone()).await).await
+    };
     let added = reach.ask(PATIENCE, added).await.map_err(|Failure(why)| {
         Failure(format!(
             "{} has left, and {} could not be added: {why}. To go on: etcdctl member add {} --peer-urls={}",
@@ -107,6 +119,19 @@ async fn replace(reach: &Reach, wish: &Replace) -> Result<String, Failure> {
     })?;
     let added = added.into_inner();
     Ok(wish.told(added.member.map_or(0, |member| member.id), &added.members))
+}
+
+/// Asks again for as long as members were not connected for five seconds, or are not known to be down yet.
+async fn once_healthy<T>(ask: impl AsyncFn() -> Result<T, Status>) -> Result<T, Status> {
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Err(status) if status.message() == UNHEALTHY && begun.elapsed() < HEALTHY_WITHIN => {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// An address of the member at which somebody takes calls.

@@ -1,6 +1,6 @@
 //! Changes of the cluster, run at its leader, beside the sequencer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -33,7 +33,16 @@ impl Cluster {
         tracing::info!(?change, "the cluster is to change");
         let plan = match sight.plan(change, self.learners_max) {
             Ok(plan) => plan,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(refusal) => {
+                let connected = sight.steady.iter().map(|id| format!("{id:x}")).collect::<Vec<_>>().join(",");
+                tracing::warn!(
+                    ?refusal,
+                    connected,
+                    "rejected a change of the members, which stay as they are: additions and removals need members that \
+                     have been connected for five seconds"
+                );
+                return Ok(Err(refusal));
+            }
         };
         let changed = match plan {
             Plan::HandOver(to) => {
@@ -123,11 +132,24 @@ impl Cluster {
         matched.insert(self.node, last);
         let acknowledged = data.heartbeat.unwrap_or_default().into_iter();
         let lately = acknowledged.filter(|(_, at)| at.is_some_and(|at| at.elapsed() < self.patience));
-        let up = lately.map(|(id, _)| id).chain([self.node]).collect();
+        let mut up: BTreeSet<u64> = lately.map(|(id, _)| id).chain([self.node]).collect();
+        if let Some(wire) = self.wire() {
+            // A new leader has no acknowledgements of those who have just elected it.
+            up.extend(
+                members
+                    .membership()
+                    .nodes()
+                    .map(|(id, _)| *id)
+                    .filter(|id| wire.is_heard(*id, self.patience)),
+            );
+        }
+        let is_steady = |id: &u64| *id == self.node || self.wire().is_none_or(|wire| wire.is_steady(*id));
+        let steady = members.membership().nodes().map(|(id, _)| *id).filter(is_steady).collect();
         let sight = Sight {
             members: members.membership().clone(),
             leader: self.node,
             up,
+            steady,
             matched,
             last,
             is_strict: self.is_strict,

@@ -18,6 +18,8 @@ pub(super) struct Sight {
     pub(super) leader: u64,
     /// Who has answered lately; so has the leader itself.
     pub(super) up: BTreeSet<u64>,
+    /// Nodes that have been connected to the leader for etcd's health interval, and the leader itself.
+    pub(super) steady: BTreeSet<u64>,
     /// The last index that each node is known to have.
     pub(super) matched: BTreeMap<u64, u64>,
     /// The leader's last index.
@@ -89,8 +91,8 @@ impl Sight {
         if self.has_vote(id) {
             self.check_started(Some(id), 0, 0)?;
             // One that is down is no part of the majority that works.
-            let up = self.voting().filter(|(id, _)| self.up.contains(id)).count();
-            if self.is_strict && self.up.contains(&id) && up - 1 < 1 + (self.voting().count() - 1) / 2 {
+            let is_down = !self.up.contains(&id);
+            if self.is_strict && !is_down && self.steady_voters() < 2 + (self.voting().count() - 1) / 2 {
                 return Err(MemberRefusal::Unhealthy);
             }
             if id == self.leader {
@@ -151,12 +153,16 @@ impl Sight {
         if taken { Err(MemberRefusal::PeerUrlExists) } else { Ok(()) }
     }
 
-    /// Returns true where those that are up would be a majority beside a new voter that never comes up. etcd 3.6.16 refuses
+    /// Returns true where the steady voters would be a majority beside a new voter that never comes up. etcd 3.6.16 refuses
     /// an addition to two or three members while one is down, and takes it where there are four or five.
     fn bears_one_more(&self) -> bool {
         let voting = self.voting().count();
-        let up = self.voting().filter(|(id, _)| self.up.contains(id)).count();
-        voting == 1 || voting.div_ceil(2) < up
+        voting == 1 || voting.div_ceil(2) < self.steady_voters()
+    }
+
+    /// Returns the number of voters that are up and steady.
+    fn steady_voters(&self) -> usize {
+        self.voting().filter(|(id, _)| self.up.contains(id) && self.steady.contains(id)).count()
     }
 
     /// Whether of those who will vote, without `leaving` and with `more`, a majority has started.

@@ -45,6 +45,7 @@ use crate::raft::contact::Contact;
 use crate::raft::membership::Voters;
 use crate::raft::message::{InstallSnapshot, Roster};
 use crate::raft::peer::Peer;
+use crate::raft::peer_activity::PeerActivity;
 use crate::raft::types::{Raft, Snapshot, Types, Vote};
 use crate::raft::voter_registry::VoterRegistry;
 
@@ -75,6 +76,7 @@ struct Shared {
     roster: Mutex<Roster>,
     book: Mutex<Book>,
     contact: Contact,
+    activity: PeerActivity,
     peers: Arc<PeersMetrics>,
     clock: Arc<dyn Clock>,
 }
@@ -95,6 +97,7 @@ impl Wire {
             roster: Mutex::new(Roster { at: Lsn::ZERO, members: Voters::default() }),
             book: Mutex::default(),
             contact: Contact::default(),
+            activity: PeerActivity::default(),
             peers: Arc::default(),
             clock,
         };
@@ -152,6 +155,16 @@ impl Wire {
         &self.shared.contact
     }
 
+    /// Returns true where the peer has been connected long enough to count when members change.
+    pub(in crate::raft) fn is_steady(&self, peer: u64) -> bool {
+        self.shared.activity.is_steady(peer, self.shared.clock.now())
+    }
+
+    /// Returns true where a message of the peer came within this time, and no connection to it broke since.
+    pub(in crate::raft) fn is_heard(&self, peer: u64, within: Duration) -> bool {
+        self.shared.activity.is_heard(peer, self.shared.clock.now(), within)
+    }
+
     /// The members as of what is applied at `peer`, or `None` where it tells by none of its URLs.
     pub(crate) async fn roster_of(&self, peer: u64) -> Option<Roster> {
         let link = Link { wire: self.clone(), target: peer, lane: Lane::Talk };
@@ -200,6 +213,9 @@ impl Wire {
     /// Something was not answered: by chance, or because nobody is there, or because of who asks.
     fn note_failure(&self, peer: u64, url: &str, status: &Status) -> Unreachable<Types> {
         self.count(peer, PeerMetrics::failed);
+        if is_break(status) {
+            self.shared.activity.record_break(peer);
+        }
         let mut book = self.shared.book.lock();
         match status.code() {
             Code::FailedPrecondition | Code::PermissionDenied if book.refused.insert(peer) => {
@@ -218,6 +234,11 @@ impl Wire {
         }
         unreachable(status.message())
     }
+}
+
+/// Returns true where the connection failed, and not the peer's response: only then does a status have a source.
+fn is_break(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
 }
 
 /// The way to one peer.

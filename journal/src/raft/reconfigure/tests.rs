@@ -16,9 +16,10 @@ fn sight(voters: &[u64], learners: &[u64]) -> Sight {
     let mut nodes: BTreeMap<u64, Peer> = voters.iter().map(|id| (*id, started(*id))).collect();
     nodes.extend(learners.iter().map(|id| (*id, Peer { votes: false, ..started(*id) })));
     let up: BTreeSet<u64> = nodes.keys().copied().collect();
+    let steady = up.clone();
     let matched = up.iter().map(|id| (*id, 1_000)).collect();
     let members = Voters::new(vec![voters.iter().copied().collect()], nodes).unwrap();
-    Sight { members, leader: 1, up, matched, last: 1_000, is_strict: true }
+    Sight { members, leader: 1, up, steady, matched, last: 1_000, is_strict: true }
 }
 
 fn add(id: u64, learner: bool) -> MemberChange {
@@ -83,6 +84,27 @@ fn while_one_is_down_nobody_comes_and_only_that_one_goes() {
     assert_eq!(three.plan(add(4, false), 1), Err(MemberRefusal::Unhealthy));
     assert_eq!(three.plan(MemberChange::Remove { id: 2 }, 1), Err(MemberRefusal::Unhealthy));
     assert_eq!(after(three.plan(MemberChange::Remove { id: 3 }, 1)), (vec![1, 2], vec![1, 2]));
+}
+
+/// As etcd 3.6.16: additions and removals are refused until members were connected for five seconds; other changes are
+/// not, and neither is the removal of a member that is down.
+#[test]
+fn members_that_were_connected_only_now_count_as_down() {
+    let mut three = sight(&[1, 2, 3], &[4]);
+    three.steady = [1].into();
+    let remove = |id| MemberChange::Remove { id };
+    assert_eq!(three.plan(add(5, false), 2), Err(MemberRefusal::Unhealthy));
+    assert_eq!(three.plan(add(5, true), 2), Err(MemberRefusal::Unhealthy));
+    assert_eq!(three.plan(remove(3), 1), Err(MemberRefusal::Unhealthy));
+    assert_eq!(three.plan(remove(1), 1), Err(MemberRefusal::Unhealthy));
+    assert_eq!(after(three.plan(remove(4), 1)), (vec![1, 2, 3], vec![1, 2, 3]), "it has no vote");
+    assert_eq!(after(three.plan(MemberChange::Promote { id: 4 }, 1)).0, [1, 2, 3, 4]);
+    let moved = MemberChange::Update { id: 2, peer_urls: vec![url(9)] };
+    assert!(matches!(three.plan(moved, 1), Ok(Plan::SetPeer(2, _))));
+    three.up.remove(&3);
+    assert_eq!(after(three.plan(remove(3), 1)).0, [1, 2]);
+    three.is_strict = false;
+    assert_eq!(after(three.plan(add(5, false), 2)).1, [1, 2, 3, 4, 5]);
 }
 
 #[test]

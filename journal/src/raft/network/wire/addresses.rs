@@ -20,6 +20,7 @@ impl Wire {
             book.note(*id, &peer.peer_urls);
         }
         let stays = |id: &u64| members.get_node(id).is_some();
+        self.shared.activity.retain(|id| stays(&id));
         book.peers.retain(|id, _| stays(id));
         book.channels.retain(|(id, _), _| stays(id));
     }

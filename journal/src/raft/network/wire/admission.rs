@@ -39,7 +39,9 @@ impl Wire {
     pub(in crate::raft::network) fn examine(&self, message: &Message) -> Result<(), Status> {
         self.shared.envelope.check(message)?;
         let found = self.shared.registry.examine(message);
-        found.map_err(|finding| self.refusal(message.from, finding))
+        found.map_err(|finding| self.refusal(message.from, finding))?;
+        self.shared.activity.record_message(message.from, self.shared.clock.now());
+        Ok(())
     }
 
     /// Examines a message, and records its sender where it is not known yet. Durable when it returns.
@@ -59,7 +61,11 @@ impl Wire {
                 })?;
                 self.examine(message)
             }
-            found => found.map_err(|finding| self.refusal(message.from, finding)),
+            Err(finding) => Err(self.refusal(message.from, finding)),
+            Ok(()) => {
+                self.shared.activity.record_message(message.from, self.shared.clock.now());
+                Ok(())
+            }
         }
     }
 

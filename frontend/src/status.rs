@@ -80,6 +80,10 @@ pub struct Member {
     pub stalled: bool,
     /// The position up to which it had acknowledged what it does not have: it does not vote until it has been sent that.
     pub missing_up_to: Option<u64>,
+    /// It is to vote, and has no vote until it has what the others have.
+    pub awaits_vote: bool,
+    /// It has never started, or serves clients and has not told the others where yet.
+    pub unstarted: bool,
     pub journal_bytes: u64,
     /// What only a member itself knows: those of the others are there where they were asked, too.
     pub version: Option<String>,

@@ -121,6 +121,8 @@ pub struct Status {
     /// The position up to which the node had acknowledged what it does not have: until a leader has sent it, the node
     /// does not vote.
     pub missing_up_to: Option<Lsn>,
+    /// True where the node's process serves clients, so that its member is to have client URLs.
+    pub serves_clients: bool,
 }
 
 /// The handle.

@@ -38,6 +38,8 @@ pub struct Config {
     /// Whether a change of the members is refused that could leave the cluster without a majority: etcd's
     /// `--strict-reconfig-check`.
     pub strict_reconfig: bool,
+    /// True where the process serves clients. Nothing here depends on it; `Status` tells it to the others.
+    pub serves_clients: bool,
     pub storage: Storage,
     /// Random number that a new data directory is marked with, so that another one is not taken for it.
     pub storage_id: u64,
@@ -79,6 +81,7 @@ impl Config {
             dialer: None,
             learners_max: 1,
             strict_reconfig: true,
+            serves_clients: false,
             storage,
             storage_id: 1,
             unsafe_no_sync: false,

@@ -15,6 +15,8 @@ pub struct Member {
     pub client_urls: Vec<String>,
     /// Whether it follows without a vote.
     pub learner: bool,
+    /// True of a member that is to vote and has no vote until it has caught up.
+    pub awaits_vote: bool,
 }
 
 /// What can be done to the cluster, one at a time.

@@ -85,7 +85,8 @@ impl Node {
         let store = LogStore::new(log.clone(), network.promise())?;
         let restored = Restored::load(&snapshots)?;
         let tail = TailSource::new(Arc::new(store.clone()), restored.tail(), config.recent_bytes_max);
-        let status = Status { cluster: config.cluster, node: config.node, ..Status::default() };
+        let (cluster, node, serves_clients) = (config.cluster, config.node, config.serves_clients);
+        let status = Status { cluster, node, serves_clients, ..Status::default() };
         let (status, shown) = watch::channel(status);
         let retention_bytes = config.retention_bytes;
         let machine = StateMachine::new(

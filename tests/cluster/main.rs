@@ -2,6 +2,7 @@
 //!
 //! `CLUSTER_ROUNDS` (3): how often the leader is killed under load.
 
+mod among_etcd;
 mod lost_volume;
 mod reconfiguration;
 mod replacing;

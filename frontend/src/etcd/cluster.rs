@@ -39,7 +39,7 @@ impl ClusterService {
 }
 
 fn to_wire(member: journal::Member) -> wire::Member {
-    let journal::Member { id, name, peer_urls, client_urls, learner } = member;
+    let journal::Member { id, name, peer_urls, client_urls, learner, awaits_vote: _ } = member;
     wire::Member { id, name, peer_ur_ls: peer_urls, client_ur_ls: client_urls, is_learner: learner }
 }
 

@@ -339,13 +339,7 @@ fn a_check_that_fails_is_told_in_etcds_words() {
 
 #[test]
 fn a_learner_is_not_ready() {
-    let member = |id, learner| journal::Member {
-        id,
-        name: String::new(),
-        peer_urls: Vec::new(),
-        client_urls: Vec::new(),
-        learner,
-    };
+    let member = |id, learner| journal::Member { id, learner, ..journal::Member::default() };
     let status = |learner| Status { members: vec![member(1, learner), member(2, !learner)], ..well() };
     get(
         http(status(true), Ok(())),

@@ -5,7 +5,7 @@ use journal::Dialer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// No answer that counts is longer.
-const ANSWER_BYTES_MAX: u64 = 4 << 10;
+const ANSWER_BYTES_MAX: usize = 4 << 10;
 
 /// Returns true where an etcd process answers at a peer URL.
 pub(super) async fn answers_at(dialer: &Dialer, url: &str) -> bool {
@@ -15,9 +15,13 @@ pub(super) async fn answers_at(dialer: &Dialer, url: &str) -> bool {
     if connection.write_all(request.as_bytes()).await.is_err() {
         return false;
     }
-    let mut answer = Vec::new();
-    // What came before an error counts.
-    let _ = connection.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await;
+    let mut answer = Vec::with_capacity(ANSWER_BYTES_MAX);
+    // etcd closes the connection only after five seconds. What came before an error counts.
+    while answer.len() < ANSWER_BYTES_MAX && !is_etcd(&answer) {
+        if !connection.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {
+            return false;
+        }
+    }
     is_etcd(&answer)
 }
 
@@ -32,6 +36,7 @@ mod tests {
 
     use super::*;
 
+    /// The server answers and, as etcd, does not close the connection.
     async fn check(answer: &'static str) -> bool {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -41,6 +46,11 @@ mod tests {
             let read = socket.read(&mut asked).await.expect("it asks");
             assert!(asked[..read].starts_with(b"GET /raft/probing HTTP/1.1\r\nHost: 127.0.0.1:"));
             socket.write_all(answer.as_bytes()).await.expect("it listens");
+            if !is_etcd(answer.as_bytes()) {
+                return;
+            }
+            let closed = socket.read(&mut asked).await;
+            assert!(!matches!(closed, Ok(1..)), "it says nothing more");
         });
         let found = answers_at(&Dialer::plain(), &url).await;
         serving.await.expect("it was asked");

@@ -119,6 +119,7 @@ fn journal_config(
         dialer,
         learners_max: config.learners_max,
         strict_reconfig: config.strict_reconfig,
+        serves_clients: config.roles.frontend && !config.advertise_client.is_empty(),
         // Where nobody tells how far the snapshots here reach, nothing is trimmed: whoever joins needs all of it. Those
         // in a store are everybody's, and what is marked is there.
         own_snapshots: (config.roles.memstore || config.snapshot_store.is_none()).then(|| reach.subscribe()),
@@ -142,7 +143,7 @@ fn itself(config: &Config, identity: &Identity) -> Member {
         name: config.name.clone(),
         peer_urls: config.advertise_peer.clone(),
         client_urls: config.advertise_client.clone(),
-        learner: false,
+        ..Member::default()
     }
 }
 

@@ -1,17 +1,23 @@
 //! Plain HTTP on the addresses for peers: who is in the cluster and what version it speaks, as etcd tells its peers and
 //! scripts that have only a peer URL.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use journal::{Journal, Member};
+use parking_lot::Mutex;
 use serde_json::json;
 use tonic::body::Body;
 
 use crate::version::Version;
 
 const CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
+/// Header by which an etcd process tells its id to other members.
+const SERVER_FROM: HeaderName = HeaderName::from_static("x-server-from");
 const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// What the pages are written from.
@@ -19,7 +25,14 @@ const NOSNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 pub(super) struct PeerPages {
     pub(super) journal: Journal,
     pub(super) version: Version,
+    /// Ids by which etcd processes have spoken to this member. Each is told of once.
+    pub(super) etcd_members: Arc<Mutex<BTreeSet<String>>>,
 }
+
+/// Upper bound on the ids that are told of: they come from outside.
+const ETCD_MEMBERS_MAX: usize = 16;
+/// Text by which etcd knows that another member speaks another protocol.
+const INCOMPATIBLE: &str = "incompatible version\n";
 
 impl PeerPages {
     /// Whether a request is for a page: anything that is no call of gRPC's.
@@ -30,6 +43,12 @@ impl PeerPages {
 
     pub(super) fn answer(&self, request: &Request<Body>) -> Response<Body> {
         let path = request.uri().path();
+        if path.starts_with("/raft")
+            && let Some(id) = request.headers().get(SERVER_FROM)
+        {
+            self.report_etcd(String::from_utf8_lossy(id.as_bytes()).into_owned());
+            return error(StatusCode::PRECONDITION_FAILED, INCOMPATIBLE);
+        }
         if !matches!(path, "/version" | "/members" | "/downgrade/enabled") {
             return error(StatusCode::NOT_FOUND, "404 page not found\n");
         }
@@ -50,6 +69,20 @@ impl PeerPages {
         let cluster = HeaderValue::from_str(&format!("{:x}", status.cluster)).expect("it is hexadecimal");
         response.headers_mut().insert(CLUSTER_ID, cluster);
         response
+    }
+}
+
+impl PeerPages {
+    fn report_etcd(&self, id: String) {
+        let mut known = self.etcd_members.lock();
+        if known.len() < ETCD_MEMBERS_MAX && known.insert(id.clone()) {
+            tracing::error!(
+                id,
+                "an etcd process takes this process for a member of its cluster, and members of Mainstem and of etcd form no \
+                 cluster: stop that process, remove it (etcdctl member remove) where it was added here, and start Mainstem's \
+                 members alone"
+            );
+        }
     }
 }
 
@@ -97,6 +130,7 @@ mod tests {
             peer_urls: vec!["http://127.0.0.1:2380".to_owned()],
             client_urls: vec!["http://127.0.0.1:2379".to_owned()],
             learner: false,
+            awaits_vote: false,
         };
         let unstarted =
             Member { id: 7, name: String::new(), client_urls: Vec::new(), learner: true, ..one.clone() };

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -33,7 +34,7 @@ pub(super) fn serve(
     version: Version,
 ) -> std::io::Result<RpcServer> {
     let snapshots = snapshots.service(node).map_err(std::io::Error::other)?;
-    let pages = PeerPages { journal: node.handle(), version };
+    let pages = PeerPages { journal: node.handle(), version, etcd_members: Arc::default() };
     let services = Services { voters: node.peer_service(), journal: node.service(), snapshots, pages };
     RpcServer::serve(&services, listeners, None)
 }

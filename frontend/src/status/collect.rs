@@ -225,6 +225,11 @@ fn document(own: &Status, told: &BTreeMap<u64, Status>) -> Document {
             lag: if status.is_some() { furthest - applied } else { 0 },
             missing_up_to: status.and_then(|status| status.missing_up_to).map(|lsn| lsn.0),
             journal_bytes: status.map_or(0, |status| status.disk_bytes),
+            awaits_vote: member.awaits_vote,
+            unstarted: match status {
+                None => member.name.is_empty(),
+                Some(status) => status.serves_clients && member.client_urls.is_empty(),
+            },
             id: hex(member.id),
             name: member.name,
             peer_urls: member.peer_urls,

@@ -8,8 +8,8 @@ const LAG_MAX: u64 = 10_000;
 impl Document {
     /// Fills in the health, the sentence and the next steps.
     pub(super) fn judge(mut self) -> Document {
-        let voters: Vec<&Member> =
-            self.members.iter().filter(|member| member.role != Role::Learner).collect();
+        let has_vote = |member: &&Member| member.role != Role::Learner && !member.awaits_vote;
+        let voters: Vec<&Member> = self.members.iter().filter(has_vote).collect();
         let (count, here) = (voters.len(), voters.iter().filter(|voter| self.follows(voter)).count());
         let needed = count / 2 + 1;
         let led = self.leader.is_some();
@@ -42,7 +42,7 @@ impl Document {
     }
 
     fn steps(&self, voters: usize) -> Vec<String> {
-        let silent = self.members.iter().filter(|member| !member.answers);
+        let silent = self.members.iter().filter(|member| !member.answers && !member.unstarted);
         let silent = silent.map(|member| {
             format!(
                 "{} does not answer at {}: start it, or look at the network between; if it is gone for good, \
@@ -50,6 +50,26 @@ impl Document {
                 named(member),
                 member.peer_urls.join(", "),
                 member.id
+            )
+        });
+        let unstarted = self.members.iter().filter(|member| member.unstarted);
+        let unstarted = unstarted.map(|member| match member.answers {
+            true => format!(
+                "{} is starting: it serves no clients yet, or has not told the others where; if it lasts, look at its log",
+                named(member)
+            ),
+            false => format!(
+                "{} was added and has never started: start it with --initial-cluster-state=existing and an empty data \
+                 directory; if it is not to come, `etcdctl member remove {}`",
+                named(member),
+                member.id
+            ),
+        });
+        let joining = self.members.iter().filter(|member| member.awaits_vote && member.answers);
+        let joining = joining.map(|member| {
+            format!(
+                "{} has no vote yet: it gets one when it has what the others have; if it lasts, look at its log",
+                named(member)
             )
         });
         let older = self.members.iter().filter_map(|member| Some((member, member.missing_up_to?)));
@@ -69,7 +89,8 @@ impl Document {
                 member.lag
             )
         });
-        let stray = self.members.iter().filter(|one| one.answers && !self.knows_leader(one));
+        let is_stray = |one: &&Member| one.answers && !one.awaits_vote && !self.knows_leader(one);
+        let stray = self.members.iter().filter(is_stray);
         let stray = stray.map(|member| {
             format!("{} follows another leader or none: it should find the leader within seconds; if not, look at \
                      its log", named(member))
@@ -112,8 +133,10 @@ impl Document {
         let even = (voters > 1 && voters.is_multiple_of(2))
             .then(|| format!("{voters} voters bear no more than {} do: add one, or remove one", voters - 1));
         silent
+            .chain(unstarted)
             .chain(older)
             .chain(stray)
+            .chain(joining)
             .chain(stalled)
             .chain(behind)
             .chain(lost)

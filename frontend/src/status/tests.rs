@@ -95,6 +95,36 @@ fn a_voter_that_has_lost_what_it_acknowledged_does_not_count() {
 }
 
 #[test]
+fn a_member_without_a_vote_or_client_urls_is_not_healthy() {
+    let mut document = cluster(4);
+    document.members[3].awaits_vote = true;
+    check(
+        document.clone(),
+        expect![[r#"
+            degraded: 3 of 3 voters, 1 may fail
+            member n4 (4) has no vote yet: it gets one when it has what the others have; if it lasts, look at its log"#]],
+    );
+    let joining = text::page(&document);
+    document.members[3] =
+        Member { answers: false, unstarted: true, name: String::new(), ..document.members[3].clone() };
+    check(
+        document.clone(),
+        expect![[r#"
+            degraded: 3 of 3 voters, 1 may fail
+            member 4 was added and has never started: start it with --initial-cluster-state=existing and an empty data directory; if it is not to come, `etcdctl member remove 4`"#]],
+    );
+    assert!(joining.contains("joining") && text::page(&document).contains("unstarted"), "{joining}");
+    let mut document = cluster(3);
+    document.members[1].unstarted = true;
+    check(
+        document,
+        expect![[r#"
+            degraded: 3 of 3 voters, 1 may fail
+            member n2 (2) is starting: it serves no clients yet, or has not told the others where; if it lasts, look at its log"#]],
+    );
+}
+
+#[test]
 fn a_voter_that_follows_another_leader_does_not_count() {
     let mut document = cluster(3);
     document.members[2].leader = Some("9".to_owned());

@@ -45,11 +45,17 @@ fn members(document: &Document) -> Vec<Vec<String>> {
             Role::Follower => "follower",
             Role::Learner => "learner",
         };
+        let role = match (member.answers, member.unstarted, member.awaits_vote) {
+            (_, true, _) => "unstarted",
+            (false, ..) => "no answer",
+            (true, false, true) => "joining",
+            (true, false, false) => role,
+        };
         let known = |text: String| if member.answers { text } else { "?".to_owned() };
         vec![
             member.name.clone(),
             member.id.clone(),
-            if member.answers { role.to_owned() } else { "no answer".to_owned() },
+            role.to_owned(),
             known(member.term.to_string()),
             known(member.applied.to_string()),
             known(member.lag.to_string()),

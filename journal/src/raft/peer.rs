@@ -14,12 +14,13 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn of(member: &Member) -> Peer {
-        let Member { id: _, name, peer_urls, client_urls, learner } = member.clone();
+        let Member { id: _, name, peer_urls, client_urls, learner, awaits_vote: _ } = member.clone();
         Peer { name, peer_urls, client_urls, votes: !learner }
     }
 
     pub(crate) fn member(&self, id: u64, has_vote: bool) -> Member {
         let Peer { name, peer_urls, client_urls, votes } = self.clone();
-        Member { id, name, peer_urls, client_urls, learner: !has_vote && !votes }
+        let (learner, awaits_vote) = (!has_vote && !votes, !has_vote && votes);
+        Member { id, name, peer_urls, client_urls, learner, awaits_vote }
     }
 }

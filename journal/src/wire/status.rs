@@ -41,6 +41,7 @@ pub(crate) fn write(status: &Status) -> message::StatusPart {
         routes: write_routes(&status.routes),
         bootstrapped: status.bootstrapped.clone(),
         missing_up_to: status.missing_up_to.map_or(0, |lsn| lsn.0),
+        serves_clients: status.serves_clients,
     }
 }
 
@@ -69,6 +70,7 @@ pub(crate) fn read(part: message::StatusPart) -> Result<Status, Malformed> {
         routes: Arc::new(read_routes(part.routes)?),
         bootstrapped: part.bootstrapped,
         missing_up_to: id(part.missing_up_to).map(Lsn),
+        serves_clients: part.serves_clients,
     })
 }
 
@@ -92,11 +94,11 @@ fn read_routes(bytes: Bytes) -> Result<Routes, Malformed> {
 }
 
 pub(crate) fn write_member(member: &Member) -> message::Member {
-    let Member { id, name, peer_urls, client_urls, learner } = member.clone();
-    message::Member { id, name, peer_urls, client_urls, learner }
+    let Member { id, name, peer_urls, client_urls, learner, awaits_vote } = member.clone();
+    message::Member { id, name, peer_urls, client_urls, learner, awaits_vote }
 }
 
 pub(crate) fn read_member(member: message::Member) -> Member {
-    let message::Member { id, name, peer_urls, client_urls, learner } = member;
-    Member { id, name, peer_urls, client_urls, learner }
+    let message::Member { id, name, peer_urls, client_urls, learner, awaits_vote } = member;
+    Member { id, name, peer_urls, client_urls, learner, awaits_vote }
 }

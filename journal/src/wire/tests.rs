@@ -147,8 +147,15 @@ fn answer() -> impl Strategy<Value = Answer> {
 
 fn member() -> impl Strategy<Value = Member> {
     let urls = || prop::collection::vec("[a-z]{0,4}", 0..3);
-    (any::<u64>(), "[a-z]{0,4}", urls(), urls(), any::<bool>()).prop_map(
-        |(id, name, peer_urls, client_urls, learner)| Member { id, name, peer_urls, client_urls, learner },
+    (any::<u64>(), "[a-z]{0,4}", urls(), urls(), any::<[bool; 2]>()).prop_map(
+        |(id, name, peer_urls, client_urls, [learner, awaits_vote])| Member {
+            id,
+            name,
+            peer_urls,
+            client_urls,
+            learner,
+            awaits_vote,
+        },
     )
 }
 
@@ -194,6 +201,7 @@ proptest! {
             disk_bytes: 7,
             bootstrapped: vec![node, leader],
             missing_up_to: answers::id(first).map(Lsn),
+            serves_clients: alarmed,
         };
         prop_assert_eq!(status::read(carried(&status::write(&status))), Ok(status));
     }

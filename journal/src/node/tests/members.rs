@@ -17,7 +17,8 @@ async fn one_grows_to_three_and_nobody_waits() {
     for id in [2, 3] {
         let member = net.newcomer(id, false).await;
         let members = net.change(MemberChange::Add(member.clone())).await.unwrap();
-        assert_eq!(members.last(), Some(&member), "and it is no learner");
+        let joining = Member { awaits_vote: true, ..member };
+        assert_eq!(members.last(), Some(&joining), "it is no learner, and votes once it has caught up");
         // It has not even started, and yet nothing waits for it.
         net.write(10 + id, 5).await;
         net.start(id, &[], true).await;

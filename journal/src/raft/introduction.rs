@@ -48,6 +48,9 @@ pub(super) async fn check(
     if replaced.is_some() || (is_blank && rosters.iter().any(had_begun)) {
         return Err(Error::Corrupt(replacement(wire, config, replaced)));
     }
+    if let Some(why) = displacement(wire, &rosters) {
+        return Err(Error::Io(why));
+    }
     if let Some(missing) = wire.registry().standing_now().missing {
         warn(wire, missing);
         save(wire).await;
@@ -88,13 +91,42 @@ pub(crate) async fn run(
             changed = standing.changed() => if changed.is_err() { return std::future::pending().await },
             () = clock.until(next) => {
                 let others: Vec<u64> = wire.addresses().into_iter().filter(|id| *id != node).collect();
-                answered.extend(ask(&wire, others.iter().copied()).await.into_iter().map(|(id, _)| id));
+                let rosters = ask(&wire, others.iter().copied()).await;
+                if let Some(why) = displacement(&wire, &rosters) {
+                    return why;
+                }
+                answered.extend(rosters.into_iter().map(|(id, _)| id));
                 let is_complete = others.iter().all(|id| answered.contains(id));
                 next = clock.now() + if is_complete { EXCHANGE_INTERVAL } else { RETRY_INTERVAL };
                 save(&wire).await;
             }
         }
     }
+}
+
+/// Returns why this process has the data directory of another member: it is reached at the address of one, as this node's
+/// log has it and as another member confirms. Where only the log here says so, the address may be this node's by now.
+fn displacement(wire: &Wire, rosters: &[(u64, Roster)]) -> Option<String> {
+    let own = wire.roster();
+    let current = || rosters.iter().filter(|(_, roster)| own.at <= roster.at);
+    wire.addresses().into_iter().find_map(|other| {
+        let url = wire.own_url_of(other)?;
+        let of_other = |(_, roster): &&(u64, Roster)| {
+            roster.members.get_node(&other).is_some_and(|peer| peer.peer_urls.contains(&url))
+        };
+        let (_, roster) = current().find(of_other)?;
+        let named = |id: u64| {
+            let name = roster.members.get_node(&id).map(|peer| peer.name.clone()).unwrap_or_default();
+            if name.is_empty() { format!("{id:x}") } else { format!("{id:x} ({name})") }
+        };
+        Some(format!(
+            "this process is reached at {url}, which is the address of member {}, and its data directory is that of member \
+             {}: two data directories may have been swapped. Give each member its own one, or correct --listen-peer-urls and \
+             --data-dir",
+            named(other),
+            named(wire.node())
+        ))
+    })
 }
 
 /// Asks these nodes at once, and answers what those tell that can be reached.

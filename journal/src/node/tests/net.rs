@@ -123,6 +123,14 @@ impl Net {
         *place = Place { address: place.address, ..before };
     }
 
+    /// Each of the two has the disk of the other from here on.
+    pub(super) fn swap_disks(&mut self, one: u64, other: u64) {
+        let [at_one, at_other] = [one, other].map(|id| self.places[&id].address);
+        for (id, address) in [(one, at_other), (other, at_one)] {
+            self.places.get_mut(&id).expect("it has a place").address = address;
+        }
+    }
+
     pub(super) fn member(&self, id: u64) -> Member {
         let own = format!("http://{}", self.places[&id].address);
         let peer_urls = self.first_urls.iter().cloned().chain([own]).collect();

@@ -100,3 +100,20 @@ async fn a_new_cluster_begins_also_where_a_founder_is_wiped_before_it_has_voted(
     }
     net.write(7, 5).await;
 }
+
+/// A joined member is in no flags with its id: it finds out from the addresses of the others.
+#[tokio::test]
+async fn members_whose_disks_are_swapped_end_with_what_to_do() {
+    let mut net = Net::begin(&[1, 2, 3]).await;
+    net.write(7, 5).await;
+    net.met().await;
+    net.kill(2).await;
+    net.kill(3).await;
+    net.swap_disks(2, 3);
+    for node in [2, 3] {
+        net.start(node, &[], true).await;
+    }
+    for node in [2, 3] {
+        net.node(node).stopped().await;
+    }
+}

@@ -19,6 +19,8 @@ pub(super) struct Place {
     pub(super) urls: Vec<String>,
     /// How often the one that was tried did not answer: then the next is tried.
     failures: usize,
+    /// URL of the peer at which this node itself answered.
+    pub(super) own_url: Option<String>,
 }
 
 impl Place {
@@ -39,7 +41,7 @@ impl Book {
     pub(super) fn note(&mut self, peer: u64, urls: &[String]) {
         let place = self.peers.entry(peer).or_default();
         if place.urls != urls {
-            *place = Place { urls: urls.to_vec(), failures: 0 };
+            *place = Place { urls: urls.to_vec(), ..Place::default() };
         }
     }
 }

@@ -165,12 +165,17 @@ impl Wire {
         self.shared.activity.is_heard(peer, self.shared.clock.now(), within)
     }
 
-    /// The members as of what is applied at `peer`, or `None` where it tells by none of its URLs.
+    /// The members as of what is applied at `peer`, or `None` where it tells by none of its URLs, or where this node itself
+    /// answers there.
     pub(crate) async fn roster_of(&self, peer: u64) -> Option<Roster> {
         let link = Link { wire: self.clone(), target: peer, lane: Lane::Talk };
         let urls = self.shared.book.lock().peers.get(&peer).map_or(0, |place| place.urls.len());
         for _ in 0..urls {
-            if let Ok(roster) = link.call(Method::Members, &self.roster(), ROSTER_MAX).await {
+            let answer = link.call(Method::Members, &self.roster(), ROSTER_MAX).await;
+            if self.own_url_of(peer).is_some() {
+                return None;
+            }
+            if let Ok(roster) = answer {
                 return Some(roster);
             }
         }

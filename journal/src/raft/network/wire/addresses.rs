@@ -36,6 +36,18 @@ impl Wire {
         self.shared.book.lock().peers.keys().copied().collect()
     }
 
+    /// Records which node answered at a URL of the peer: this one, where two data directories were swapped.
+    pub(super) fn note_responder(&self, peer: u64, url: &str, responder: u64) {
+        if let Some(place) = self.shared.book.lock().peers.get_mut(&peer) {
+            place.own_url = (responder == self.shared.envelope.node).then(|| url.to_owned());
+        }
+    }
+
+    /// Returns the URL of the peer at which this node itself answered, if it did.
+    pub(crate) fn own_url_of(&self, peer: u64) -> Option<String> {
+        self.shared.book.lock().peers.get(&peer)?.own_url.clone()
+    }
+
     /// Where the peer is reached, as far as is known.
     pub(in crate::raft) fn url(&self, peer: u64) -> Option<String> {
         let book = self.shared.book.lock();

@@ -27,6 +27,10 @@ impl Wire {
         Message { voters: self.shared.registry.told(), ..self.seal(to, &self.roster()) }
     }
 
+    pub(crate) fn node(&self) -> u64 {
+        self.shared.envelope.node
+    }
+
     /// This node as the members have it.
     pub(crate) fn itself(&self) -> Option<Peer> {
         let node = self.shared.envelope.node;

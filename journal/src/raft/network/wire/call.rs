@@ -67,6 +67,9 @@ impl Link {
             }
         };
         let answer = timely(within, answer).await.map(Response::into_inner);
+        if let Ok(answer) = &answer {
+            self.wire.note_responder(self.target, &url, answer.from);
+        }
         let answer = match answer {
             Ok(answer) => self.wire.admit(&answer).await.and_then(|()| self.wire.envelope().open(answer)),
             Err(status) => Err(status),

@@ -5,6 +5,7 @@
 //!
 //! Tools that collect etcd's logs look for the keys `level`, `ts`, `caller` and `msg`.
 
+mod compressor;
 mod record;
 mod rotated_file;
 
@@ -61,6 +62,10 @@ pub struct LogRotation {
     pub files_max: Option<u64>,
     /// How long full files stay. `None`: for ever.
     pub age_max: Option<Duration>,
+    /// True where full files are named by the local time, false where by UTC.
+    pub is_local: bool,
+    /// True where full files are compressed with gzip.
+    pub compresses: bool,
 }
 
 impl LogConfig {

@@ -52,17 +52,17 @@ pub(super) fn read(settings: &mut Settings, outputs: &[Output]) -> Result<Option
         megabytes => megabytes,
     };
     let days = u32::try_from(number("maxage")?).unwrap_or(u32::MAX);
-    let rotation = LogRotation {
+    let truth = |name: &str| match &document[name] {
+        Value::Null => Ok(false),
+        value => value.as_bool().ok_or_else(|| {
+            refused(format!("invalid log rotation config: {name} is {value}; it takes true or false"))
+        }),
+    };
+    Ok(Some(LogRotation {
         file_bytes_max: megabytes.saturating_mul(MIB),
         files_max: Some(number("maxbackups")?).filter(|files| *files > 0),
         age_max: (days > 0).then(|| DAY.saturating_mul(days)),
-    };
-    for name in ["compress", "localtime"] {
-        if document[name] == Value::Bool(true) {
-            settings.warn(format!(
-                "--log-rotation-config-json: {name} has no effect here: full files stay as they are, named by UTC"
-            ));
-        }
-    }
-    Ok(Some(rotation))
+        is_local: truth("localtime")?,
+        compresses: truth("compress")?,
+    }))
 }

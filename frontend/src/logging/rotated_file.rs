@@ -2,13 +2,17 @@
 //!
 //!     etcd.log                              the current one
 //!     etcd-2026-11-21T03-24-28.344.log      a full one, by the moment at which it was put aside
+//!     etcd-2026-11-21T03-24-28.344.log.gz   the same, compressed
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::TimeZone;
+
 use super::LogRotation;
+use super::compressor::Compressor;
 use super::record;
 
 pub(super) struct RotatedFile {
@@ -18,6 +22,8 @@ pub(super) struct RotatedFile {
     bytes: u64,
     /// When a file was put aside the last time, since the epoch.
     last: Duration,
+    /// Thread that compresses full files, where that is wanted.
+    compressor: Option<Compressor>,
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -28,7 +34,20 @@ impl RotatedFile {
     pub(super) fn open(path: &Path, rotation: LogRotation) -> io::Result<RotatedFile> {
         let file = open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(RotatedFile { path: path.to_owned(), rotation, file, bytes, last: Duration::ZERO })
+        let mut rotated = RotatedFile {
+            path: path.to_owned(),
+            rotation,
+            file,
+            bytes,
+            last: Duration::ZERO,
+            compressor: None,
+        };
+        if rotation.compresses {
+            rotated.compressor = Some(Compressor::start()?);
+        }
+        // Full files of an earlier process may be too old by now, or not compressed yet.
+        rotated.forget()?;
+        Ok(rotated)
     }
 
     /// Writes a line, into a new file where it does not fit any more.
@@ -59,8 +78,9 @@ impl RotatedFile {
 
     /// The name of a file that was put aside at a moment.
     fn full(&self, moment: Duration) -> PathBuf {
+        let time = if self.rotation.is_local { local_time(moment) } else { record::time(moment) };
         // 2026-11-21T03:24:28.344996Z, without what file systems do not like.
-        let time = record::time(moment).replace(':', "-");
+        let time = time.replace(':', "-");
         let (stem, end) = self.name();
         self.path.with_file_name(format!("{stem}-{}{end}", &time[..MOMENT]))
     }
@@ -72,7 +92,7 @@ impl RotatedFile {
         (text(self.path.file_stem()), if end.is_empty() { end } else { format!(".{end}") })
     }
 
-    /// Removes full files that are too many or too old.
+    /// Removes full files that are too many or too old, and has the others compressed where that is wanted.
     fn forget(&self) -> io::Result<()> {
         let (stem, end) = self.name();
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -91,6 +111,8 @@ impl RotatedFile {
             };
             if number < too_many || is_old() {
                 std::fs::remove_file(path)?;
+            } else if let Some(compressor) = self.compressor.as_ref().filter(|_| !is_compressed(path)) {
+                compressor.compress(path.clone());
             }
         }
         Ok(())
@@ -100,10 +122,22 @@ impl RotatedFile {
 /// As long as 2026-11-21T03-24-28.344 is.
 const MOMENT: usize = 23;
 
+/// Returns the local time of a moment in the form of `record::time`.
+fn local_time(since_epoch: Duration) -> String {
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    let local = chrono::Local.timestamp_opt(seconds, since_epoch.subsec_nanos()).single();
+    local.map_or_else(|| record::time(since_epoch), |local| local.format("%Y-%m-%dT%H:%M:%S%.6f").to_string())
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
 /// Whether a file was put aside by a rotation: others whose names begin alike are left alone.
 fn is_full(path: &Path, stem: &str, end: &str) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let moment = name
+    let moment = name.strip_suffix(".gz").filter(|_| end != ".gz").unwrap_or(&name);
+    let moment = moment
         .strip_prefix(stem)
         .and_then(|rest| rest.strip_prefix('-'))
         .and_then(|rest| rest.strip_suffix(end));
@@ -125,12 +159,50 @@ mod tests {
         names
     }
 
+    fn rotation(files_max: Option<u64>, age_max: Option<Duration>) -> LogRotation {
+        LogRotation { file_bytes_max: 10, files_max, age_max, is_local: false, compresses: false }
+    }
+
+    #[test]
+    fn full_files_are_compressed_and_those_of_an_earlier_process_as_well() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = folder.path().join("etcd.log");
+        let left = folder.path().join("etcd-2026-11-21T03-24-28.344.log");
+        std::fs::write(&left, "left\n").expect("there is room");
+        let rotation = LogRotation { compresses: true, is_local: true, ..rotation(Some(2), None) };
+        let mut file = RotatedFile::open(&path, rotation).expect("there is room");
+        for number in 0..2 {
+            file.write(format!("line {number}\n").as_bytes()).expect("there is room");
+        }
+        // Its thread ends with it.
+        drop(file);
+        let text = |name: &str| {
+            let file = File::open(folder.path().join(name)).expect("it is there");
+            std::io::read_to_string(flate2::read::GzDecoder::new(file)).expect("it is whole")
+        };
+        let names = names(folder.path());
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert_eq!(
+            (names[0].as_str(), names[2].as_str()),
+            ("etcd-2026-11-21T03-24-28.344.log.gz", "etcd.log")
+        );
+        assert_eq!((text(&names[0]), text(&names[1])), ("left\n".into(), "line 0\n".into()));
+        let mut file = RotatedFile::open(&path, rotation).expect("there is room");
+        file.write(b"1234567890").expect("there is room");
+        drop(file);
+        assert_eq!(names_of_full(folder.path()).len(), 2, "compressed ones count");
+    }
+
+    fn names_of_full(folder: &Path) -> Vec<String> {
+        names(folder).into_iter().filter(|name| name.contains('T')).collect()
+    }
+
     #[test]
     fn a_full_file_is_put_aside_and_only_so_many_stay() {
         let folder = tempfile::tempdir().expect("there is room");
         let path = folder.path().join("etcd.log");
         std::fs::write(folder.path().join("etcd-notes.log"), "mine").expect("there is room");
-        let rotation = LogRotation { file_bytes_max: 10, files_max: Some(2), age_max: None };
+        let rotation = rotation(Some(2), None);
         let mut file = RotatedFile::open(&path, rotation).expect("there is room");
         for number in 0..5 {
             file.write(format!("line {number}\n").as_bytes()).expect("there is room");
@@ -149,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("there is room");
         let path = folder.path().join("log");
         std::fs::write(&path, "123456789").expect("there is room");
-        let rotation = LogRotation { file_bytes_max: 10, files_max: None, age_max: Some(Duration::ZERO) };
+        let rotation = rotation(None, Some(Duration::ZERO));
         let mut file = RotatedFile::open(&path, rotation).expect("there is room");
         file.write(b"12").expect("there is room");
         assert_eq!(std::fs::read(&path).expect("it is there"), b"12");

@@ -3,12 +3,14 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use harness::kept::{has_kept, put, with_a_key};
 use harness::ports::free_port;
 use harness::program::{Refusal, arguments, refused, refused_on_a_full_disk};
-use harness::server::Server;
+use harness::server::{Kind, Server};
+use harness::tools::judge;
 
 /// The sentence has all of these, and the program ended as one that was refused.
 fn says(refusal: &Refusal, parts: &[&str]) -> Result<()> {
@@ -228,6 +230,84 @@ async fn a_damaged_journal_is_refused_with_its_place() -> Result<()> {
     says(&refused_at(&server.data().join("data"))?, &["the journal cannot start", &place, next])?;
     ensure!(std::fs::read(&segment)? == damaged, "what is there is untouched");
     std::fs::write(&segment, own)?;
+    server.restart()?;
+    has_kept(&server).await
+}
+
+/// Flags and their defaults, as a help of etcd's lists them: "  --name 'default'".
+fn flags_of(etcd: &str) -> Result<Vec<(String, String)>> {
+    let output = Command::new(judge(etcd)?).arg("--help").output()?;
+    let help = [output.stdout, output.stderr].concat();
+    let help = String::from_utf8(help)?;
+    let lines = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    let flags = lines.map(|line| {
+        let (name, default) = line.split_once(' ').unwrap_or((line, ""));
+        (name.to_owned(), default.trim_matches('\'').to_owned())
+    });
+    // A line of a description may begin with a flag, too.
+    let is_name =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || b"-0123456789".contains(&byte));
+    Ok(flags.filter(|(name, _)| is_name(name)).collect())
+}
+
+/// A flag does what it does in etcd, or has no effect for a reason that is told, or is refused with one.
+#[test]
+fn every_flag_of_etcd_is_answered_for() -> Result<()> {
+    let nowhere = Path::new("/proc/nowhere");
+    let base = arguments(nowhere, free_port()?);
+    let base: Vec<&str> = base.iter().map(String::as_str).collect();
+    for etcd in ["etcd-3.6", "etcd-3.7"] {
+        let flags = flags_of(etcd)?;
+        ensure!(flags.len() > 90, "{etcd} lists {flags:?}");
+        for (name, default) in flags {
+            // These end the program, or name a file that takes the place of flags.
+            if ["version", "help", "config-file", "data-dir"].contains(&name.as_str()) {
+                continue;
+            }
+            let listens = name.starts_with("listen-");
+            let samples = [default.as_str(), "true", "1", "1m", "CompactHashCheck=true"];
+            let values = if listens { &["http://127.0.0.1:0"][..] } else { &samples };
+            let mut told = None;
+            for value in values.iter().filter(|value| !value.is_empty()) {
+                let refusal = refused(&[&base[..], &[&format!("--{name}={value}")]].concat(), &[])?;
+                if !refusal.complaint.contains("invalid value") {
+                    told = Some((value, refusal));
+                    break;
+                }
+            }
+            let (value, refusal) = told.with_context(|| format!("{etcd} --{name} takes no value"))?;
+            let all = format!("{}{}", refusal.output, refusal.complaint);
+            ensure!(!all.contains("not defined"), "{etcd} --{name}: {all}");
+            let is_named = |part: &str| refusal.sentence().contains(part);
+            ensure!(
+                is_named("/proc/nowhere") || is_named(&name) || is_named(value),
+                "{etcd} --{name}: {all}"
+            );
+            for line in all.lines().filter(|line| line.contains("has no effect here")) {
+                ensure!(line.contains("has no effect here: "), "{etcd} --{name} without a reason: {line}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The journal is where `--wal-dir` says, and is never begun anew beside that.
+#[tokio::test]
+async fn a_journal_elsewhere_is_not_started_without() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let wal = format!("--wal-dir={}", folder.path().join("wal").display());
+    let mut server = Server::prepare(Kind::Mainstem { partitions: 1 })?;
+    server.arguments(&[&wal]);
+    server.restart()?;
+    put(&server, "kept", b"yes".to_vec()).await?;
+    server.stop()?;
+    ensure!(!server.data().join("data/journal").exists() && folder.path().join("wal/cluster").exists());
+    says(&refused_at(&server.data().join("data"))?, &[&format!("start with {wal}")])?;
+    let data = arguments(&server.data().join("data"), free_port()?);
+    let other = format!("--wal-dir={}", folder.path().join("other").display());
+    let there: Vec<&str> = data.iter().map(String::as_str).chain([other.as_str()]).collect();
+    says(&refused(&there, &[])?, &["does not hold the journal of the data directory", "that was in"])?;
+    ensure!(!folder.path().join("other").exists(), "nothing is touched");
     server.restart()?;
     has_kept(&server).await
 }

@@ -14,6 +14,7 @@ mod feature_gates;
 mod file;
 mod flags;
 mod help;
+mod idle;
 mod initial_cluster;
 mod log_rotation;
 mod names;
@@ -104,6 +105,8 @@ pub struct Config {
     pub roles: Roles,
     pub name: String,
     pub storage: Storage,
+    /// Directory of the journal. `None`: in the data directory.
+    pub wal_dir: Option<PathBuf>,
     /// Where snapshots go. `None`: beside the journal.
     pub snapshot_dir: Option<PathBuf>,
     /// Where else they are left, and looked for: a URL. `None`: with members alone.

@@ -13,6 +13,7 @@ mod error;
 mod etcd_data;
 mod etcd_peer;
 mod identity;
+mod journal_directory;
 mod journal_role;
 mod journal_thread;
 mod memory_limit;

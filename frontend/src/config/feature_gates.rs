@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::idle;
 use super::settings::{Refusal, Settings};
 use super::values;
 use crate::version::Version;
@@ -109,7 +110,8 @@ impl FeatureGates {
         for known in KNOWN.iter().filter(|known| !known.is_always && text.contains(known.name)) {
             if is_on(known) != known.default {
                 let (name, on) = (known.name, is_on(known));
-                settings.warn(format!("--feature-gates={name}={on} has no effect here"));
+                let why = idle::gate_reason(name).expect("every gate that is not always on has a reason");
+                settings.warn(format!("--feature-gates={name}={on} has no effect here: {why}"));
             }
         }
         let listed =

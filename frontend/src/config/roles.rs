@@ -89,7 +89,7 @@ pub(super) fn roles(settings: &mut Settings) -> Result<Roles, Refusal> {
              as http://10.0.0.1:2380"
         ));
     }
-    let for_journals = ["initial-cluster", "listen-peer-urls", "initial-advertise-peer-urls"];
+    let for_journals = ["initial-cluster", "listen-peer-urls", "initial-advertise-peer-urls", "wal-dir"];
     let for_memstores = ["listen-memstore-urls", "advertise-memstore-urls"];
     let for_askers = ["replicas", "split-after-bytes", "split-after-writes", "corrupt-check-time"];
     let for_frontends = ["listen-client-urls", "listen-client-http-urls"];

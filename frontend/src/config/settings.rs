@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::idle;
 use super::names;
 use super::setting::{Effect, Setting};
 use super::values;
@@ -107,22 +108,25 @@ impl Settings {
 
     /// Refuses what this release cannot do, and notes what has no effect.
     pub(super) fn judge(&mut self) -> Result<(), Refusal> {
-        let mut idle = Vec::new();
+        let mut idle_warnings = Vec::new();
         if self.flag("unsafe-no-fsync") {
-            idle.push(NO_SYNC.to_owned());
+            idle_warnings.push(NO_SYNC.to_owned());
         }
         for (name, Value { text: value, .. }) in &self.set {
             let setting = known(name);
             match setting.effect {
                 Effect::Honoured | Effect::Always => {}
-                Effect::None => idle.push(format!("--{name} has no effect here")),
+                Effect::None => {
+                    let why = idle::reason(name).expect("every setting without an effect has a reason");
+                    idle_warnings.push(format!("--{name} has no effect here: {why}"));
+                }
                 Effect::Later(_) if value == setting.default => {}
                 Effect::Later(why) => {
                     return Err(Refusal::Configuration(format!("--{name}={value} cannot be done: {why}")));
                 }
             }
         }
-        self.warnings.extend(idle.into_iter().map(Warning));
+        self.warnings.extend(idle_warnings.into_iter().map(Warning));
         Ok(())
     }
 }

@@ -128,6 +128,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     // Member.
     honoured("name", Text, "default", "A name for people to know this member by."),
     honoured("data-dir", Text, "", "Where the data is."),
+    honoured("wal-dir", Text, "", "Where the journal is; by default in the data directory."),
     honoured("config-file", Text, "", "A file with settings; flags and variables are ignored beside it."),
     honoured("version", Bool, "false", "Show the version, and stop."),
     honoured(
@@ -220,8 +221,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         "log-rotation-config-json",
         Text,
         super::log_rotation::DEFAULT,
-        "When a log file is full (maxsize, MB), and how many older ones stay (maxbackups) and how long (maxage, days); \
-         0 is no limit of both.",
+        "When a log file is full (maxsize, MB), and how many older ones stay (maxbackups) and how long (maxage, days), \
+         0 being no limit of both; localtime names them by the local time and not by UTC, compress compresses them with gzip.",
     ),
     honoured(
         "auth-token",
@@ -294,7 +295,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     later("discovery-srv-name", Text, "", DISCOVERY),
     later("force-new-cluster", Bool, "false", FORCE),
     later("enable-distributed-tracing", Bool, "false", TRACING),
-    later("wal-dir", Text, "", "the journal lives in the data directory; make that a mount of the fast disk"),
     // Without a meaning here.
     idle("snapshot-count", Count),
     idle("auth-token-ttl", Count),

@@ -36,6 +36,7 @@ pub(super) fn typed(settings: &Settings, persona: Persona) -> Result<Config, Ref
         roles: Roles::ALL,
         name: settings.text("name").to_owned(),
         storage,
+        wal_dir: Some(settings.text("wal-dir")).filter(|text| !text.is_empty()).map(PathBuf::from),
         snapshot_dir: Some(settings.text("snapshot-dir")).filter(|text| !text.is_empty()).map(PathBuf::from),
         snapshot_store: Some(settings.text("snapshot-store").to_owned()).filter(|text| !text.is_empty()),
         snapshot_after_bytes: settings.count("snapshot-after-bytes"),

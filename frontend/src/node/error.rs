@@ -29,6 +29,8 @@ pub enum StartError {
     Identity {
         path: PathBuf,
     },
+    /// The directory of the journal and the data directory do not belong together.
+    JournalDirectory(String),
     /// None of these answers.
     NoJournal {
         endpoints: Vec<String>,
@@ -78,13 +80,13 @@ impl std::fmt::Display for StartError {
             StartError::Identity { path } => write!(
                 f,
                 "{} is damaged: restore it from a backup of the data directory, or write the line \
-                 \"mainstem cluster ID member ID\" into it: the cluster's id is in journal/cluster, the member's was logged at each start",
+                 \"mainstem cluster ID member ID\" into it: the cluster's id is in the journal's file \"cluster\", the member's was logged at each start",
                 path.display()
             ),
             StartError::Journal(error @ journal::Error::Corrupt(_)) => {
                 write!(f, "the journal cannot start: {error}; {RESTORE}")
             }
-            StartError::Cluster(why) => write!(f, "{why}"),
+            StartError::Cluster(why) | StartError::JournalDirectory(why) => write!(f, "{why}"),
             StartError::NoJournal { endpoints } => write!(
                 f,
                 "no journal node answers at {}: check --journal-endpoints, which takes peer URLs, and that \

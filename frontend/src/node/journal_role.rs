@@ -7,13 +7,14 @@ use journal::{Dialer, Journal, Lsn, Member, Remote};
 use tokio::sync::watch;
 
 use super::identity::{Begins, Identity};
+use super::journal_directory::{self, JournalDirectory};
 use super::journal_thread::JournalThread;
 use super::peer_listener::{Door, PeerListener};
 use super::peers::Snapshots;
 use super::security::Security;
 use super::sockets::{bind_for_process, shared};
 use super::{StartError, clock};
-use crate::config::{Address, Config, Storage, member_id};
+use crate::config::{Address, Config, member_id};
 use crate::listener::Reuse;
 
 /// How long a process that starts waits for the first node of its journal. Its supervisor may start it before them.
@@ -51,10 +52,12 @@ impl JournalRole {
         snapshots: Option<PathBuf>,
         reach: &watch::Sender<Lsn>,
     ) -> Result<JournalRole, StartError> {
+        let directory = journal_directory::find(config)?;
         let identity = Identity::of(config, &security.dialer).await?;
+        let directory = directory.map(JournalDirectory::tie).transpose()?;
         let peers = bind_peers(config, &identity, security)?;
         let dialer = reaches_others(config, &identity).then(|| security.dialer.clone());
-        let told = journal_config(config, &identity, dialer, reach);
+        let told = journal_config(config, directory, &identity, dialer, reach);
         let snapshots = match snapshots {
             None => Snapshots::None,
             Some(folder) if config.roles.memstore => Snapshots::Own(folder),
@@ -98,14 +101,12 @@ pub(super) fn process_id(name: &str, role: &str) -> u64 {
 
 fn journal_config(
     config: &Config,
+    directory: Option<PathBuf>,
     identity: &Identity,
     dialer: Option<Dialer>,
     reach: &watch::Sender<Lsn>,
 ) -> journal::Config {
-    let storage = match &config.storage {
-        Storage::Directory(directory) => journal::Storage::Directory(directory.join("journal")),
-        Storage::Memory => journal::Storage::Memory,
-    };
+    let storage = directory.map_or(journal::Storage::Memory, journal::Storage::Directory);
     let (voters, join) = match &identity.begins {
         Begins::Alone => (vec![itself(config, identity)], false),
         Begins::With(voters) => (voters.clone(), false),

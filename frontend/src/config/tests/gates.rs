@@ -64,6 +64,7 @@ fn feature_gates_are_refused_in_etcds_words() {
 fn gates_that_change_nothing_are_told_and_what_is_done_anyway_is_not() {
     let line = "--feature-gates=LeaseCheckpoint=true,CompactHashCheck=true,SetMemberLocalAddr=false";
     let start = started(Persona::Etcd, line).expect("they are known");
-    let expected = "--feature-gates=CompactHashCheck=true has no effect here";
+    let expected = "--feature-gates=CompactHashCheck=true has no effect here: replicas are compared while they serve \
+                    (--corrupt-check-time), and one that differs is built again";
     assert_eq!(start.warnings, [Warning(expected.to_owned())]);
 }

@@ -1,5 +1,6 @@
 //! The program: `mainstem`, or `etcd` where it is installed under that name.
 
+mod allocator;
 mod banner;
 mod service_manager;
 
@@ -17,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    allocator::settle();
     let mut arguments = std::env::args();
     let persona = Persona::of(&arguments.next().unwrap_or_default());
     let mut arguments: Vec<String> = arguments.collect();

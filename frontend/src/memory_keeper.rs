@@ -12,7 +12,6 @@ use std::time::Duration;
 use memstore::{Memory, Memstore};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::process::anonymous_bytes;
 use crate::store::Store;
 
 /// How often it is looked at. Meanwhile a process grows by some tens of megabytes at the most.
@@ -60,7 +59,7 @@ impl MemoryKeeper {
     fn look(&self) {
         let keys = self.memstore.as_ref().map_or(0, Memstore::bytes_in_use);
         // Where the system does not tell, there is no limit either.
-        let resident = anonymous_bytes().unwrap_or_default().saturating_sub(self.memory.answers_made());
+        let resident = self.memory.measure().unwrap_or_default();
         if self.memory.see(resident, keys) && self.memstore.is_some() {
             tell(&self.memory, resident, keys);
         }

@@ -61,6 +61,7 @@ use crate::error::Error;
 use crate::grpc::AnswerRoom;
 use crate::listener::{Frontends, Serves};
 use crate::memory_keeper::MemoryKeeper;
+use crate::metrics::process::anonymous_bytes;
 use crate::routes::Routes;
 use crate::store::Store;
 
@@ -127,7 +128,7 @@ impl Node {
         }
         secure(&config, &mut sockets, &security);
         let (for_probes, sockets) = sockets.into_iter().partition(|socket| socket.serves == Serves::Probes);
-        let memory = Arc::new(Memory::new(memory_limit(config.memory_limit_bytes)));
+        let memory = Arc::new(Memory::measured(memory_limit(config.memory_limit_bytes), anonymous_bytes));
         let probes = Probes::start(&config, for_probes, &memory)?;
         let for_frontends = match config.roles.serves_frontends() {
             true => bind_for_processes(&config, &config.listen_memstore, &security)?,

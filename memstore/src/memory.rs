@@ -6,6 +6,9 @@
 //!
 //! What was freed stays with the process, which uses it again. So once growth was refused, it goes on as soon as the
 //! keys take a sixteenth less than then, however much is resident.
+//!
+//! Answers are counted as they take their room, and so is resident memory with each hundredth of the limit that they take:
+//! what an allocator cannot use again, and what no account has, is known however fast they come.
 
 mod reservation;
 
@@ -28,6 +31,11 @@ const MORE_THAN_BEFORE: u64 = 64;
 const WELL_BELOW: u64 = 80;
 /// What answers may always take together, as a part of the limit: memory that was freed is not seen.
 const ANSWERS_LEAST: u64 = 20;
+/// Part of the limit that answers may take before resident memory is measured again.
+const MEASURED_EVERY: u64 = 128;
+
+/// Returns the process's resident memory in bytes; `None` where the system does not tell.
+type Gauge = fn() -> Option<u64>;
 
 /// What a process may take, and what it takes.
 #[derive(Debug)]
@@ -39,6 +47,9 @@ pub struct Memory {
     answers: AtomicU64,
     /// Those of them that stand in memory by now.
     answers_made: AtomicU64,
+    gauge: Gauge,
+    /// Bytes that answers have asked for since resident memory was measured.
+    unmeasured: AtomicU64,
     is_short: watch::Sender<bool>,
     full: Mutex<Option<Full>>,
 }
@@ -67,14 +78,22 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// In bytes.
+    /// In bytes. What is resident is told by `see` alone.
     #[must_use]
     pub fn new(limit: u64) -> Memory {
+        Memory::measured(limit, || None)
+    }
+
+    /// In bytes. What is resident is measured by `gauge` as answers take their room.
+    #[must_use]
+    pub fn measured(limit: u64, gauge: Gauge) -> Memory {
         Memory {
             limit,
             resident: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             answers_made: AtomicU64::new(0),
+            gauge,
+            unmeasured: AtomicU64::new(0),
             is_short: watch::Sender::new(false),
             full: Mutex::new(None),
         }
@@ -118,6 +137,13 @@ impl Memory {
     /// Takes room for an answer of so many bytes; false where there is none.
     #[must_use]
     pub fn take(&self, bytes: u64) -> bool {
+        let unmeasured = self.unmeasured.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if self.limit / MEASURED_EVERY < unmeasured {
+            self.unmeasured.store(0, Relaxed);
+            if let Some(resident) = self.measure() {
+                self.resident.store(resident, Relaxed);
+            }
+        }
         let before = self.answers.fetch_add(bytes, Relaxed);
         let fits = before.saturating_add(bytes) <= self.room_for_answers();
         if !fits {
@@ -143,9 +169,19 @@ impl Memory {
         self.answers_made.load(Relaxed)
     }
 
+    /// Measures what is resident now, without answers. `None` where the system does not tell.
+    #[must_use]
+    pub fn measure(&self) -> Option<u64> {
+        let before = self.answers_made();
+        let resident = (self.gauge)()?;
+        // Those that come and go meanwhile are either in both figures or taken for other memory.
+        Some(resident.saturating_sub(before.min(self.answers_made())))
+    }
+
     /// Takes note of what is resident now, without answers, and of what the keys take of it. True where it is short now
     /// and was not before, or the other way round.
     pub fn see(&self, resident: u64, keys: u64) -> bool {
+        self.unmeasured.store(0, Relaxed);
         self.resident.store(resident, Relaxed);
         let (mut full, was_short) = (self.full.lock(), self.is_short());
         let is_short = match &mut *full {
@@ -229,6 +265,25 @@ mod tests {
         for (resident, close) in [(699, false), (700, true), (899, true), (600, false)] {
             assert_eq!((memory.see(resident, 0), memory.is_close()), (false, close), "{resident}");
         }
+    }
+
+    /// However many come before the next look.
+    #[test]
+    fn what_no_account_has_is_seen_as_answers_come() {
+        static RESIDENT: AtomicU64 = AtomicU64::new(0);
+        let memory = Memory::measured(1_280_000, || Some(RESIDENT.load(Relaxed)));
+        let mut taken = 0;
+        while memory.take(5_000) {
+            taken += 5_000;
+            memory.made(5_000);
+            // Each takes as much again.
+            RESIDENT.store(2 * taken, Relaxed);
+        }
+        assert!((590_000..=620_000).contains(&taken), "{taken} bytes of 1,216,000 that are twice as much");
+        memory.give_back(taken, taken);
+        assert!(!memory.take(500_000), "the system does not have it again");
+        RESIDENT.store(100_000, Relaxed);
+        assert!(memory.take(500_000));
     }
 
     #[test]

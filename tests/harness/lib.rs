@@ -15,6 +15,7 @@ pub mod kubernetes;
 pub mod linearize;
 pub mod matching;
 pub mod model;
+pub mod peak;
 pub mod ports;
 pub mod program;
 pub mod reads;

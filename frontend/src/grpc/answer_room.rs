@@ -50,20 +50,24 @@ impl AnswerRoom {
         &self.memory
     }
 
-    /// Makes an answer of at most so many bytes, if there is room for it.
+    /// Makes an answer of at most so many bytes, if there is room for it: it has `taken` of it already.
     ///
     /// # Errors
     /// `Overloaded`. Answers that go out make room.
     pub(crate) fn answer(
         self: &Arc<Self>,
         bytes: usize,
+        taken: u64,
         make: impl FnOnce() -> Bytes,
     ) -> Result<Bytes, Error> {
+        let wanted = bytes as u64;
+        debug_assert!(taken <= wanted, "it is a part of it");
         if bytes < LARGE_BYTES {
+            self.memory.give_back(taken, 0);
             return Ok(make());
         }
-        let wanted = bytes as u64;
-        if !self.memory.take(wanted) {
+        if taken < wanted && !self.memory.take(wanted - taken) {
+            self.memory.give_back(taken, 0);
             return Err(Error::Overloaded);
         }
         let bytes = make();
@@ -82,19 +86,19 @@ mod tests {
     #[test]
     fn large_answers_share_the_room_and_give_it_back() {
         let room = Arc::new(AnswerRoom::within(Arc::new(Memory::new(1_000_000))));
-        let answer = |bytes: usize| room.answer(bytes, || vec![0; bytes].into());
+        let answer = |bytes: usize| room.answer(bytes, 0, || vec![0; bytes].into());
         let first = answer(500_000).expect("950,000 bytes are free");
         let slice = first.slice(10..20);
         assert_eq!(answer(500_000).expect_err("450,000 bytes are free"), Error::Overloaded);
         assert_eq!(answer(LARGE_BYTES - 1).expect("it is small").len(), LARGE_BYTES - 1);
         let second = answer(400_000).expect("450,000 bytes are free");
         assert_eq!(room.memory.answers_made(), 900_000);
-        let shorter = room.answer(50_000 + LARGE_BYTES, || vec![0; 5].into());
+        let shorter = room.answer(50_000 + LARGE_BYTES, 0, || vec![0; 5].into());
         assert_eq!(shorter.expect_err("50,000 bytes are free"), Error::Overloaded);
         drop(first);
         assert_eq!(room.memory.answers_made(), 900_000, "a part of it is not sent yet");
         drop(slice);
-        let shorter = room.answer(500_000, || vec![0; 5].into()).expect("550,000 bytes are free");
+        let shorter = room.answer(500_000, 0, || vec![0; 5].into()).expect("550,000 bytes are free");
         assert_eq!(room.memory.answers_made(), 400_005);
         drop((shorter, second));
         assert_eq!(room.memory.answers_made(), 0);

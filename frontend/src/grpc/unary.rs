@@ -59,7 +59,7 @@ impl Unary {
         // What is read for the answer is counted until the answer is encoded.
         let reservation = MemoryReservation::of(self.answers.memory());
         match reservation.clone().scope(answer(request)).await {
-            Ok(response) => self.write(response),
+            Ok(response) => self.write(response, &reservation),
             Err(status) => status.into_http(),
         }
     }
@@ -100,14 +100,19 @@ impl Unary {
         Ok(Some(prefix.bytes))
     }
 
-    fn write<A: Message>(&self, response: tonic::Response<A>) -> Response<Body> {
+    fn write<A: Message>(
+        &self,
+        response: tonic::Response<A>,
+        reservation: &MemoryReservation,
+    ) -> Response<Body> {
         let (metadata, message, extensions) = response.into_parts();
         let bytes = message.encoded_len();
         let Ok(announced) = u32::try_from(bytes) else {
             let text = format!("grpc: trying to send message larger than max ({bytes} vs. {})", u32::MAX);
             return Status::resource_exhausted(text).into_http();
         };
-        let body = self.answers.answer(PREFIX_BYTES + bytes, || {
+        let taken = reservation.spend((PREFIX_BYTES + bytes) as u64);
+        let body = self.answers.answer(PREFIX_BYTES + bytes, taken, || {
             let mut body = BytesMut::with_capacity(PREFIX_BYTES + bytes);
             body.put_u8(0);
             body.put_u32(announced);

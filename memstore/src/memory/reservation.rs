@@ -18,9 +18,6 @@ use crate::key_value::KeyValue;
 const SMALL_BYTES: u64 = 64 << 10;
 /// Bytes that a key takes besides its own and its value's: the structures that carry it to the encoder.
 pub(crate) const KEY_BYTES: u64 = 2 * size_of::<KeyValue>() as u64;
-/// Bytes that are read for each byte of the buffers in which they come. Lists of 20 MB that filled a frontend's memory took
-/// an eighth more than their keys and values; this is twice as much.
-const BUFFERS: u64 = 4;
 
 tokio::task_local! {
     static CURRENT: Arc<MemoryReservation>;
@@ -39,8 +36,12 @@ struct Bytes {
     read: u64,
     /// Those of them that are counted.
     counted: u64,
-    /// Room taken for them.
-    taken: u64,
+    /// Bytes of the answer that will be encoded from what was read.
+    answer: u64,
+    /// Those of them for which room was taken.
+    answer_taken: u64,
+    /// Room of the answer that is not spent.
+    spare: u64,
 }
 
 impl MemoryReservation {
@@ -65,27 +66,46 @@ impl MemoryReservation {
     /// # Errors
     /// `Overloaded`: the process has no memory left for them.
     pub(crate) fn grow(&self, bytes: u64) -> Result<(), Error> {
+        self.grow_with_answer(bytes, 0)
+    }
+
+    /// Takes so many bytes more, and room for those of the answer that are encoded from them: what is read whole can then be
+    /// answered, however many read at the same time.
+    ///
+    /// # Errors
+    /// `Overloaded`: the process has no memory left for both.
+    pub(crate) fn grow_with_answer(&self, bytes: u64, answer: u64) -> Result<(), Error> {
         let mut held = self.bytes.lock();
         held.read = held.read.saturating_add(bytes);
+        held.answer = held.answer.saturating_add(answer);
         if held.read < SMALL_BYTES {
             return Ok(());
         }
-        let wanted = held.read - held.counted;
-        let room = wanted + wanted / BUFFERS;
-        if !self.memory.take(room) {
+        let (wanted, spare) = (held.read - held.counted, held.answer - held.answer_taken);
+        if !self.memory.take(wanted.saturating_add(spare)) {
             return Err(Error::Overloaded);
         }
         self.memory.made(wanted);
         held.counted += wanted;
-        held.taken += room;
+        held.answer_taken += spare;
+        held.spare += spare;
         Ok(())
+    }
+
+    /// Returns how many of an answer's bytes have room already. The caller has it from now on, and gives it back.
+    #[must_use]
+    pub fn spend(&self, bytes: u64) -> u64 {
+        let mut held = self.bytes.lock();
+        let spent = held.spare.min(bytes);
+        held.spare -= spent;
+        spent
     }
 }
 
 impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        let Bytes { counted, taken, .. } = *self.bytes.get_mut();
-        self.memory.give_back(taken, counted);
+        let Bytes { counted, spare, .. } = *self.bytes.get_mut();
+        self.memory.give_back(counted + spare, counted);
     }
 }
 
@@ -111,5 +131,25 @@ mod tests {
         drop(other);
         assert_eq!(memory.answers_made(), 0);
         assert!(MemoryReservation::current().is_none());
+    }
+
+    #[test]
+    fn what_is_read_whole_has_room_for_its_answer() {
+        let memory = Arc::new(Memory::new(1_000_000));
+        let (one, other) = (MemoryReservation::of(&memory), MemoryReservation::of(&memory));
+        assert_eq!(one.grow_with_answer(300_000, 290_000), Ok(()));
+        assert_eq!(other.grow_with_answer(300_000, 290_000), Err(Error::Overloaded));
+        assert_eq!(other.grow_with_answer(100_000, 0), Err(Error::Overloaded), "it is refused for good");
+        drop(other);
+        let other = MemoryReservation::of(&memory);
+        assert_eq!(other.grow(360_000), Ok(()), "950,000 bytes are all");
+        assert_eq!(one.spend(280_000), 280_000);
+        assert_eq!(one.spend(20_000), 10_000, "the rest has no room yet");
+        drop(one);
+        assert!(!memory.take(300_001) && memory.take(300_000), "what was spent is not returned");
+        memory.give_back(300_000, 0);
+        memory.give_back(290_000, 0);
+        drop(other);
+        assert!(memory.take(950_000), "all of it is free again");
     }
 }

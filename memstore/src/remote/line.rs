@@ -213,7 +213,9 @@ impl Line {
         for answer in message.answers {
             let id = answer.id;
             let Some(waiter) = self.waiting.get_mut(&id) else { continue };
-            let grown = waiter.reservation.as_ref().map_or(Ok(()), |held| held.grow(read_bytes(&answer)));
+            let (read, encoded) = read_bytes(&answer);
+            let held = waiter.reservation.as_ref();
+            let grown = held.map_or(Ok(()), |held| held.grow_with_answer(read, encoded));
             if let Err(error) = grown {
                 // What has come of it is dropped here, and the memstore is told to send no more.
                 let waiter = self.waiting.remove(&id).expect("it was just looked at");

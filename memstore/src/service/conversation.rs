@@ -85,7 +85,7 @@ impl Conversation {
                     }
                 }
                 room = out.reserve(), if !self.leaving.is_empty() => match room {
-                    Ok(room) => room.send(Ok(self.message())),
+                    Ok(room) => room.send(Ok(message(&mut self.leaving))),
                     Err(_) => return Ok(()),
                 },
             }
@@ -132,22 +132,25 @@ impl Conversation {
         }
         self.leaving.push_back(Cut::new(id, said, reservation));
     }
+}
 
-    fn message(&mut self) -> Answers {
-        let (mut answers, mut sum) = (Vec::new(), 0);
-        while let Some(mut cut) = self.leaving.pop_front() {
-            let Part { answer, bytes, is_last } = cut.part();
-            answers.push(answer);
-            sum += bytes;
-            if !is_last {
-                self.leaving.push_back(cut);
-            }
-            if sum >= PART_BYTES || answers.len() >= PIECES_AT_ONCE {
-                break;
-            }
+/// The next message of what is leaving. A large piece has one of its own: the reader's memory holds all of a message for as
+/// long as any of it is wanted.
+fn message(leaving: &mut VecDeque<Cut>) -> Answers {
+    let (mut answers, mut sum) = (Vec::new(), 0);
+    while let Some(mut cut) = leaving.pop_front_if(|cut| answers.is_empty() || !cut.is_large()) {
+        let is_large = cut.is_large();
+        let Part { answer, bytes, is_last } = cut.part();
+        answers.push(answer);
+        sum += bytes;
+        if !is_last {
+            leaving.push_back(cut);
         }
-        Answers { answers }
+        if is_large || sum >= PART_BYTES || answers.len() >= PIECES_AT_ONCE {
+            break;
+        }
     }
+    Answers { answers }
 }
 
 async fn answer(memstore: Memstore, asked: Asked) -> Said {
@@ -170,4 +173,26 @@ async fn answer(memstore: Memstore, asked: Asked) -> Said {
         }
     };
     said.unwrap_or_else(Said::Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use journal::Revision;
+
+    use super::*;
+
+    #[test]
+    fn what_is_refused_does_not_keep_the_memory_of_another_answer() {
+        let keys = |bytes: usize| Said::LeasedKeys(Revision(2), vec![Bytes::from(vec![0; bytes])]);
+        let memory = Arc::default();
+        let sizes = [10, 70_000, 10, 20, 3_000_000, 70_000, 10];
+        let cut = |(id, bytes)| Cut::new(id, keys(bytes), MemoryReservation::of(&memory));
+        let mut leaving: VecDeque<Cut> = (0..).zip(sizes).map(cut).collect();
+        let mut messages = Vec::new();
+        while !leaving.is_empty() {
+            messages.push(message(&mut leaving).answers.iter().map(|answer| answer.id).collect::<Vec<u64>>());
+        }
+        assert_eq!(messages, [vec![0], vec![1], vec![2, 3], vec![4], vec![5], vec![6]]);
+    }
 }

@@ -28,6 +28,8 @@ use crate::query::Answer;
 
 /// About where a part ends. A larger key and value travel alone.
 pub(crate) const PART_BYTES: usize = 1 << 20;
+/// From here on a part travels alone: all of a message stays in its reader's memory for as long as any of it does.
+const LARGE_BYTES: usize = 64 << 10;
 /// What a key needs besides its bytes, about.
 const KEY_BYTES: usize = 48;
 
@@ -97,6 +99,23 @@ impl Cut {
         self.id
     }
 
+    /// Whether the next piece is to have a message of its own.
+    pub(crate) fn is_large(&self) -> bool {
+        fn reaches(mut bytes: impl Iterator<Item = usize>) -> bool {
+            let mut sum = 0;
+            bytes.any(|bytes| {
+                sum += bytes;
+                LARGE_BYTES <= sum
+            })
+        }
+        match &self.rest {
+            Rest::Whole(_) => false,
+            Rest::Found(rest, _) => reaches(rest.as_slice().iter().map(kv_bytes)),
+            Rest::Values(rest, _) => reaches(rest.as_slice().iter().map(value_bytes)),
+            Rest::LeasedKeys(rest, _) => reaches(rest.as_slice().iter().map(|key| key.len() + KEY_BYTES)),
+        }
+    }
+
     /// The next piece.
     pub(crate) fn part(&mut self) -> Part {
         let (says, bytes, is_last) = match &mut self.rest {
@@ -109,7 +128,7 @@ impl Cut {
                 (Says::Found(message::Found { kvs, end }), bytes, is_last)
             }
             Rest::Values(rest, at) => {
-                let (values, bytes) = take(rest, |kv| kv.as_ref().map_or(KEY_BYTES, kv_bytes));
+                let (values, bytes) = take(rest, value_bytes);
                 let is_last = rest.len() == 0;
                 let value = |kv: Option<KeyValue>| message::Value { kv: kv.map(write_kv) };
                 let values = values.into_iter().map(value).collect();
@@ -148,19 +167,21 @@ pub(crate) struct Gathered {
     keys: Vec<Bytes>,
 }
 
-/// Memory that a piece of an answer takes once it is read, in bytes.
-pub(crate) fn read_bytes(answer: &message::Answer) -> u64 {
-    let kv = |kv: &message::KeyValue| (kv.key.len() + kv.value.len()) as u64 + memory::KEY_BYTES;
-    match &answer.answer {
-        Some(Says::Found(found)) => found.kvs.iter().map(kv).sum(),
+/// Memory that a piece of an answer takes once it is read, and again once a client's answer is encoded from it, in bytes.
+pub(crate) fn read_bytes(answer: &message::Answer) -> (u64, u64) {
+    let kv = |kv: &message::KeyValue| (kv.key.len() + kv.value.len() + KEY_BYTES) as u64;
+    let (count, bytes): (usize, u64) = match &answer.answer {
+        Some(Says::Found(found)) => (found.kvs.len(), found.kvs.iter().map(kv).sum()),
         Some(Says::Values(values)) => {
-            values.values.iter().map(|value| value.kv.as_ref().map_or(memory::KEY_BYTES, kv)).sum()
+            let bytes = values.values.iter().filter_map(|value| value.kv.as_ref()).map(kv).sum();
+            (values.values.len(), bytes)
         }
         Some(Says::LeasedKeys(leased)) => {
-            leased.keys.iter().map(|key| key.len() as u64 + memory::KEY_BYTES).sum()
+            (leased.keys.len(), leased.keys.iter().map(|key| key.len() as u64).sum())
         }
-        Some(Says::Hash(_) | Says::Reached(_) | Says::Hashed(_) | Says::Refusal(_)) | None => 0,
-    }
+        Some(Says::Hash(_) | Says::Reached(_) | Says::Hashed(_) | Says::Refusal(_)) | None => (0, 0),
+    };
+    (bytes + count as u64 * memory::KEY_BYTES, bytes)
 }
 
 impl Gathered {
@@ -208,6 +229,10 @@ impl Gathered {
 
 fn kv_bytes(kv: &KeyValue) -> usize {
     kv.key.len() + kv.value.len() + KEY_BYTES
+}
+
+fn value_bytes(kv: &Option<KeyValue>) -> usize {
+    kv.as_ref().map_or(KEY_BYTES, kv_bytes)
 }
 
 fn write_kv(kv: KeyValue) -> message::KeyValue {

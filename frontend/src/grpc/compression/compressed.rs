@@ -53,7 +53,7 @@ async fn compress(compression: Compression, message: Bytes) -> Bytes {
     let answers = compression.answers.clone();
     let work = machine::spawn_blocking(move || {
         let bytes_max = plain.len() + plain.len() / 1000 + 64;
-        let compressed = answers.answer(bytes_max, || framed(COMPRESSED, &gzip::compress(&plain)));
+        let compressed = answers.answer(bytes_max, 0, || framed(COMPRESSED, &gzip::compress(&plain)));
         compressed.unwrap_or_else(|_| framed(PLAIN, &plain))
     });
     work.await.unwrap_or_else(|_| framed(PLAIN, &message))

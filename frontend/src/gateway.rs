@@ -50,7 +50,8 @@ pub(crate) async fn answer(grpc: &Grpc, head: &Request<()>, body: Incoming) -> R
     }
     let mapping = Mapping::of(method.method());
     let kind = method.method().kind;
-    let asked = Asked::new(body, mapping.clone(), kind == Kind::BidiStream, grpc.message_bytes_max());
+    let (is_stream, memory) = (kind == Kind::BidiStream, grpc.memory().clone());
+    let asked = Asked::new(body, mapping.clone(), is_stream, grpc.message_bytes_max(), memory);
     let Ok(response) = grpc.call(request(method, head.headers(), Inbound::Boxed(asked.boxed_unsync()))).await;
     match kind {
         Kind::Unary => told::one(response, &mapping).await,

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
+use memstore::Memory;
 use proto::etcdserverpb::kv_server::Kv;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -161,6 +162,11 @@ impl Grpc {
     }
 
     /// The largest request, in bytes.
+    /// Memory of the process.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        self.answers.memory()
+    }
+
     pub(crate) fn message_bytes_max(&self) -> usize {
         self.message_bytes_max
     }

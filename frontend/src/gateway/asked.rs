@@ -1,14 +1,31 @@
 //! A request's body on its way from JSON to gRPC's frames.
+//!
+//! All of a request is in memory until it is read, and several times as much while it is: both are counted, and refused
+//! where the process has no memory for them.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::{Body as HttpBody, Frame};
+use memstore::Memory;
 use tonic::Status;
 
 use super::json_scanner::{JsonScanner, Scanned};
 use super::mapping::{Mapping, Read};
+use crate::error::Error;
+
+/// Below this, what a request takes is not counted: a connection has one of them.
+const SMALL_BYTES: u64 = 64 << 10;
+/// Bytes that are held for each byte of text: the text, in a buffer that grows by doubling.
+const TEXT_COST: u64 = 2;
+/// Bytes that reading takes for each byte of text: the message, encoded, and again with its prefix.
+const READ_COST: u64 = 3;
+/// Bytes that each object and each list of a text takes while it is read: a node of a tree of fields.
+const NODE_BYTES: u64 = 1 << 10;
+/// The same of each further field and value.
+const VALUE_BYTES: u64 = 128;
 
 /// The body. One request for a unary call, which an empty body is as well; for a stream, one after the other.
 pub(super) struct Asked<B> {
@@ -18,7 +35,11 @@ pub(super) struct Asked<B> {
     text: BytesMut,
     /// How far it was searched for the end of a stream's next request.
     scanner: JsonScanner,
+    /// Of the text.
+    room: Room,
     bytes_max: usize,
+    /// The largest request in gRPC's form.
+    message_bytes_max: usize,
     is_stream: bool,
     /// There is no more to come.
     is_whole: bool,
@@ -30,14 +51,22 @@ pub(super) struct Asked<B> {
 
 impl<B> Asked<B> {
     /// `message_bytes_max`: the largest request in gRPC's form. In JSON it is larger by a third at least.
-    pub(super) fn new(body: B, mapping: Mapping, is_stream: bool, message_bytes_max: usize) -> Asked<B> {
+    pub(super) fn new(
+        body: B,
+        mapping: Mapping,
+        is_stream: bool,
+        message_bytes_max: usize,
+        memory: Arc<Memory>,
+    ) -> Asked<B> {
         let bytes_max = message_bytes_max.saturating_mul(2);
         Asked {
             body,
             mapping,
             text: BytesMut::new(),
             scanner: JsonScanner::default(),
+            room: Room { memory, bytes: 0 },
             bytes_max,
+            message_bytes_max,
             is_stream,
             is_whole: false,
             ended: false,
@@ -57,9 +86,12 @@ impl<B> Asked<B> {
         {
             self.reads += 1;
         }
+        let _reading = self.room.of_reading(&self.text)?;
         match self.mapping.read(&self.text)? {
             Some(Read { message, bytes }) => {
-                let _ = self.text.split_to(bytes);
+                // What is left moves, so that the buffer of a large request does not stay for as long as its stream.
+                self.text = BytesMut::from(&self.text[bytes..]);
+                self.room.hold(self.text.len() as u64 * TEXT_COST)?;
                 self.ended = !self.is_stream;
                 Ok(Some(message))
             }
@@ -91,9 +123,11 @@ impl<B> Asked<B> {
     fn keep(&mut self, data: &[u8]) -> Result<(), Status> {
         let bytes = self.text.len().saturating_add(data.len());
         if bytes > self.bytes_max {
-            let text = format!("grpc: received message larger than max ({bytes} vs. {})", self.bytes_max);
+            let most = self.message_bytes_max;
+            let text = format!("grpc: received message larger than max ({bytes} vs. {most})");
             return Err(Status::resource_exhausted(text));
         }
+        self.room.hold(bytes as u64 * TEXT_COST)?;
         self.text.extend_from_slice(data);
         Ok(())
     }
@@ -148,6 +182,45 @@ where
     }
 }
 
+/// Room in the process's memory; returned when this is dropped.
+struct Room {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+impl Room {
+    /// Holds so many bytes from now on, and not what it held.
+    ///
+    /// # Errors
+    /// `Overloaded`, as etcd says it: the process has no memory left for them.
+    fn hold(&mut self, bytes: u64) -> Result<(), Status> {
+        let bytes = if bytes < SMALL_BYTES { 0 } else { bytes };
+        if self.bytes < bytes && !self.memory.take(bytes - self.bytes) {
+            return Err(Error::Overloaded.into());
+        }
+        if bytes < self.bytes {
+            self.memory.give_back(self.bytes - bytes, 0);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Takes what reading a text needs besides it.
+    fn of_reading(&self, text: &[u8]) -> Result<Room, Status> {
+        let mut room = Room { memory: self.memory.clone(), bytes: 0 };
+        let count = |characters: [u8; 2]| text.iter().filter(|byte| characters.contains(byte)).count() as u64;
+        let values = count([b'{', b'[']) * NODE_BYTES + count([b',', b':']) * VALUE_BYTES;
+        room.hold(text.len() as u64 * READ_COST + values)?;
+        Ok(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.memory.give_back(self.bytes, 0);
+    }
+}
+
 /// A message with gRPC's prefix.
 fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(5 + message.len());
@@ -159,7 +232,9 @@ fn framed(message: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::FutureExt;
     use http_body_util::{BodyExt, Full, StreamBody};
+    use tokio_stream::StreamExt;
 
     use super::*;
     use crate::grpc::method::MethodId;
@@ -169,7 +244,7 @@ mod tests {
     }
 
     async fn check(path: &str, is_stream: bool, text: &'static str, expected: Result<&[u8], tonic::Code>) {
-        let asked = Asked::new(Full::new(Bytes::from(text)), mapping(path), is_stream, 64);
+        let asked = Asked::new(Full::new(Bytes::from(text)), mapping(path), is_stream, 64, Arc::default());
         let frames = asked.collect().await.map(http_body_util::Collected::to_bytes);
         let frames = frames.map_err(|status| status.code());
         assert_eq!(
@@ -206,7 +281,8 @@ mod tests {
             let pieces = text.chunks(bytes).map(Bytes::copy_from_slice);
             let pieces = pieces.map(|piece| Ok::<_, std::io::Error>(Frame::data(piece)));
             let body = StreamBody::new(tokio_stream::iter(pieces));
-            let asked = Asked::new(body, mapping("/etcdserverpb.Lease/LeaseKeepAlive"), true, 64);
+            let asked =
+                Asked::new(body, mapping("/etcdserverpb.Lease/LeaseKeepAlive"), true, 64, Arc::default());
             let frames = asked.collect().await.expect("its end is no error").to_bytes();
             assert_eq!(&frames[..], b"\0\0\0\0\x02\x08\x07\0\0\0\0\x02\x08\x08", "{bytes}");
         }
@@ -218,7 +294,8 @@ mod tests {
         let pieces = text.as_bytes().chunks(10).map(Bytes::copy_from_slice);
         let pieces: Vec<_> = pieces.map(|piece| Ok::<_, std::io::Error>(Frame::data(piece))).collect();
         let body = StreamBody::new(tokio_stream::iter(pieces));
-        let mut asked = Asked::new(body, mapping("/etcdserverpb.Lease/LeaseKeepAlive"), true, 10_000);
+        let mut asked =
+            Asked::new(body, mapping("/etcdserverpb.Lease/LeaseKeepAlive"), true, 10_000, Arc::default());
         while let Some(frame) = asked.frame().await {
             frame.expect("it is a request");
         }
@@ -232,8 +309,45 @@ mod tests {
         let body = StreamBody::new(tokio_stream::iter(
             pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(Frame::data(piece))),
         ));
-        let asked = Asked::new(body, mapping("/etcdserverpb.KV/Put"), false, 64);
+        let asked = Asked::new(body, mapping("/etcdserverpb.KV/Put"), false, 64, Arc::default());
         let status = asked.collect().await.expect_err("it is too large");
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(status.message(), "grpc: received message larger than max (138 vs. 64)");
+    }
+
+    #[tokio::test]
+    async fn bodies_share_the_memory_and_return_it() {
+        let memory = Arc::new(Memory::new(2_000_000));
+        let text = format!("{{\"key\":\"{}", "YQ==".repeat(75_000));
+        let put = "/etcdserverpb.KV/Put";
+        let begin = |memory: &Arc<Memory>| {
+            let begun = Ok::<_, std::io::Error>(Frame::data(Bytes::from(text.clone())));
+            let body = StreamBody::new(tokio_stream::iter([begun]).chain(tokio_stream::pending()));
+            Asked::new(body, mapping(put), false, 1 << 20, memory.clone())
+        };
+        let (mut one, mut two, mut three, mut four) =
+            (begin(&memory), begin(&memory), begin(&memory), begin(&memory));
+        assert!(one.frame().now_or_never().is_none() && two.frame().now_or_never().is_none());
+        assert!(three.frame().now_or_never().is_none(), "600,000 bytes each");
+        let refused =
+            four.frame().now_or_never().flatten().expect("it is refused").expect_err("there is no room");
+        assert_eq!(refused.message(), "etcdserver: too many requests");
+        drop((one, two));
+        assert!(begin(&memory).frame().now_or_never().is_none(), "there is room again");
+        drop(three);
+        assert!(memory.take(1_900_000), "all of it is free again");
+    }
+
+    /// Three bytes of text may become a kilobyte.
+    #[tokio::test]
+    async fn a_body_of_many_small_objects_is_counted_as_what_it_becomes() {
+        let text: &str = &format!("{{\"compare\":[{}{{}}]}}", "{},".repeat(20_000));
+        let asked = |limit| {
+            let body = Full::new(Bytes::copy_from_slice(text.as_bytes()));
+            Asked::new(body, mapping("/etcdserverpb.KV/Txn"), false, 1 << 20, Arc::new(Memory::new(limit)))
+        };
+        assert!(asked(50_000_000).collect().await.is_ok());
+        let status = asked(10_000_000).collect().await.expect_err("20 MB do not fit");
+        assert_eq!(status.message(), "etcdserver: too many requests");
     }
 }

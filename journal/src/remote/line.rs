@@ -73,7 +73,8 @@ enum Waiter {
     Barrier(oneshot::Sender<Result<Barrier, Error>>),
     KeepAlive(oneshot::Sender<Result<Option<i64>, Error>>),
     Lease(oneshot::Sender<Result<Option<LeaseStatus>, Error>>),
-    Leases(oneshot::Sender<Result<Vec<(Duration, LeaseId)>, Error>>),
+    /// With those that have come so far.
+    Leases(oneshot::Sender<Result<Vec<(Duration, LeaseId)>, Error>>, Vec<(Duration, LeaseId)>),
     Expired(oneshot::Sender<Result<Vec<Expired>, Error>>),
     Members(oneshot::Sender<Result<MembersChanged, Error>>),
     MoveLeader(oneshot::Sender<Result<LeaderMoved, Error>>),
@@ -191,7 +192,7 @@ impl Line {
             Command::Barrier { reply } => (Asked::Barrier, Waiter::Barrier(reply)),
             Command::KeepAlive { lease, reply } => (Asked::KeepAlive(lease), Waiter::KeepAlive(reply)),
             Command::Lease { lease, reply } => (Asked::Lease(lease), Waiter::Lease(reply)),
-            Command::Leases { reply } => (Asked::Leases, Waiter::Leases(reply)),
+            Command::Leases { reply } => (Asked::Leases, Waiter::Leases(reply, Vec::new())),
             Command::Expired { reply } => (Asked::Expired, Waiter::Expired(reply)),
             Command::Members { change, reply } => (Asked::Members(change), Waiter::Members(reply)),
             Command::MoveLeader { to, reply } => (Asked::MoveLeader(to), Waiter::MoveLeader(reply)),
@@ -207,7 +208,13 @@ impl Line {
             return Err(tonic::Status::unavailable("the node has ended the conversation"));
         };
         for answer in message.answers {
-            let (id, answer) = answers::read(answer)?;
+            let (id, mut answer) = answers::read(answer)?;
+            if let Answer::Leases { leases, more: true } = &mut answer
+                && let Some(Waiter::Leases(_, all)) = self.waiting.get_mut(&id)
+            {
+                all.append(leases);
+                continue;
+            }
             let waiter = self.waiting.remove(&id);
             waiter.and_then(|waiter| waiter.tell(answer)).ok_or_else(|| {
                 tonic::Status::invalid_argument(format!("the answer to question {id} answers another one"))
@@ -226,7 +233,10 @@ impl Waiter {
             (Waiter::Barrier(reply), Answer::Barrier(barrier)) => drop(reply.send(Ok(barrier))),
             (Waiter::KeepAlive(reply), Answer::KeepAlive(ttl)) => drop(reply.send(Ok(ttl))),
             (Waiter::Lease(reply), Answer::Lease(lease)) => drop(reply.send(Ok(lease))),
-            (Waiter::Leases(reply), Answer::Leases(leases)) => drop(reply.send(Ok(leases))),
+            (Waiter::Leases(reply, mut all), Answer::Leases { mut leases, .. }) => {
+                all.append(&mut leases);
+                drop(reply.send(Ok(all)));
+            }
             (Waiter::Expired(reply), Answer::Expired(expired)) => drop(reply.send(Ok(expired))),
             (Waiter::Members(reply), Answer::Members(changed)) => drop(reply.send(Ok(changed))),
             (Waiter::MoveLeader(reply), Answer::LeaderMoved(moved)) => drop(reply.send(Ok(moved))),
@@ -248,7 +258,7 @@ impl Waiter {
             Waiter::Barrier(reply) => drop(reply.send(Err(error))),
             Waiter::KeepAlive(reply) => drop(reply.send(Err(error))),
             Waiter::Lease(reply) => drop(reply.send(Err(error))),
-            Waiter::Leases(reply) => drop(reply.send(Err(error))),
+            Waiter::Leases(reply, _) => drop(reply.send(Err(error))),
             Waiter::Expired(reply) => drop(reply.send(Err(error))),
             Waiter::Members(reply) => drop(reply.send(Err(error))),
             Waiter::MoveLeader(reply) => drop(reply.send(Err(error))),
@@ -273,6 +283,25 @@ mod tests {
         let append = Append { origin: Origin::default(), reads, writes, sysop: None, reserve: false };
         let (reply, verdict) = oneshot::channel();
         (Command::Append { append, reply }, verdict)
+    }
+
+    #[test]
+    fn a_list_of_leases_that_comes_in_parts_is_answered_whole() {
+        let (_, commands) = mpsc::channel(1);
+        let mut line = Line::new(Ways { channels: Vec::new(), preferred: Arc::default() }, 7, commands);
+        let (reply, mut leases) = oneshot::channel();
+        let id = line.question(Command::Leases { reply }).id;
+        let part = |ids: &[i64], more| {
+            let leases = ids.iter().map(|id| (Duration::from_secs(1), LeaseId(*id))).collect();
+            Some(Answers { answers: vec![answers::write(id, Answer::Leases { leases, more })] })
+        };
+        for (ids, more) in [(&[1, 2][..], true), (&[3], true), (&[4], false)] {
+            assert!(leases.try_recv().is_err());
+            line.answered(part(ids, more)).expect("it is the answer to the question");
+        }
+        let leases = leases.try_recv().expect("all have come").expect("it is no refusal");
+        assert_eq!(leases.iter().map(|(_, lease)| lease.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert!(line.answered(part(&[5], true)).is_err(), "the question is answered");
     }
 
     /// What an append looked at counts as what it changes does: one message of more bytes would break the line for all.

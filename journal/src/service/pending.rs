@@ -98,7 +98,10 @@ impl Future for Pending {
             Reply::Barrier(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Barrier),
             Reply::KeepAlive(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::KeepAlive),
             Reply::Lease(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Lease),
-            Reply::Leases(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Leases),
+            Reply::Leases(reply) => {
+                let whole = |leases| Answer::Leases { leases, more: false };
+                said(ready!(Pin::new(reply).poll(context)), whole)
+            }
             Reply::Expired(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Expired),
             Reply::Members(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::Members),
             Reply::MoveLeader(reply) => said(ready!(Pin::new(reply).poll(context)), Answer::LeaderMoved),

@@ -24,8 +24,11 @@ pub(crate) enum Answer {
     Barrier(Barrier),
     KeepAlive(Option<i64>),
     Lease(Option<LeaseStatus>),
-    /// With when each ends.
-    Leases(Vec<(Duration, LeaseId)>),
+    /// With when each ends: all of them, or some where there are more to come.
+    Leases {
+        leases: Vec<(Duration, LeaseId)>,
+        more: bool,
+    },
     Expired(Vec<Expired>),
     Members(MembersChanged),
     LeaderMoved(LeaderMoved),
@@ -42,8 +45,8 @@ pub(crate) fn write(id: u64, answer: Answer) -> message::Answer {
         }
         Answer::KeepAlive(ttl_seconds) => Says::KeepAlive(message::KeepAlive { ttl_seconds }),
         Answer::Lease(status) => Says::Lease(message::Lease { status: status.map(write_lease) }),
-        Answer::Leases(leases) => {
-            Says::Leases(message::Leases { leases: leases.into_iter().map(write_end).collect() })
+        Answer::Leases { leases, more } => {
+            Says::Leases(message::Leases { leases: leases.into_iter().map(write_end).collect(), more })
         }
         Answer::Expired(expired) => Says::Expired(write_expired(&expired)),
         Answer::Members(changed) => Says::Members(members::write_changed(&changed)),
@@ -68,7 +71,7 @@ pub(crate) fn read(answer: message::Answer) -> Result<(u64, Answer), Malformed> 
         })),
         Says::Leases(leases) => {
             let end = |one: message::leases::One| (Duration::from_micros(one.ends_us), LeaseId(one.lease));
-            Answer::Leases(leases.leases.into_iter().map(end).collect())
+            Answer::Leases { leases: leases.leases.into_iter().map(end).collect(), more: leases.more }
         }
         Says::Expired(expired) => {
             let one = |one: message::expired::One| Expired { lease: LeaseId(one.lease), term: one.term };

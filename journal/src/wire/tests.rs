@@ -138,7 +138,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         }),
         any::<Option<i64>>().prop_map(Answer::KeepAlive),
         prop::option::of(lease).prop_map(Answer::Lease),
-        prop::collection::vec(end, 0..4).prop_map(Answer::Leases),
+        (prop::collection::vec(end, 0..4), any::<bool>())
+            .prop_map(|(leases, more)| Answer::Leases { leases, more }),
         prop::collection::vec(expired, 0..4).prop_map(Answer::Expired),
         prop::option::of(1u64..).prop_map(|hint| Answer::Refused(Error::NotLeader { hint })),
         Just(Answer::Refused(Error::NoQuorum)),

@@ -53,7 +53,10 @@ impl RouteChanger {
                 Ok(Landing::Committed { .. }) => return Ok(self.later_than(version - 1).await?),
                 // It may be that a request that was given up has made it: that, too, is in the routes then.
                 Err(Error::RoutesChanged) => known = self.later_than(from).await?,
-                Ok(Landing::Never | Landing::Lost(_) | Landing::Forgotten) | Err(Error::Overloaded) => {
+                Ok(Landing::Never | Landing::Lost(_) | Landing::Forgotten) => known = self.known(),
+                // A journal that has too much to do is not asked again at once: it would have more.
+                Err(Error::Overloaded) => {
+                    interregnum.wait(&self.journal).await;
                     known = self.known();
                 }
                 Err(error) => return Err(error.into()),
@@ -73,5 +76,41 @@ impl RouteChanger {
         let mut status = self.journal.status();
         let later = status.wait_for(|status| version < status.routes.version()).await;
         later.map(|status| status.routes.clone()).map_err(|_| Error::Stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures_util::future::FutureExt;
+    use journal::{Config, Node, Storage, SystemClock, Verdict};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_journal_that_has_too_much_to_do_is_not_asked_again_at_once() {
+        let node = Node::start(Config::single(1, 1, Storage::Memory), Arc::new(SystemClock::default()));
+        let node = node.await.expect("a node in memory");
+        let journal = node.handle();
+        let origin = |seq| Origin { frontend: 7, seq, attempt: 1 };
+        let append =
+            |seq| Append { origin: origin(seq), reads: vec![], writes: vec![], sysop: None, reserve: false };
+        let mut seq = 1;
+        // The journal has this thread, too, and takes nothing before it is its turn.
+        while journal.append(append(seq)).now_or_never().is_none() {
+            seq += 1;
+        }
+        let refused = journal.append(append(seq)).now_or_never();
+        assert!(matches!(refused, Some(Verdict::Overloaded { .. })), "{refused:?}");
+        let mut changer = RouteChanger::new(journal);
+        let wishes = Cell::new(0);
+        let wish = |_: &Routes| {
+            wishes.set(wishes.get() + 1);
+            Ok((wishes.get() < 100).then(Routes::default))
+        };
+        let mut change = Box::pin(changer.change(wish));
+        assert!(change.as_mut().now_or_never().is_none());
+        assert_eq!(wishes.get(), 1);
     }
 }

@@ -4,29 +4,40 @@
 //! reads it as a part of a URI and resets the call with PROTOCOL_ERROR. Nothing here depends on what a client calls us,
 //! so a text that is none has the characters replaced that make it none, before the library sees it:
 //!
-//!     bytes ──► frames ──► HEADERS ──► fields (HPACK, RFC 7541) ──► the literal of :authority
+//!     bytes ──► frames ──► HEADERS, CONTINUATION ──► fields (HPACK, RFC 7541) ──► the literal of :authority
 //!               others pass as they are
 //!
 //! Only literals are looked at, so no table of header fields has to be kept here: a later call names the entry of the
 //! library's own table, where the replacement stands. It has as many characters as what it replaces, because both
-//! sides count the sizes of entries.
+//! sides count the sizes of entries. A field without text is left out, where neither side keeps it in its table.
 
+mod hpack;
+
+use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::uri::Authority;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::hpack::{number, text, write_text};
+use super::connection::HEADER_BYTES_MAX;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
 const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
-/// A frame is held until it is whole. A larger one, or one that goes on in others, passes as it is: those that need
-/// the change are below 1 KiB.
+/// Payload of the largest frame that the library takes from a client.
 const FRAME_BYTES_MAX: usize = 16 << 10;
+/// The fields of a call are held until they are whole. Those of more bytes, which the library refuses, pass as they are, and
+/// those in more frames.
+const HELD_BYTES_MAX: usize = HEADER_BYTES_MAX as usize + (64 << 10);
+const HELD_FRAMES_MAX: usize = 128;
 
 /// Reads from a connection as if its client named us well.
 pub(super) struct Renamed<S> {
@@ -120,38 +131,47 @@ struct Frames {
     is_other: bool,
     /// What is left of a frame that passes as it is.
     left: usize,
-    /// The beginning of a frame that is not whole yet.
+    /// The beginning of frames that are not whole yet.
     held: Vec<u8>,
+    /// Length that it has to reach until there is something new to see.
+    wanted: usize,
 }
 
 impl Frames {
     /// Returns what the library is to read for what came; `None`: that itself.
     fn pass(&mut self, came: &[u8]) -> Option<Vec<u8>> {
         if self.held.is_empty() {
-            return self.scan(came);
+            let (changed, held_from) = self.scan(came);
+            self.held.extend_from_slice(&came[held_from..]);
+            return changed.or_else(|| (held_from < came.len()).then(|| came[..held_from].to_vec()));
+        }
+        self.held.extend_from_slice(came);
+        if self.held.len() < self.wanted {
+            return Some(Vec::new());
         }
         let mut all = std::mem::take(&mut self.held);
-        all.extend_from_slice(came);
-        Some(self.scan(&all).unwrap_or(all))
+        let (changed, held_from) = self.scan(&all);
+        self.held = all.split_off(held_from);
+        Some(changed.unwrap_or(all))
     }
 
-    fn scan(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// Looks at bytes that begin with a frame, or in one that passes. Returns what the library is to read instead of them,
+    /// unless it is they, and from where on they are held.
+    fn scan(&mut self, bytes: &[u8]) -> (Option<Vec<u8>>, usize) {
         let mut at = self.skip_preface(bytes);
-        let (mut changed, mut copied) = (None::<Vec<u8>>, 0);
+        let (mut changed, mut copied, mut held_from) = (None::<Vec<u8>>, 0, bytes.len());
         while !self.is_other && at < bytes.len() {
             if self.left > 0 {
                 let passes = self.left.min(bytes.len() - at);
                 (self.left, at) = (self.left - passes, at + passes);
                 continue;
             }
-            let rest = &bytes[at..];
-            let Some(frame) = frame(rest) else {
-                self.held = rest.to_vec();
-                let out = changed.get_or_insert_default();
-                out.extend_from_slice(&bytes[copied..at]);
-                return changed;
-            };
-            match frame {
+            match frame(&bytes[at..]) {
+                Frame::Partial { wanted } => {
+                    self.wanted = wanted;
+                    held_from = at;
+                    break;
+                }
                 Frame::Other { bytes } => self.left = bytes,
                 Frame::Headers { whole } => {
                     if let Some(renamed) = renamed(whole) {
@@ -165,9 +185,9 @@ impl Frames {
             }
         }
         if let Some(out) = &mut changed {
-            out.extend_from_slice(&bytes[copied..]);
+            out.extend_from_slice(&bytes[copied..held_from]);
         }
-        changed
+        (changed, held_from)
     }
 
     fn skip_preface(&mut self, bytes: &[u8]) -> usize {
@@ -179,65 +199,124 @@ impl Frames {
     }
 }
 
-/// The next frame.
-enum Frame<'a> {
-    /// With its header.
-    Other {
-        bytes: usize,
-    },
-    Headers {
-        whole: &'a [u8],
-    },
+/// The header of a frame.
+struct FrameHeader {
+    payload_bytes: usize,
+    kind: u8,
+    flags: u8,
+    stream: [u8; 4],
 }
 
-/// `None`: more has to come.
-fn frame(bytes: &[u8]) -> Option<Frame<'_>> {
-    let header: &[u8; FRAME_HEADER_BYTES] = bytes.first_chunk()?;
-    let payload = usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
-    let total = FRAME_HEADER_BYTES + payload;
-    if header[3] != HEADERS || header[4] & END_HEADERS == 0 || payload > FRAME_BYTES_MAX {
-        return Some(Frame::Other { bytes: total });
+impl FrameHeader {
+    /// `None`: more has to come.
+    fn of(bytes: &[u8]) -> Option<FrameHeader> {
+        let [high, middle, low, kind, flags, stream @ ..] = *bytes.first_chunk::<FRAME_HEADER_BYTES>()?;
+        let payload_bytes = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        Some(FrameHeader { payload_bytes, kind, flags, stream })
     }
-    Some(Frame::Headers { whole: bytes.get(..total)? })
 }
 
-/// The frame with another authority. `None`: it is well as it is, or not for us to mend.
-fn renamed(frame: &[u8]) -> Option<Vec<u8>> {
-    let (header, payload) = frame.split_at(FRAME_HEADER_BYTES);
-    let flags = header[4];
-    let padding = if flags & PADDED == 0 { 0 } else { usize::from(*payload.first()?) };
-    let begin = usize::from(flags & PADDED != 0) + if flags & PRIORITY == 0 { 0 } else { 5 };
-    let block = payload.get(begin..payload.len().checked_sub(padding)?)?;
-    let (value, text) = authority(block)?;
-    let text: Vec<u8> = text.into_iter().map(|byte| if is_plain(byte) { byte } else { b'-' }).collect();
-    let mut renamed = header.to_vec();
-    renamed.extend_from_slice(&payload[..begin + value.start]);
-    write_text(&mut renamed, &text);
-    renamed.extend_from_slice(&payload[begin + value.end..]);
-    let length = u32::try_from(renamed.len() - FRAME_HEADER_BYTES).ok()?;
-    renamed[..3].copy_from_slice(&length.to_be_bytes()[1..]);
-    Some(renamed)
+/// What bytes begin with.
+enum Frame<'a> {
+    /// A frame, with its header, or frames.
+    Other { bytes: usize },
+    /// The frames in which the fields of a call come.
+    Headers { whole: &'a [u8] },
+    /// More has to come: so many bytes in all, until there is more to see.
+    Partial { wanted: usize },
+}
+
+fn frame(bytes: &[u8]) -> Frame<'_> {
+    let Some(header) = FrameHeader::of(bytes) else { return Frame::Partial { wanted: FRAME_HEADER_BYTES } };
+    let mut end = FRAME_HEADER_BYTES + header.payload_bytes;
+    if header.kind != HEADERS || FRAME_BYTES_MAX < header.payload_bytes {
+        return Frame::Other { bytes: end };
+    }
+    let (mut flags, mut frames) = (header.flags, 1);
+    while flags & END_HEADERS == 0 {
+        let Some(next) = bytes.get(end..).and_then(FrameHeader::of) else {
+            return Frame::Partial { wanted: end + FRAME_HEADER_BYTES };
+        };
+        let goes_on = next.kind == CONTINUATION && next.stream == header.stream;
+        let is_small = next.payload_bytes <= FRAME_BYTES_MAX && end + next.payload_bytes <= HELD_BYTES_MAX;
+        if !goes_on || !is_small || frames == HELD_FRAMES_MAX {
+            return Frame::Other { bytes: end };
+        }
+        flags = next.flags;
+        end += FRAME_HEADER_BYTES + next.payload_bytes;
+        frames += 1;
+    }
+    match bytes.get(..end) {
+        Some(whole) => Frame::Headers { whole },
+        None => Frame::Partial { wanted: end },
+    }
+}
+
+/// The frames with another authority. `None`: it is well as it is, or not for us to mend.
+fn renamed(whole: &[u8]) -> Option<Vec<u8>> {
+    let header = FrameHeader::of(whole)?;
+    let (payload, mut rest) = whole[FRAME_HEADER_BYTES..].split_at(header.payload_bytes);
+    let padding = if header.flags & PADDED == 0 { 0 } else { usize::from(*payload.first()?) };
+    let begin = usize::from(header.flags & PADDED != 0) + if header.flags & PRIORITY == 0 { 0 } else { 5 };
+    let end = payload.len().checked_sub(padding)?;
+    let mut block = Cow::Borrowed(payload.get(begin..end)?);
+    while let Some(next) = FrameHeader::of(rest) {
+        let (payload, after) = rest[FRAME_HEADER_BYTES..].split_at(next.payload_bytes);
+        block.to_mut().extend_from_slice(payload);
+        rest = after;
+    }
+    let (field, text) = authority(&block)?;
+    let block = [&block[..field.start], &text, &block[field.end..]].concat();
+    Some(reframed(&header, &payload[..begin], &block, &payload[end..]))
+}
+
+/// A block of fields in frames that the library takes, the first one as it was but for its length.
+fn reframed(header: &FrameHeader, before: &[u8], block: &[u8], after: &[u8]) -> Vec<u8> {
+    let room = FRAME_BYTES_MAX - before.len() - after.len();
+    let (first, mut rest) = block.split_at(room.min(block.len()));
+    let mut out = Vec::with_capacity(block.len() + 2 * FRAME_HEADER_BYTES + before.len() + after.len());
+    let mut write = |kind, flags, is_last: bool, parts: [&[u8]; 3]| {
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        let length = u32::try_from(bytes).expect("a frame is short").to_be_bytes();
+        let end = if is_last { END_HEADERS } else { 0 };
+        out.extend_from_slice(&length[1..]);
+        out.extend_from_slice(&[kind, flags & !END_HEADERS | end]);
+        out.extend_from_slice(&header.stream);
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+    };
+    write(HEADERS, header.flags, rest.is_empty(), [before, first, after]);
+    while !rest.is_empty() {
+        let (next, last) = rest.split_at(FRAME_BYTES_MAX.min(rest.len()));
+        rest = last;
+        write(CONTINUATION, 0, rest.is_empty(), [next, &[], &[]]);
+    }
+    out
 }
 
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".-".contains(&byte)
 }
 
-/// Where the literal of an authority stands that is none, and what it says.
-fn authority(block: &[u8]) -> Option<(std::ops::Range<usize>, Vec<u8>)> {
-    /// Of `:authority` in the table that every connection begins with.
+/// Where the field of an authority stands that is none, and what is to stand there.
+fn authority(block: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
+    /// Of `:authority`, without text, in the table that every connection begins with.
     const NAME_INDEX: usize = 1;
     let mut rest = block;
     while let Some(first) = rest.first() {
-        let (is_literal, index_bits) = match first {
-            0x80.. => (false, 7),
-            0x40..=0x7f => (true, 6),
-            0x20..=0x3f => (false, 5),
-            0x00..=0x1f => (true, 4),
+        let begin = block.len() - rest.len();
+        let (is_literal, is_kept, index_bits) = match first {
+            0x80.. => (false, false, 7),
+            0x40..=0x7f => (true, true, 6),
+            0x20..=0x3f => (false, false, 5),
+            0x00..=0x1f => (true, false, 4),
         };
+        let is_indexed = *first >= 0x80;
         let (index, after) = number(rest, index_bits)?;
         rest = after;
         if !is_literal {
+            if is_indexed && index == NAME_INDEX {
+                return Some((begin..block.len() - rest.len(), Vec::new()));
+            }
             continue;
         }
         let is_authority = match index {
@@ -248,114 +327,25 @@ fn authority(block: &[u8]) -> Option<(std::ops::Range<usize>, Vec<u8>)> {
             }
             index => index == NAME_INDEX,
         };
+        let value_begin = block.len() - rest.len();
         let (value, after) = text(rest)?;
+        let end = block.len() - after.len();
         if is_authority {
             let decoded = value.decoded()?;
-            let is_none = !decoded.is_empty() && Authority::try_from(&decoded[..]).is_err();
-            let range = block.len() - rest.len()..block.len() - after.len();
-            return is_none.then_some((range, decoded));
+            if decoded.is_empty() {
+                return (!is_kept).then_some((begin..end, Vec::new()));
+            }
+            let mended = || {
+                let mut mended = Vec::new();
+                let plain = decoded.iter().map(|byte| if is_plain(*byte) { *byte } else { b'-' });
+                write_text(&mut mended, &plain.collect::<Vec<u8>>());
+                (value_begin..end, mended)
+            };
+            return Authority::try_from(&decoded[..]).is_err().then(mended);
         }
         rest = after;
     }
     None
-}
-
-/// An integer whose first byte has so many bits of it (RFC 7541, 5.1).
-fn number(bytes: &[u8], bits: u32) -> Option<(usize, &[u8])> {
-    let (first, mut rest) = bytes.split_first()?;
-    let most = (1 << bits) - 1;
-    let mut value = usize::from(*first) & most;
-    if value < most {
-        return Some((value, rest));
-    }
-    // Nothing is as long as four bytes can say.
-    for shift in [0, 7, 14, 21] {
-        let (byte, after) = rest.split_first()?;
-        rest = after;
-        value += usize::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((value, rest));
-        }
-    }
-    None
-}
-
-/// A text as it is encoded (RFC 7541, 5.2).
-struct Text<'a> {
-    bytes: &'a [u8],
-    is_huffman: bool,
-}
-
-fn text(bytes: &[u8]) -> Option<(Text<'_>, &[u8])> {
-    let is_huffman = bytes.first()? & 0x80 != 0;
-    let (length, rest) = number(bytes, 7)?;
-    let (bytes, rest) = rest.split_at_checked(length)?;
-    Some((Text { bytes, is_huffman }, rest))
-}
-
-fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    const MOST: usize = 0x7f;
-    let low = |value: usize| u8::try_from(value & MOST).expect("it has seven bits");
-    if text.len() < MOST {
-        out.push(low(text.len()));
-    } else {
-        out.push(low(MOST));
-        let mut left = text.len() - MOST;
-        while left > MOST {
-            out.push(low(left) | 0x80);
-            left >>= 7;
-        }
-        out.push(low(left));
-    }
-    out.extend_from_slice(text);
-}
-
-impl Text<'_> {
-    /// `None`: it has characters that no name has.
-    fn decoded(&self) -> Option<Vec<u8>> {
-        if self.is_huffman { huffman(self.bytes) } else { Some(self.bytes.to_vec()) }
-    }
-}
-
-/// The characters of each length in bits, in the order of their codes (RFC 7541, appendix B). The code is a canonical
-/// one, so that the codes follow. Longer ones are of characters that no name has.
-const LENGTHS: [(u32, &[u8]); 10] = [
-    (5, b"012aceiost"),
-    (6, b" %-./3456789=A_bdfghlmnpru"),
-    (7, b":BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz"),
-    (8, b"&*,;XZ"),
-    (10, b"!\"()?"),
-    (11, b"'+|"),
-    (12, b"#>"),
-    (13, b"\0$@[]~"),
-    (14, b"^}"),
-    (15, b"<`{"),
-];
-
-fn huffman(bytes: &[u8]) -> Option<Vec<u8>> {
-    let bit = |at: usize| usize::from(bytes[at / 8] >> (7 - at % 8) & 1);
-    let (mut text, mut at) = (Vec::new(), 0);
-    'characters: while at < bytes.len() * 8 {
-        let (mut code, mut code_bits, mut first) = (0, 0, 0);
-        for (bits, characters) in LENGTHS {
-            first <<= bits - code_bits;
-            while code_bits < bits {
-                if at == bytes.len() * 8 {
-                    // The last byte is filled up with ones.
-                    return (code_bits < 8 && code + 1 == 1 << code_bits).then_some(text);
-                }
-                code = code << 1 | bit(at);
-                (code_bits, at) = (code_bits + 1, at + 1);
-            }
-            if let Some(character) = code.checked_sub(first).and_then(|number| characters.get(number)) {
-                text.push(*character);
-                continue 'characters;
-            }
-            first += characters.len();
-        }
-        return None;
-    }
-    Some(text)
 }
 
 #[cfg(test)]

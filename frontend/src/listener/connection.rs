@@ -34,7 +34,7 @@ const FRAME_BYTES_MAX: u32 = 16 << 10;
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// What the names and values of a request's headers may take. Go's servers allow as much. It is announced to clients
 /// that speak HTTP/2.
-const HEADER_BYTES_MAX: u32 = 1 << 20;
+pub(super) const HEADER_BYTES_MAX: u32 = 1 << 20;
 /// Headers of one request over HTTP/1.1; Go knows no such bound.
 const HEADERS_MAX: usize = 4_096;
 /// Calls that a client may have given up before this process has looked at them. After it was frozen or swapped out

@@ -274,8 +274,11 @@ async fn a_server_may_be_called_by_any_name() {
         assert_eq!(call(3, &[0xbe]), Some((HEADERS, 3)));
         assert_eq!(call(5, &[&[0x41, 14][..], b"127.0.0.1:2379"].concat()), Some((HEADERS, 5)));
         assert_eq!(call(7, &[]), Some((HEADERS, 7)), "no name at all");
-        // etcd takes an empty one. No character stands there that could be replaced.
-        assert_eq!(call(9, &[0x41, 0]), Some((RESET, 9)));
+        // An empty one, by the protocol's own table as Go has it, and as a literal.
+        assert_eq!(call(9, &[0x81]), Some((HEADERS, 9)));
+        assert_eq!(call(11, &[0x01, 0]), Some((HEADERS, 11)));
+        // etcd takes this as well. It cannot be left out: both sides keep it in a table of their own.
+        assert_eq!(call(13, &[0x41, 0]), Some((RESET, 13)));
     };
     tokio::task::spawn_blocking(calls).await.expect("nothing panics");
     server.frontends.stop().await;

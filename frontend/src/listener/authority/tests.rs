@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::hpack::huffman;
 use super::*;
 
 /// What clientv3 3.5.0 calls a server.
@@ -74,6 +75,71 @@ fn names_that_the_library_takes_pass_as_they_are() {
         passed(&bytes, 10_000),
         connection(&[frame_of(HEADERS, END_HEADERS, &block(&literal(&mended)))])
     );
+}
+
+#[test]
+fn fields_in_several_frames_are_mended() {
+    let calls = |name: &[u8], at: usize| {
+        let block = block(&literal(name));
+        let (first, rest) = block.split_at(at);
+        let (second, third) = rest.split_at(rest.len() / 2);
+        connection(&[
+            frame_of(HEADERS, PRIORITY, &[&[0, 0, 0, 0, 16], first].concat()),
+            frame_of(CONTINUATION, 0, second),
+            frame_of(CONTINUATION, END_HEADERS, third),
+            frame_of(0, 1, b"\0\0\0\0\0"),
+        ])
+    };
+    let one = [&[0, 0, 0, 0, 16][..], &block(&literal(MENDED))].concat();
+    let expected =
+        connection(&[frame_of(HEADERS, PRIORITY | END_HEADERS, &one), frame_of(0, 1, b"\0\0\0\0\0")]);
+    for at in [0, 1, 8, 12] {
+        for piece in [1, 7, 10_000] {
+            assert_eq!(passed(&calls(ODD, at), piece), expected, "{at}, {piece}");
+            assert_eq!(passed(&calls(b"localhost", at), piece), calls(b"localhost", at), "{at}, {piece}");
+        }
+    }
+}
+
+#[test]
+fn a_name_of_any_length_is_mended_in_frames_that_the_library_takes() {
+    for bytes in [FRAME_BYTES_MAX - 10, 40_000, 1 << 20] {
+        let fields = block(&literal(&vec![b'#'; bytes]));
+        let mut frames: Vec<Vec<u8>> =
+            fields.chunks(FRAME_BYTES_MAX).map(|part| frame_of(CONTINUATION, 0, part)).collect();
+        frames[0][3] = HEADERS;
+        frames.last_mut().expect("there is one")[4] = END_HEADERS;
+        let mended = passed(&connection(&frames), 5_000);
+        let expected = block(&literal(&vec![b'-'; bytes]));
+        let (mut rest, mut joined) = (&mended[PREFACE.len()..], Vec::new());
+        while let Some(header) = FrameHeader::of(rest) {
+            assert!(header.payload_bytes <= FRAME_BYTES_MAX);
+            joined.extend_from_slice(&rest[FRAME_HEADER_BYTES..][..header.payload_bytes]);
+            rest = &rest[FRAME_HEADER_BYTES + header.payload_bytes..];
+            assert_eq!(header.flags & END_HEADERS != 0, rest.is_empty());
+        }
+        assert!(joined == expected, "{bytes}");
+    }
+}
+
+#[test]
+fn fields_in_too_many_frames_are_not_held() {
+    let mut frames = vec![frame_of(HEADERS, 0, &block(&literal(ODD)))];
+    frames.extend(vec![frame_of(CONTINUATION, 0, &[]); 1_000]);
+    let mut passing = Frames::default();
+    passing.pass(&connection(&frames));
+    assert!(passing.held.is_empty(), "{} bytes", passing.held.len());
+}
+
+/// As Go's encoder has it, by the table that every connection begins with, and as a literal.
+#[test]
+fn an_empty_name_is_left_out() {
+    let without = [0x83, 0x86, 0x44, 2, b'/', b'a'];
+    let expected = connection(&[frame_of(HEADERS, END_HEADERS, &without)]);
+    for field in [&[0x81][..], &[0x01, 0], &[0x11, 0x80]] {
+        let bytes = connection(&[frame_of(HEADERS, END_HEADERS, &[&without[..], field].concat())]);
+        assert_eq!(passed(&bytes, 3), expected, "{field:?}");
+    }
 }
 
 /// The examples of RFC 7541, appendix C, and what Go's encoder makes of the name above.

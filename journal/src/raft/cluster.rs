@@ -1,6 +1,7 @@
 //! One voter among the others, as the sequencer's task sees it: who leads, propose, confirm.
 
 mod hand_over;
+mod purge;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,8 +25,7 @@ use super::network::{Network, Wire};
 use super::peer::Peer;
 use super::state_machine::StateMachine;
 use super::timers::{self, Timers};
-use super::types::{CommittedTerm, Payload, Raft, Reply, Types, index, lsn};
-use crate::clock::Clock;
+use super::types::{CommittedTerm, Payload, Raft, Reply, Types, lsn};
 use crate::config::Config;
 use crate::error::Error;
 use crate::lsn::Lsn;
@@ -296,39 +296,6 @@ impl Cluster {
     /// `Closed`.
     pub(crate) async fn transfer_leader(&self, node: u64) -> Result<(), Error> {
         self.raft.trigger().transfer_leader(node).await.map_err(|_| Error::Closed)
-    }
-
-    /// Forgets the entries before `keep_from`, once a snapshot stands for them. They are gone when it returns.
-    ///
-    /// Raft keeps what another node has been sent and has not acknowledged.
-    ///
-    /// # Errors
-    /// `Closed`.
-    pub(crate) async fn trim(&self, keep_from: Lsn, clock: &dyn Clock) -> Result<(), Error> {
-        let Some(last) = index(keep_from).checked_sub(1) else { return Ok(()) };
-        let mut snapshots = self.raft.watch_snapshot_progress();
-        let covers = |at: Option<super::types::LogId>| at.is_some_and(|at| last <= at.index());
-        while !covers(snapshots.get()) {
-            self.raft.trigger().snapshot().await.map_err(|_| Error::Closed)?;
-            snapshots.changed().await.map_err(|_| Error::Closed)?;
-        }
-        self.raft.trigger().purge_log(last).await.map_err(|_| Error::Closed)?;
-        let mut data = self.raft.data_metrics();
-        let mut patience = clock.until(clock.now() + self.patience);
-        while !covers(data.borrow_watched().purged) {
-            tokio::select! {
-                changed = data.changed() => changed.map_err(|_| Error::Closed)?,
-                () = &mut patience => {
-                    if !self.leadership().leads {
-                        // Raft remembers what was to be purged while this node led, and looks at it again with its next
-                        // snapshot.
-                        self.raft.trigger().snapshot().await.map_err(|_| Error::Closed)?;
-                    }
-                    patience = clock.until(clock.now() + self.patience);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// How the other nodes are reached, where they are in other processes.

@@ -198,8 +198,16 @@ impl RaftLogReader<Types> for LogStore {
         Ok(entries)
     }
 
+    /// Entries for a follower; none where they are purged. Raft then sends an append without entries, whose response tells
+    /// what the follower has. An error would stop this node.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
-        if start < end { self.part(start, end) } else { Ok(Vec::new()) }
+        if end <= start {
+            return Ok(Vec::new());
+        }
+        match self.part(start, end) {
+            Err(_) if self.purged().is_some_and(|purged| start <= purged.index()) => Ok(Vec::new()),
+            part => part,
+        }
     }
 
     /// A part at a time: after a restart the state machine goes through all of the log.
@@ -369,4 +377,21 @@ pub(super) fn committed(entry: &RaftEntry) -> Entry {
         RaftPayload::Normal(_) | RaftPayload::Blank | RaftPayload::Membership(_) => None,
     };
     Entry { lsn: lsn(&entry.log_id), term, batch }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::machine::Disk;
+
+    #[tokio::test]
+    async fn purged_entries_are_no_error_for_replication() {
+        let log = Log::on_sim(&Disk::default(), 1 << 20, Arc::new(SystemClock::default())).unwrap();
+        let mut store = LogStore::new(log, DurablePromise::default()).unwrap();
+        store.purge(LogId::new_term_index(1, 7)).await.unwrap();
+        assert!(store.limited_get_log_entries(3, 5).await.unwrap().is_empty());
+        let missing = store.limited_get_log_entries(8, 9).await.unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
 }

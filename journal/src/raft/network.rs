@@ -6,6 +6,7 @@
 //!
 //! Appends are pipelined: the next leaves before the one before it is answered.
 
+mod append_session;
 mod book;
 mod envelope;
 mod exchange;
@@ -26,6 +27,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkV2};
+use tokio::sync::futures::OwnedNotified;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
@@ -83,6 +85,15 @@ impl Network {
     pub(super) fn learn(&self, members: &Membership) {
         if let Network::Wire(wire) = self {
             wire.learn(members.log_id().as_ref().map_or(Lsn::ZERO, lsn), members.membership());
+        }
+    }
+
+    /// Ends the sessions of appends to `target`: it has held up the trimming of the log for too long.
+    pub(super) fn interrupt(&self, target: u64) {
+        match self {
+            Network::Alone => {}
+            Network::Local { hub, .. } => hub.interruptions().interrupt(target),
+            Network::Wire(wire) => wire.interruptions().interrupt(target),
         }
     }
 
@@ -171,6 +182,17 @@ pub(crate) enum Link {
 
 const NOBODY: &str = "there is no network";
 
+impl Link {
+    /// Resolves when its session of appends is to end.
+    fn interruption(&self) -> Option<OwnedNotified> {
+        match self {
+            Link::Alone => None,
+            Link::Local(link) => Some(link.hub.interruptions().next(link.target)),
+            Link::Wire(link) => link.interruption(),
+        }
+    }
+}
+
 impl RaftNetworkV2<Types> for Link {
     type SnapshotData = Bytes;
 
@@ -194,11 +216,15 @@ impl RaftNetworkV2<Types> for Link {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
-        match self {
-            Link::Alone => Box::pin(async move { Ok(failed(input, unreachable(NOBODY))) }),
-            Link::Local(link) => link.stream_append(input, option),
-            Link::Wire(link) => link.stream_append(input, option),
-        }
+        let (input, session) = append_session::begin(input, self.interruption());
+        Box::pin(async move {
+            let answers = match self {
+                Link::Alone => failed(input, unreachable(NOBODY)),
+                Link::Local(link) => link.stream_append(input, option).await?,
+                Link::Wire(link) => link.stream_append(input, option).await?,
+            };
+            Ok(session.responses(answers))
+        })
     }
 
     async fn vote(

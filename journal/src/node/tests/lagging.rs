@@ -109,3 +109,39 @@ async fn a_leader_that_was_away_forgets_what_only_it_had() {
     let away = world.leader(&NODES).await;
     goes_on_behind_a_snapshot(world, away).await;
 }
+
+/// It has everything, and the leader does not hear so.
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_acknowledges_nothing_holds_up_no_trimming() {
+    let world = World::start_trimming().await;
+    let leader = world.leader(&NODES).await;
+    let mute = others(leader)[0];
+    let mut client = world.client(1);
+    let end = client.barrier().await.lsn;
+    world.hub.hold_answers(mute, leader);
+    outrun(&world, &mut client, &others(mute), end).await;
+    world.hub.heal();
+    let append = client.put(8);
+    let (_, last, _) = client.append(append).await;
+    reaches(&world.handle(mute), last).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_that_a_follower_held_up_is_made_after_the_leadership() {
+    let world = World::start_trimming().await;
+    let leader = world.leader(&NODES).await;
+    let (mute, next) = (others(leader)[0], others(leader)[1]);
+    let mut client = world.client(1);
+    let end = client.barrier().await.lsn;
+    world.hub.hold_answers(mute, leader);
+    outrun(&world, &mut client, &[next], end).await;
+    let first = || world.handle(leader).status().borrow().first;
+    assert_eq!(first(), Lsn(1), "only the leader waits for a follower");
+    while world.leader(&NODES).await != next {
+        world.node(leader).expect("it runs").transfer_leader(next).await.expect("it runs");
+        client.rest(10).await;
+    }
+    while first() <= end {
+        client.rest(100).await;
+    }
+}

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use proto::raft::Message;
 use proto::raft::raft_client::RaftClient;
 use tokio::net::TcpListener;
@@ -14,7 +15,8 @@ use crate::Dialer;
 use crate::error::Error;
 use crate::lsn::Lsn;
 use crate::peer_metrics::{PeerMetrics, PeersMetrics};
-use crate::verdict::{Fate, Verdict};
+use crate::record::{Append, SysOp};
+use crate::verdict::{Barrier, Fate, Verdict};
 
 /// Every node tells the same up to `lsn`.
 async fn agree(net: &Net, lsn: Lsn) -> usize {
@@ -205,6 +207,44 @@ async fn a_leader_whose_disk_hangs_under_many_writes_lets_another_lead_and_stops
     net.write(9, 5).await;
     drop(hang);
     net.kill(first).await;
+}
+
+/// The leader leads on afterwards, with what is left of its requests to the follower.
+#[tokio::test]
+async fn a_follower_whose_disk_hangs_holds_up_no_trimming() {
+    let net = Net::begin_with(&[1, 2, 3], 4 << 10).await;
+    let slow = net.leader().await % 3 + 1;
+    let mut last = Lsn::ZERO;
+    for seq in 1..=7 {
+        last = net.append(put(7, seq, 512 << 10)).await.1;
+    }
+    net.has(slow, last).await;
+    let hang = net.disk(slow).hang();
+    let has_trimmed = |id: &u64| last.next() < net.handle(*id).status().borrow().first;
+    for seq in 1.. {
+        if net.ids().iter().filter(|id| **id != slow).all(has_trimmed) {
+            break;
+        }
+        // One large record more, and everything before can be trimmed. What follows is small: all requests to the
+        // follower are on their way, and none waits for room.
+        net.append(put(8, seq, if seq == 1 { 600 << 10 } else { 1 << 10 })).await;
+        // Another may lead by now, where the machine is busy.
+        let barrier = net.handle(net.leader().await).barrier().await;
+        let Ok(Barrier { lsn, revision, .. }) = barrier else { continue };
+        let (start, end) = (Bytes::new(), Bytes::new());
+        let mark = SysOp::SnapshotMark { start, end, lsn, revision, set_hash: 0 };
+        net.append(Append { writes: Vec::new(), sysop: Some(mark), ..put(9, seq, 0) }).await;
+        net.rest().await;
+    }
+    net.write(10, 50).await;
+    drop(hang);
+    let more = net.write(11, 5).await;
+    net.has(slow, more).await;
+    let first = net.handle(slow).status().borrow().first;
+    assert!(last < first, "it went on behind a snapshot");
+    for id in net.ids() {
+        assert!(net.node(id).stopped().now_or_never().is_none(), "{id} has stopped");
+    }
 }
 
 #[tokio::test]

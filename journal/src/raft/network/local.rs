@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt};
 
+use super::append_session::Interruptions;
 use super::{VoteUnknown, failed, unreachable};
 use crate::clock::{Clock, Wait};
 use crate::raft::contact::Contact;
@@ -29,6 +30,7 @@ use crate::raft::types::{Raft, Snapshot, Types, Vote};
 #[derive(Clone)]
 pub(crate) struct Hub {
     links: Arc<Mutex<Links>>,
+    interruptions: Arc<Interruptions>,
     clock: Arc<dyn Clock>,
 }
 
@@ -65,7 +67,7 @@ impl Loss {
 #[cfg(test)]
 impl Hub {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Hub {
-        Hub { links: Arc::default(), clock }
+        Hub { links: Arc::default(), interruptions: Arc::default(), clock }
     }
 
     /// Nothing passes between `node` and `others` any more, in neither direction.
@@ -130,6 +132,10 @@ impl Hub {
     /// The contact of the node with its leader, which a restart begins anew.
     pub(super) fn contact(&self, node: u64) -> Contact {
         self.links.lock().contacts.entry(node).or_default().clone()
+    }
+
+    pub(super) fn interruptions(&self) -> &Interruptions {
+        &self.interruptions
     }
 
     /// A message of a leader, whose vote this is, has come to the node.

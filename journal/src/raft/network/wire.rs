@@ -27,11 +27,13 @@ use openraft::{OptionalSend, RaftNetworkV2};
 use parking_lot::Mutex;
 use proto::raft::Message;
 use proto::raft::raft_client::RaftClient;
+use tokio::sync::futures::OwnedNotified;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use self::call::Method;
+use super::append_session::Interruptions;
 use super::book::Book;
 use super::envelope::{Envelope, MESSAGE_BYTES_MAX};
 use super::exchange::Exchange;
@@ -78,6 +80,7 @@ struct Shared {
     contact: Contact,
     activity: PeerActivity,
     peers: Arc<PeersMetrics>,
+    interruptions: Interruptions,
     clock: Arc<dyn Clock>,
 }
 
@@ -99,6 +102,7 @@ impl Wire {
             contact: Contact::default(),
             activity: PeerActivity::default(),
             peers: Arc::default(),
+            interruptions: Interruptions::default(),
             clock,
         };
         Wire { shared: Arc::new(shared) }
@@ -144,6 +148,10 @@ impl Wire {
         if let Some(metrics) = self.shared.peers.of(peer) {
             what(&metrics);
         }
+    }
+
+    pub(super) fn interruptions(&self) -> &Interruptions {
+        &self.shared.interruptions
     }
 
     /// A leader has spoken, whose vote this is.
@@ -255,6 +263,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Resolves when its session of appends is to end. Signs of life are not interrupted.
+    pub(super) fn interruption(&self) -> Option<OwnedNotified> {
+        (self.lane == Lane::Bulk).then(|| self.wire.interruptions().next(self.target))
+    }
+
     async fn open<S>(
         &self,
         first: AppendEntriesRequest<Types>,

@@ -24,7 +24,8 @@ use crate::verdict::{Barrier, Fate, Verdict};
 /// everything else waits for room.
 pub(crate) const COMMANDS_MAX: usize = 8_192;
 
-/// A question to the sequencer and where its answer goes.
+/// A question to the sequencer and where its answer goes. It is no `Clone`: whoever sends it has it no more, so that no
+/// append comes to a sequencer twice.
 pub(crate) enum Command {
     Append { append: Append, reply: oneshot::Sender<Verdict> },
     Fate { origin: Origin, reply: oneshot::Sender<Result<Fate, Error>> },

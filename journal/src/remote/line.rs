@@ -2,6 +2,10 @@
 //!
 //! It ends when the node or the way to it fails, or when another node is to be asked. What was sent and not answered
 //! is then lost: an append may or may not happen.
+//!
+//! An append comes to the node at most once: a command is moved into one message, and the messages are a stream, which
+//! cannot be sent again. A URL is tried before anything is taken from the queue. What a verdict says of an attempt would
+//! not stay true otherwise.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! A journal behind a socket promises what it promises in this process.
 
 mod hanging;
+mod once;
 
 use std::net::SocketAddr;
 

@@ -38,7 +38,7 @@ impl Service<http::Request<Body>> for Hangs {
     }
 }
 
-async fn hanging() -> (String, DropGuard) {
+pub(super) async fn hanging() -> (String, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     let stop = CancellationToken::new();

@@ -240,6 +240,12 @@ impl Cluster {
         self.raft.runtime_config().elect(false);
     }
 
+    /// From here on it does again.
+    #[cfg(test)]
+    pub(crate) fn heed_silence(&self) {
+        self.raft.runtime_config().elect(true);
+    }
+
     /// How many vote.
     #[cfg(test)]
     pub(crate) fn voters(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Nodes in one process that reach each other over TCP, each on a disk and at an address that outlive it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -39,6 +41,8 @@ const HOPELESS_AFTER: Duration = Duration::from_secs(180);
 #[derive(Clone)]
 struct Place {
     address: SocketAddr,
+    /// Held until the first start: nobody else gets the port.
+    listener: Arc<Mutex<Option<TcpListener>>>,
     disk: Sim,
     snapshots: SnapshotStore,
     /// Where its registry of voters is.
@@ -112,7 +116,8 @@ impl Net {
         let address = listener.local_addr().unwrap();
         let snapshots = SnapshotStore::in_memory();
         let directory = Arc::new(TempDir::new().unwrap());
-        self.places.insert(node, Place { address, disk: Sim::default(), snapshots, directory });
+        let listener = Arc::new(Mutex::new(Some(listener)));
+        self.places.insert(node, Place { address, listener, disk: Sim::default(), snapshots, directory });
     }
 
     /// What there is of the node, at another address.
@@ -120,7 +125,7 @@ impl Net {
         let before = self.places.remove(&node).expect("it has a place");
         self.place(node).await;
         let place = self.places.get_mut(&node).expect("it has a place again");
-        *place = Place { address: place.address, ..before };
+        *place = Place { address: place.address, listener: place.listener.clone(), ..before };
     }
 
     /// Each of the two has the disk of the other from here on.
@@ -149,7 +154,7 @@ impl Net {
 
     /// The process starts, or says why not.
     pub(super) async fn try_start(&mut self, id: u64, voters: &[u64], join: bool) -> Result<(), Error> {
-        let Place { address, disk, snapshots, directory } = self.places[&id].clone();
+        let Place { address, listener, disk, snapshots, directory } = self.places[&id].clone();
         let voters = voters.iter().map(|voter| self.member(*voter)).collect();
         let config = Config {
             voters,
@@ -163,11 +168,26 @@ impl Net {
         let log = Log::on_sim(&disk, 4 << 20, self.clock.clone()).unwrap();
         let network = network(&config, directory.path());
         let node = Node::assemble(config, self.clock.clone(), log, snapshots, network).await?;
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = listener.lock().take();
+        let listener = match listener {
+            Some(listener) => listener,
+            None => self.listen(address).await,
+        };
         let peer = node.peer_service().expect("it has a dialer");
         let server = tokio::spawn(serve(listener, peer, node.service()));
         self.processes.insert(id, Process { node, server });
         Ok(())
+    }
+
+    /// Another process may have the port for a moment, to call from.
+    async fn listen(&self, address: SocketAddr) -> TcpListener {
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
+            }
+            self.rest().await;
+        }
     }
 
     /// The process ends without a word. What its disk has stays.

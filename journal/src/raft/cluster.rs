@@ -44,6 +44,16 @@ pub(crate) struct Leadership {
 }
 
 impl Leadership {
+    /// The leader and its term, where a leader is named.
+    pub(super) fn reign(self) -> Option<Reign> {
+        self.leader.map(|leader| Reign { leader, term: self.term })
+    }
+
+    /// Returns whether both name the same leader, or none, in the same term.
+    pub(super) fn is_of_reign(self, other: Leadership) -> bool {
+        (self.leader, self.term) == (other.leader, other.term)
+    }
+
     pub(crate) fn leads_in(self, term: u64) -> bool {
         self.leads && self.term == term
     }
@@ -118,7 +128,7 @@ impl Cluster {
             changing: Arc::default(),
         };
         // A vote on disk tells of a leader that may be gone since.
-        if let (Some(reign), ..) = cluster.reign_as_raft_has_it() {
+        if let Some(reign) = cluster.raft_leadership().reign() {
             cluster.contact.lose(reign);
         }
         cluster.network.join(&cluster.raft);
@@ -162,9 +172,8 @@ impl Cluster {
     /// The leadership that there is contact in: a leader that no quorum acknowledges does not lead, and one that
     /// this node does not hear is none.
     pub(crate) fn leadership(&self) -> Leadership {
-        let shown = leadership(self.node, &self.servers.borrow_watched());
-        let reign = shown.leader.map(|leader| Reign { leader, term: shown.term });
-        match reign {
+        let shown = self.raft_leadership();
+        match shown.reign() {
             Some(reign) if !self.contact.is_kept(reign) => {
                 Leadership { term: shown.term, ..Leadership::default() }
             }
@@ -184,25 +193,18 @@ impl Cluster {
         &self.contact
     }
 
-    /// The reign, whether this node leads in it, and whether nobody else votes, all without regard to contact.
-    pub(super) fn reign_as_raft_has_it(&self) -> (Option<Reign>, bool, bool) {
-        let Leadership { leader, term, leads, alone } = leadership(self.node, &self.servers.borrow_watched());
-        (leader.map(|leader| Reign { leader, term }), leads, alone)
+    /// The leadership that Raft knows of, also where there is no contact.
+    pub(super) fn raft_leadership(&self) -> Leadership {
+        leadership(self.node, &self.servers.borrow_watched())
     }
 
-    /// Who leads in which term, also where there is no contact.
-    pub(super) fn reign(&self) -> (Option<u64>, u64) {
-        let Leadership { leader, term, .. } = leadership(self.node, &self.servers.borrow_watched());
-        (leader, term)
-    }
-
-    /// Waits until it is another one than `reign`.
+    /// Waits until Raft knows of another leader, or another term, than `led`.
     ///
     /// # Errors
     /// `Closed` where Raft has stopped.
-    pub(super) async fn reign_ends(&self, reign: (Option<u64>, u64)) -> Result<(), Error> {
+    pub(super) async fn raft_leadership_ends(&self, led: Leadership) -> Result<(), Error> {
         let mut servers = self.servers.clone();
-        while self.reign() == reign {
+        while self.raft_leadership().is_of_reign(led) {
             servers.changed().await.map_err(|_| Error::Closed)?;
         }
         Ok(())

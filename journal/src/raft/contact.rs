@@ -141,12 +141,12 @@ enum Sight<T> {
 type Sign = (u64, Option<<super::runtime::Runtime as openraft::AsyncRuntime>::Instant>);
 
 fn sight(cluster: &Cluster, contact: &Contact) -> Sight<Sign> {
-    let (reign, leads, alone) = cluster.reign_as_raft_has_it();
-    let Some(reign) = reign else { return Sight::Leaderless };
-    if alone {
+    let leadership = cluster.raft_leadership();
+    let Some(reign) = leadership.reign() else { return Sight::Leaderless };
+    if leadership.alone {
         return Sight::Alone(reign);
     }
-    if leads {
+    if leadership.leads {
         let acknowledged = cluster.raft.data_metrics().borrow_watched().last_quorum_acked;
         return Sight::Sign(reign, (0, acknowledged.map(|at| at.into_inner())));
     }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Leadership};
 use super::network::Wire;
 use super::timers::Timers;
 use crate::clock::Clock;
@@ -31,8 +31,8 @@ const OPEN_MAX: Duration = Duration::from_secs(1);
 pub(crate) async fn run(cluster: Cluster, wire: Wire, clock: Arc<dyn Clock>, timers: Timers) {
     let Timers { election_timeout, lease } = timers;
     loop {
-        let led = cluster.reign();
-        let other = led.0.filter(|leader| *leader != cluster.node);
+        let led = cluster.raft_leadership();
+        let other = led.leader.filter(|leader| *leader != cluster.node);
         let replaced = async {
             match other {
                 None => std::future::pending().await,
@@ -44,7 +44,7 @@ pub(crate) async fn run(cluster: Cluster, wire: Wire, clock: Arc<dyn Clock>, tim
             ask(&cluster, led, &*clock, election_timeout).await;
         };
         tokio::select! {
-            over = cluster.reign_ends(led) => if over.is_err() { return },
+            over = cluster.raft_leadership_ends(led) => if over.is_err() { return },
             () = replaced => {}
         }
     }
@@ -85,11 +85,11 @@ async fn silent(wire: &Wire, clock: &dyn Clock, silence: Duration) {
 }
 
 /// Asks the others whether they miss the leader, too.
-async fn ask(cluster: &Cluster, led: (Option<u64>, u64), clock: &dyn Clock, election_timeout: Duration) {
-    let Some(turn) = cluster.turn_after(led.0) else { return };
+async fn ask(cluster: &Cluster, led: Leadership, clock: &dyn Clock, election_timeout: Duration) {
+    let Some(turn) = cluster.turn_after(led.leader) else { return };
     clock.until(clock.now() + election_timeout / APART * turn).await;
     for _ in 0..QUESTIONS {
-        if cluster.reign() != led || cluster.ask_for_votes().await.is_err() {
+        if !cluster.raft_leadership().is_of_reign(led) || cluster.ask_for_votes().await.is_err() {
             return;
         }
         clock.until(clock.now() + election_timeout / AGAIN).await;

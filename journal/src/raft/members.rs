@@ -109,7 +109,7 @@ impl Cluster {
         let moved = async {
             loop {
                 let now = cluster.leadership();
-                if now.leader.is_some() && (now.leader, now.term) != (before.leader, before.term) {
+                if now.leader.is_some() && !now.is_of_reign(before) {
                     return Ok(now.leader == Some(to));
                 }
                 cluster.leadership_changed().await?;

@@ -66,8 +66,21 @@ pub(crate) fn record_bytes(record: &Record) -> usize {
 
 /// The same of the record that the append will be.
 pub(crate) fn append_bytes(append: &Append) -> usize {
+    effects_bytes(append) + writes_bytes(&[], &append.writes)
+}
+
+/// What the append's record takes beside its writes, in bytes.
+pub(crate) fn effects_bytes(append: &Append) -> usize {
     let mut counted = Counted::default();
-    put_effects(append.origin, &append.writes, append.sysop.as_ref(), &mut counted);
+    put_head(append.origin, append.writes.len(), &mut counted);
+    sysop::put(append.sysop.as_ref(), &mut counted);
+    counted.bytes
+}
+
+/// What these writes take in a record, in bytes, where `previous` is the key of the write before them.
+pub(crate) fn writes_bytes(previous: &[u8], writes: &[Write]) -> usize {
+    let mut counted = Counted::default();
+    put_writes(previous, writes, &mut counted);
     counted.bytes
 }
 
@@ -110,16 +123,23 @@ fn put_record(record: &Record, out: &mut impl Sink) {
 }
 
 fn put_effects(origin: Origin, writes: &[Write], sysop: Option<&SysOp>, out: &mut impl Sink) {
+    put_head(origin, writes.len(), out);
+    put_writes(&[], writes, out);
+    sysop::put(sysop, out);
+}
+
+fn put_head(origin: Origin, writes: usize, out: &mut impl Sink) {
     out.slice(&origin.frontend.to_le_bytes());
     put_varint(out, origin.seq);
     put_varint(out, u64::from(origin.attempt));
-    put_length(out, writes.len());
-    let mut previous: &[u8] = &[];
+    put_length(out, writes);
+}
+
+fn put_writes<'a>(mut previous: &'a [u8], writes: &'a [Write], out: &mut impl Sink) {
     for write in writes {
         put_write(write, previous, out);
         previous = write.key();
     }
-    sysop::put(sysop, out);
 }
 
 fn put_write(write: &Write, previous: &[u8], out: &mut impl Sink) {

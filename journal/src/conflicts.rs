@@ -34,6 +34,22 @@ pub(crate) enum Freshness {
     Unknowable { readable: Revision },
 }
 
+impl Freshness {
+    /// Of this and the other what keeps an append from its place for longer.
+    pub(crate) fn or_worse(self, other: Freshness) -> Freshness {
+        match (self, other) {
+            (Freshness::Changed { newest: a }, Freshness::Changed { newest: b }) => {
+                Freshness::Changed { newest: a.max(b) }
+            }
+            (Freshness::Unknowable { readable: a }, Freshness::Unknowable { readable: b }) => {
+                Freshness::Unknowable { readable: a.max(b) }
+            }
+            (Freshness::Unknowable { .. }, _) | (_, Freshness::Fresh) => self,
+            (Freshness::Fresh | Freshness::Changed { .. }, other) => other,
+        }
+    }
+}
+
 /// Recent writes, since one leader began.
 pub(crate) struct Window {
     floor: Revision,
@@ -51,7 +67,15 @@ impl Window {
 
     /// Remembers what a record changes. Revisions come in order.
     pub(crate) fn note(&mut self, writes: &[Write], revision: Revision) {
-        assert!(self.last < revision, "revisions are noted in order");
+        if !writes.is_empty() {
+            assert!(self.last < revision, "revisions are noted in order");
+            self.note_part(writes, revision);
+        }
+    }
+
+    /// Remembers some of what a record changes. Its parts come one after the other, before other records.
+    pub(crate) fn note_part(&mut self, writes: &[Write], revision: Revision) {
+        assert!(self.last <= revision, "revisions are noted in order");
         self.last = revision;
         for write in writes {
             self.slots.note_key(write.key(), revision);
@@ -73,23 +97,10 @@ impl Window {
 
     /// Whether anything in the footprint has changed since it was read.
     pub(crate) fn check(&self, reads: &[Read]) -> Freshness {
-        let mut worst = Freshness::Fresh;
-        for read in reads {
-            match (self.check_read(read), worst) {
-                (Freshness::Fresh, _) | (Freshness::Changed { .. }, Freshness::Unknowable { .. }) => {}
-                (Freshness::Changed { newest: a }, Freshness::Changed { newest: b }) => {
-                    worst = Freshness::Changed { newest: a.max(b) };
-                }
-                (Freshness::Unknowable { readable: a }, Freshness::Unknowable { readable: b }) => {
-                    worst = Freshness::Unknowable { readable: a.max(b) };
-                }
-                (found, _) => worst = found,
-            }
-        }
-        worst
+        reads.iter().fold(Freshness::Fresh, |worst, read| worst.or_worse(self.check_read(read)))
     }
 
-    fn check_read(&self, read: &Read) -> Freshness {
+    pub(crate) fn check_read(&self, read: &Read) -> Freshness {
         match read {
             Read::Keys { keys, .. } if keys.is_empty() => Freshness::Fresh,
             Read::Keys { keys: KeyRange::Single(_), .. } if Bug::OverlookKeys.is_planted() => {

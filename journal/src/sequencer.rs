@@ -13,6 +13,7 @@
 
 mod in_flight;
 mod judge;
+mod large;
 mod queue;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::state::dedup::Known;
 use crate::verdict::{Fate, Verdict};
 use in_flight::InFlight;
 use judge::Judgement;
+use large::Large;
 use queue::{Queue, Reply};
 
 /// Sizes and bounds.
@@ -51,6 +53,8 @@ pub(crate) struct Limits {
     pub(crate) waiting_max: usize,
     /// The same in bytes. Exceeded by one record at the most, so that a large one does not wait for ever.
     pub(crate) waiting_bytes_max: usize,
+    /// Keys and leases of one append that are looked at in one step. An append with more takes several steps.
+    pub(crate) step_keys: usize,
 }
 
 impl Default for Limits {
@@ -64,6 +68,7 @@ impl Default for Limits {
             record_bytes_max: 128 << 20,
             waiting_max: 1 << 16,
             waiting_bytes_max: 64 << 20,
+            step_keys: 4_096,
         }
     }
 }
@@ -82,6 +87,9 @@ pub(crate) enum Answer<W> {
     /// The verdict, but only of the leader that still leads: a deposed one may not know of a lease or a
     /// revision. Send it once leadership is confirmed, after this; if it cannot be, answer `NotLeader`.
     OnceConfirmed(W, Verdict),
+    /// It has so many keys that it takes several steps: call `go_on` until the answer is another one, and append nothing
+    /// else before.
+    Unfinished,
 }
 
 /// What came of a keep-alive.
@@ -105,6 +113,8 @@ pub(crate) struct Sequencer<W> {
     in_flight: InFlight,
     queue: Queue<W>,
     lessor: Lessor,
+    /// Append that takes several steps and is between two of them.
+    large: Option<Large<W>>,
     /// Keys and leases that appends have read and written.
     keys: u64,
 }
@@ -125,6 +135,7 @@ impl<W> Sequencer<W> {
             in_flight: InFlight::new(state.compacted(), state.routes().version()),
             queue: Queue::new(floor),
             lessor: Lessor::start(state.leases(), now),
+            large: None,
             keys: 0,
         }
     }
@@ -145,8 +156,23 @@ impl<W> Sequencer<W> {
 
     /// Puts the append in its place, or refuses it. `state` has everything that `committed` was told of.
     pub(crate) fn append(&mut self, append: Append, waiter: W, state: &State, now: Duration) -> Answer<W> {
-        self.keys += (append.reads.len() + append.writes.len()) as u64;
-        match self.judge(&append, state, now) {
+        assert!(self.large.is_none(), "appends have their places one after the other");
+        let keys = append.reads.len() + append.writes.len();
+        if self.limits.step_keys < keys {
+            return self.begin(append, waiter, state);
+        }
+        self.keys += keys as u64;
+        let judgement = self.judge(&append, state, now);
+        if let Judgement::Fresh { .. } = judgement {
+            // Noted now and not at the commit: whatever comes next must see it.
+            self.window.note(&append.writes, self.last.next());
+        }
+        self.settle(append, waiter, judgement)
+    }
+
+    /// Puts an append whose writes are noted in its place, or refuses it.
+    fn settle(&mut self, append: Append, waiter: W, judgement: Judgement) -> Answer<W> {
+        match judgement {
             Judgement::Fresh { bytes } => {
                 self.reservations.release(append.origin);
                 let Append { origin, writes, sysop, .. } = append;
@@ -167,8 +193,6 @@ impl<W> Sequencer<W> {
     fn sequence(&mut self, record: Record, bytes: usize, reply: Reply<W>) {
         if record.is_mutating() {
             self.last = self.last.next();
-            // Noted now and not at the commit: whoever comes next must see it.
-            self.window.note(&record.writes, self.last);
         }
         self.in_flight.note(&record);
         self.queue.push(record, self.last, bytes, reply);
@@ -227,7 +251,8 @@ impl<W> Sequencer<W> {
     /// Leadership is lost. What was proposed may still happen, so its waiters must ask for its fate; what was
     /// not never will.
     pub(crate) fn lost(self) -> Vec<(W, Verdict)> {
-        self.queue.abandon()
+        let unfinished = self.large.map(|large| (large.waiter, Verdict::NotLeader { hint: None }));
+        self.queue.abandon().into_iter().chain(unfinished).collect()
     }
 
     /// What became of a request. Only true of a leader that was confirmed after the question arrived, with
@@ -277,6 +302,10 @@ impl<W> Sequencer<W> {
         let sysop = Some(SysOp::LeaseCheckpoint { remaining_seconds });
         let record = Record { origin: Origin::default(), writes: Vec::new(), sysop };
         let bytes = crate::codec::record_bytes(&record);
+        assert!(
+            !record.is_mutating(),
+            "a checkpoint has no revision that an unfinished append could have noted"
+        );
         self.sequence(record, bytes, reply);
     }
 

@@ -156,15 +156,16 @@ impl SequencerTask {
     async fn next_event(&mut self) -> Event {
         let closing = self.give_up.is_some();
         // A queue that is closed and empty would be ready for ever, and keep whoever is behind it from being asked.
-        let may_be_asked = !closing || !self.commands.is_empty() || !self.taken.is_empty();
+        let unfinished = self.is_unfinished();
+        let may_be_asked = !closing || unfinished || !self.commands.is_empty() || !self.taken.is_empty();
         tokio::select! {
             biased;
             landed = self.landings.recv() => Event::Landed(landed.expect("a sender is held here")),
             changed = self.cluster.leadership_changed() => Event::Leadership(changed),
             _ = self.progress.changed() => Event::Progress,
             confirmed = self.confirmation.wait() => Event::Confirmed(confirmed),
-            count = take(&mut self.commands, &mut self.taken), if may_be_asked => {
-                if count == 0 && !closing { Event::Closing } else { Event::Commands }
+            count = take(&mut self.commands, &mut self.taken, unfinished), if may_be_asked => {
+                if count == 0 && !unfinished && !closing { Event::Closing } else { Event::Commands }
             }
             () = ring(&mut self.alarm) => Event::Alarm,
             () = self.machine.log().catches_up(), if self.held_back => Event::Room,
@@ -188,7 +189,10 @@ impl SequencerTask {
                 self.give_up = Some(self.clock.until(self.clock.now() + self.closing.patience));
             }
         }
-        let idle = self.commands.is_empty() && self.taken.is_empty() && self.on_their_way == 0;
+        let idle = self.commands.is_empty()
+            && self.taken.is_empty()
+            && !self.is_unfinished()
+            && self.on_their_way == 0;
         !(self.give_up.is_some() && idle)
     }
 
@@ -242,9 +246,14 @@ impl SequencerTask {
 
     fn take_commands(&mut self) {
         let (machine, now) = (self.machine.clone(), self.clock.now());
+        if self.is_unfinished() {
+            let sequencer = self.sequencer.as_mut().expect("looked at just before");
+            let answer = machine.read(|state| sequencer.go_on(state, now));
+            self.answered(answer);
+        }
         let worked = |sequencer: &Option<Sequencer<Waiter>>| sequencer.as_ref().map_or(0, Sequencer::work);
         let before = worked(&self.sequencer);
-        while worked(&self.sequencer).saturating_sub(before) < KEYS_AT_ONCE {
+        while !self.is_unfinished() && worked(&self.sequencer).saturating_sub(before) < KEYS_AT_ONCE {
             let Some(Call { command, passed_on }) = self.taken.pop() else { break };
             if self.sequencer.is_none() {
                 self.pass_on(command, passed_on);
@@ -254,13 +263,8 @@ impl SequencerTask {
                 Command::Append { append, reply } => {
                     let waiter = Waiter::Append(reply);
                     let sequencer = self.sequencer.as_mut().expect("looked at just before");
-                    match machine.read(|state| sequencer.append(append, waiter, state, now)) {
-                        Answer::Later => {}
-                        Answer::Now(waiter, verdict) => self.tell(waiter, verdict),
-                        Answer::OnceConfirmed(waiter, verdict) => {
-                            self.ask(Question::Refused(waiter, verdict))
-                        }
-                    }
+                    let answer = machine.read(|state| sequencer.append(append, waiter, state, now));
+                    self.answered(answer);
                 }
                 Command::Fate { origin, reply } => self.ask(Question::Fate(origin, reply)),
                 Command::Barrier { reply } => self.ask(Question::Barrier(reply)),
@@ -278,6 +282,19 @@ impl SequencerTask {
                     tokio::spawn(async move { reply.send(cluster.move_leader(to).await) });
                 }
             }
+        }
+    }
+
+    /// Returns whether an append with many keys is between two of its steps.
+    fn is_unfinished(&self) -> bool {
+        self.sequencer.as_ref().is_some_and(Sequencer::is_unfinished)
+    }
+
+    fn answered(&mut self, answer: Answer<Waiter>) {
+        match answer {
+            Answer::Later | Answer::Unfinished => {}
+            Answer::Now(waiter, verdict) => self.tell(waiter, verdict),
+            Answer::OnceConfirmed(waiter, verdict) => self.ask(Question::Refused(waiter, verdict)),
         }
     }
 
@@ -352,9 +369,9 @@ impl Drop for Proposal {
     }
 }
 
-/// Takes what has arrived, unless some of what was taken before is left.
-async fn take(commands: &mut mpsc::Receiver<Call>, taken: &mut Vec<Call>) -> usize {
-    if taken.is_empty() {
+/// Takes what has arrived, unless some of what was taken before is left or unfinished.
+async fn take(commands: &mut mpsc::Receiver<Call>, taken: &mut Vec<Call>, unfinished: bool) -> usize {
+    if taken.is_empty() && !unfinished {
         commands.recv_many(taken, COMMANDS_AT_ONCE).await;
         taken.reverse();
     } else {

@@ -34,12 +34,30 @@ pub(super) enum Judgement {
 impl<W> Sequencer<W> {
     pub(super) fn judge(&mut self, append: &Append, state: &State, now: Duration) -> Judgement {
         let refusal = self
-            .repeated(append, state)
-            .or_else(|| self.overloaded())
-            .or_else(|| self.changed(append, now))
-            .or_else(|| self.lease_missing(append, state))
-            .or_else(|| self.sysop_refused(append, state));
-        refusal.unwrap_or_else(|| weighed(append, &self.limits))
+            .unwelcome(append, state)
+            .or_else(|| self.ahead(&append.reads))
+            .or_else(|| self.changed(append, self.window.check(&append.reads), now))
+            .or_else(|| self.unfounded(append, state));
+        refusal.unwrap_or_else(|| {
+            let keys = append.writes.iter().map(|write| write.key().len()).sum();
+            weighed(keys, codec::append_bytes(append), &self.limits)
+        })
+    }
+
+    /// Why it is refused whatever it reads and writes.
+    pub(super) fn unwelcome(&self, append: &Append, state: &State) -> Option<Judgement> {
+        self.repeated(append, state).or_else(|| self.overloaded())
+    }
+
+    /// Only what is committed is read. A reader of more than this leader knows of has read another leader's.
+    pub(super) fn ahead(&self, reads: &[Read]) -> Option<Judgement> {
+        let ahead = reads.iter().any(|read| self.last < read_at(read));
+        ahead.then_some(Judgement::Refused(Verdict::NotLeader { hint: None }))
+    }
+
+    /// Why what it asks for is refused, where nothing that it read has changed.
+    pub(super) fn unfounded(&self, append: &Append, state: &State) -> Option<Judgement> {
+        self.lease_missing(append, state).or_else(|| self.sysop_refused(append, state))
     }
 
     /// A request happens once, whichever attempt of it that is.
@@ -63,13 +81,9 @@ impl<W> Sequencer<W> {
         full.then_some(Judgement::Refused(Verdict::Overloaded { retry_after: RETRY_AFTER }))
     }
 
-    /// Whether what was read has changed, or may not be changed now.
-    fn changed(&mut self, append: &Append, now: Duration) -> Option<Judgement> {
-        // Only what is committed is read. Who has read more than this leader knows of has read another's.
-        if append.reads.iter().any(|read| self.last < read_at(read)) {
-            return Some(Judgement::Refused(Verdict::NotLeader { hint: None }));
-        }
-        let verdict = match self.window.check(&append.reads) {
+    /// Whether what was read has changed, as was `found`, or may not be changed now.
+    pub(super) fn changed(&mut self, append: &Append, found: Freshness, now: Duration) -> Option<Judgement> {
+        let verdict = match found {
             Freshness::Fresh if self.reservations.block(append.origin, &append.writes, now) => {
                 return Some(Judgement::Refused(Verdict::Reserved));
             }
@@ -177,17 +191,15 @@ fn read_at(read: &Read) -> Revision {
     }
 }
 
-/// The last question, since it looks at every byte of the keys.
-fn weighed(append: &Append, limits: &Limits) -> Judgement {
+/// The last question, since `keys` and `bytes` count every byte of the keys.
+pub(super) fn weighed(keys: usize, bytes: usize, limits: &Limits) -> Judgement {
     let too_large = |bytes: usize, bytes_max: usize| {
         let (bytes, bytes_max) = (bytes as u64, bytes_max as u64);
         Judgement::Refused(Verdict::TooLarge { bytes, bytes_max })
     };
-    let keys: usize = append.writes.iter().map(|write| write.key().len()).sum();
     if keys > codec::KEY_BYTES_MAX {
         return too_large(keys, codec::KEY_BYTES_MAX);
     }
-    let bytes = codec::append_bytes(append);
     if bytes > limits.record_bytes_max {
         return too_large(bytes, limits.record_bytes_max);
     }

@@ -1,5 +1,6 @@
 //! What the sequencer answers, one rule a test.
 
+mod large;
 mod leases;
 
 use super::*;
@@ -140,7 +141,7 @@ fn attempt(append: Append, attempt: u32) -> Append {
 fn refused(answer: Answer<u64>) -> Verdict {
     match answer {
         Answer::Now(_, verdict) | Answer::OnceConfirmed(_, verdict) => verdict,
-        Answer::Later => panic!("it was sequenced"),
+        Answer::Later | Answer::Unfinished => panic!("it was sequenced"),
     }
 }
 

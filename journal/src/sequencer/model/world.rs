@@ -36,8 +36,15 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(slots: usize, ring: usize) -> World {
-        let limits =
-            Limits { slots, ring_keys_max: ring, batches_max: 3, batch_bytes_max: 90, ..Limits::default() };
+        let limits = Limits {
+            slots,
+            ring_keys_max: ring,
+            batches_max: 3,
+            batch_bytes_max: 90,
+            // Most transactions take several steps.
+            step_keys: 1,
+            ..Limits::default()
+        };
         let distances = dedup::Limits { lsn_distance: 1000, ..dedup::Limits::default() };
         let mut state = State::new(distances);
         state.skip(Lsn(1), 1);
@@ -120,7 +127,14 @@ impl World {
     fn append(&mut self, append: Append) {
         let (origin, reads) = (append.origin, append.reads.clone());
         let last = self.leader.sequencer.last;
-        match self.leader.sequencer.append(append, origin, &self.state, self.now) {
+        let mut answer = self.leader.sequencer.append(append, origin, &self.state, self.now);
+        while answer == Answer::Unfinished {
+            // Batches are proposed and land between two steps.
+            self.step(if self.leader.taken.is_empty() { Step::Take } else { Step::Commit });
+            answer = self.leader.sequencer.go_on(&self.state, self.now);
+        }
+        match answer {
+            Answer::Unfinished => unreachable!("it was finished just before"),
             Answer::Later => {}
             Answer::Now(origin, verdict) => {
                 if let Verdict::Conflict { wait } | Verdict::TooOld { wait } = verdict {
@@ -148,7 +162,11 @@ impl World {
     fn append_to_deposed(&mut self, append: Append) {
         let Some((leader, state)) = &mut self.deposed else { return };
         let origin = append.origin;
-        if let Answer::Now(origin, verdict) = leader.sequencer.append(append, origin, state, self.now) {
+        let mut answer = leader.sequencer.append(append, origin, state, self.now);
+        while answer == Answer::Unfinished {
+            answer = leader.sequencer.go_on(state, self.now);
+        }
+        if let Answer::Now(origin, verdict) = answer {
             self.told(origin, &verdict);
         }
     }

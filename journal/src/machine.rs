@@ -59,6 +59,13 @@ pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     }
 }
 
+/// Lets go of what takes its time to be freed, beside the tasks of this runtime.
+pub(crate) fn discard<T: Send + 'static>(value: T) {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        spawn_blocking(move || drop(value));
+    }
+}
+
 /// A thread of this name with a runtime of its own. Resolves when both have ended, with an error where it has panicked.
 ///
 /// # Errors

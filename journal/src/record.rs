@@ -115,6 +115,10 @@ impl Record {
     }
 }
 
+/// A batch with more writes, or more bytes of keys and values, is long.
+const SHORT_WRITES_MAX: usize = 4_096;
+const SHORT_BYTES_MAX: usize = 4 << 20;
+
 /// What one Raft entry carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -137,6 +141,17 @@ impl Batch {
             }
             (Revision(next - 1), record)
         })
+    }
+
+    /// Returns whether it takes so long to encode or to free that this is done on another thread.
+    pub(crate) fn is_long(&self) -> bool {
+        let bytes = |write: &Write| match write {
+            Write::Put { key, value, .. } => key.len() + value.len(),
+            Write::Delete { key } => key.len(),
+        };
+        let writes: usize = self.records.iter().map(|record| record.writes.len()).sum();
+        let all = || self.records.iter().flat_map(|record| &record.writes);
+        SHORT_WRITES_MAX < writes || SHORT_BYTES_MAX < all().map(bytes).sum()
     }
 
     /// Returns whether the batch takes effect after `revision`, the last one applied. One that does not was proposed

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::machine;
 use crate::record::{Entry, Write};
 use crate::remote::RemoteTail;
 
@@ -76,6 +77,9 @@ impl TailSource {
             while recent.bytes > self.shared.recent_bytes_max && recent.entries.len() > 1 {
                 let dropped = recent.entries.pop_front().expect("there is more than one");
                 recent.bytes -= weight(&dropped);
+                if dropped.batch.as_ref().is_some_and(|batch| batch.is_long()) {
+                    machine::discard(dropped);
+                }
             }
         }
         self.shared.tail.send_replace(tail);

@@ -274,11 +274,8 @@ impl Cluster {
             let landing = result.map(|ClientWriteResponse { log_id, data, .. }| (lsn(&log_id), data));
             landed(landing.ok());
         }));
-        let write = self
-            .raft
-            .write(Payload::fenced(batch, fence))
-            .with_leader(CommittedTerm::new(term))
-            .responder(reply);
+        let Some(payload) = Payload::fenced_aside(batch, fence).await else { return };
+        let write = self.raft.write(payload).with_leader(CommittedTerm::new(term)).responder(reply);
         if let Err(error) = write.await {
             tracing::debug!(%error, "a batch was not proposed");
         }

@@ -29,6 +29,7 @@ use crate::client::Status;
 use crate::error::Error;
 use crate::log::{Done, Log, LogEntry};
 use crate::lsn::Lsn;
+use crate::machine;
 use crate::record::Entry;
 use crate::tail::Archive;
 
@@ -54,19 +55,27 @@ impl Memory {
     fn shrink(&mut self) {
         while self.bytes > MEMORY_BYTES_MAX && self.entries.len() > 1 {
             let oldest = self.entries.pop_front().expect("there is more than one");
-            self.bytes -= entry::weight(&oldest);
+            self.let_go(oldest);
+        }
+    }
+
+    /// Many keys that no reader holds any more are not freed on this thread.
+    fn let_go(&mut self, entry: RaftEntry) {
+        self.bytes -= entry::weight(&entry);
+        if matches!(&entry.payload, RaftPayload::Normal(payload) if payload.batch.is_long()) {
+            machine::discard(entry);
         }
     }
 
     fn truncate(&mut self, from: u64) {
         while let Some(newest) = self.entries.pop_back_if(|newest| from <= newest.log_id.index()) {
-            self.bytes -= entry::weight(&newest);
+            self.let_go(newest);
         }
     }
 
     fn purge(&mut self, upto: u64) {
         while let Some(oldest) = self.entries.pop_front_if(|oldest| oldest.log_id.index() <= upto) {
-            self.bytes -= entry::weight(&oldest);
+            self.let_go(oldest);
         }
     }
 

@@ -10,6 +10,7 @@ use openraft::raft::responder::Responder;
 use super::fence::Fence;
 use super::peer::Peer;
 use crate::lsn::Lsn;
+use crate::machine;
 use crate::record::Batch;
 use crate::state::Applied;
 
@@ -85,6 +86,21 @@ impl Payload {
     /// A proposal that is void where the fence is closed when it comes to the log.
     pub(crate) fn fenced(batch: Batch, fence: &Fence) -> Payload {
         Payload { fence: Some(fence.clone()), ..Payload::encode(batch) }
+    }
+
+    /// As `fenced`, and on another thread where there is much to encode. `None` where the runtime ends.
+    pub(crate) async fn fenced_aside(batch: Batch, fence: &Fence) -> Option<Payload> {
+        if !batch.is_long() {
+            return Some(Payload::fenced(batch, fence));
+        }
+        let fence = fence.clone();
+        match machine::spawn_blocking(move || Payload::fenced(batch, &fence)).await {
+            Ok(payload) => Some(payload),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => None,
+            },
+        }
     }
 
     /// Becomes what is written to the log.

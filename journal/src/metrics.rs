@@ -55,6 +55,31 @@ fn bound(bucket: usize) -> Duration {
     Duration::from_nanos((31_250 << doublings) / 4 * (4 + quarters as u64))
 }
 
+/// How long the tasks of a thread kept it from doing anything else, and the longest of that.
+#[derive(Debug, Default)]
+pub struct Pauses {
+    /// Each poll of a task.
+    pub took: Histogram,
+    longest_nanoseconds: AtomicU64,
+}
+
+impl Pauses {
+    pub(crate) fn observe(&self, took: Duration) {
+        self.took.observe(took);
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // Read before it is written: almost none is longer than all before it.
+        if self.longest_nanoseconds.load(Ordering::Relaxed) < nanoseconds {
+            self.longest_nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
+        }
+    }
+
+    /// The longest since the process began.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest_nanoseconds.load(Ordering::Relaxed))
+    }
+}
+
 /// The figures of the log and of what waits for it.
 #[derive(Debug, Default)]
 pub struct LogMetrics {
@@ -66,6 +91,8 @@ pub struct LogMetrics {
     pub pending: AtomicU64,
     /// Each turn of the sequencer's task: one event, and all that follows from it.
     pub turns: Histogram,
+    /// Each poll of a task on the journal's thread.
+    pub pauses: Pauses,
 }
 
 impl LogMetrics {

@@ -23,6 +23,7 @@ use crate::log::Log;
 use crate::log_device::file::Sync;
 use crate::lsn::Lsn;
 use crate::metrics::LogMetrics;
+use crate::pause;
 use crate::peer_metrics::PeersMetrics;
 use crate::raft::contact;
 use crate::raft::introduction;
@@ -82,6 +83,7 @@ impl Node {
         snapshots: SnapshotStore,
         network: Network,
     ) -> Result<Node, Error> {
+        pause::measure(log.metrics(), clock.clone());
         let store = LogStore::new(log.clone(), network.promise())?;
         let restored = Restored::load(&snapshots)?;
         let tail = TailSource::new(Arc::new(store.clone()), restored.tail(), config.recent_bytes_max);
@@ -104,27 +106,27 @@ impl Node {
         let (commands, questions) = mpsc::channel(COMMANDS_MAX);
         let (closing, stopped) = (CancellationToken::new(), CancellationToken::new());
         let contact = contact::watch(cluster.clone(), clock.clone(), config.election_timeout);
-        tokio::spawn(stopped.clone().run_until_cancelled_owned(contact));
+        pause::spawn(stopped.clone().run_until_cancelled_owned(contact));
         let own = config.own_snapshots.clone();
-        let trimming = tokio::spawn(trim::run(cluster.clone(), state.clone(), own, clock.clone()));
+        let trimming = pause::spawn(trim::run(cluster.clone(), state.clone(), own, clock.clone()));
         if let Some(wire) = cluster.wire() {
             let removed = outcast::removed(cluster.clone(), wire.clone(), &config, clock.clone());
-            tokio::spawn(leave(removed, closing.clone(), stopped.clone()));
+            pause::spawn(leave(removed, closing.clone(), stopped.clone()));
             let lookout = lookout::run(cluster.clone(), wire.clone(), clock.clone(), Timers::of(&config));
-            tokio::spawn(stopped.clone().run_until_cancelled_owned(lookout));
+            pause::spawn(stopped.clone().run_until_cancelled_owned(lookout));
             let standing = show_standing(wire.registry().clone(), state.clone());
-            tokio::spawn(stopped.clone().run_until_cancelled_owned(standing));
+            pause::spawn(stopped.clone().run_until_cancelled_owned(standing));
             let applied = shown.clone();
             let has_applied = move || Lsn::ZERO < applied.borrow().applied;
             let introduced = introduction::run(wire.clone(), config.clone(), clock.clone(), has_applied);
-            tokio::spawn(end(introduced, closing.clone(), stopped.clone()));
+            pause::spawn(end(introduced, closing.clone(), stopped.clone()));
             let (admit, stopped) = (cluster.clone().admit(), stopped.clone());
-            tokio::spawn(stopped.run_until_cancelled_owned(admit));
+            pause::spawn(stopped.run_until_cancelled_owned(admit));
         }
         let hangs = CancellationToken::new();
         let handed_over =
             gray::handed_over(cluster.clone(), log.clone(), clock.clone(), config.election_timeout);
-        tokio::spawn({
+        pause::spawn({
             let (hangs, closing, stopped) = (hangs.clone(), closing.clone(), stopped.clone());
             async move {
                 if stopped.run_until_cancelled(handed_over).await.is_some() {
@@ -146,7 +148,7 @@ impl Node {
         let task = {
             let (stopped, closing) = (stopped.clone().drop_guard(), closing.clone());
             let (cluster, log) = (cluster.clone(), log.clone());
-            tokio::spawn(async move {
+            pause::spawn(async move {
                 task.run().await;
                 // Whoever was asked to stop need not say why, and a log whose disk has failed has said it.
                 if !closing.is_cancelled() && !log.has_failed() {

@@ -25,6 +25,7 @@ use crate::client::{Journal, Status};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::lsn::Lsn;
+use crate::pause;
 use crate::record::Entry;
 use crate::wire::{MESSAGE_BYTES_MAX, entries, status};
 
@@ -79,7 +80,7 @@ impl Rpc for JournalService {
         let (out, answers) = mpsc::channel(MESSAGES_MAX);
         let cluster = self.journal.status_now().cluster;
         let conversation = Conversation::new(self.journal.clone(), cluster, request.into_inner());
-        tokio::spawn(conversation.run(out));
+        pause::spawn(conversation.run(out));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
@@ -87,7 +88,7 @@ impl Rpc for JournalService {
         let TailRequest { cluster, from } = request.into_inner();
         self.check(cluster)?;
         let (out, parts) = mpsc::channel(MESSAGES_MAX);
-        tokio::spawn(serve_tail(self.journal.clone(), self.clock.clone(), Lsn(from), out));
+        pause::spawn(serve_tail(self.journal.clone(), self.clock.clone(), Lsn(from), out));
         Ok(Response::new(Box::pin(ReceiverStream::new(parts))))
     }
 
@@ -100,7 +101,7 @@ impl Rpc for JournalService {
             self.check(cluster)?;
         }
         let (out, parts) = mpsc::channel(MESSAGES_MAX);
-        tokio::spawn(serve_status(self.journal.clone(), self.clock.clone(), out));
+        pause::spawn(serve_status(self.journal.clone(), self.clock.clone(), out));
         Ok(Response::new(Box::pin(ReceiverStream::new(parts))))
     }
 }

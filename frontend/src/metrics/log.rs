@@ -58,6 +58,14 @@ fn write(page: &mut Page, log: &LogMetrics) {
         "How long the journal's leader was busy with one event and all that follows from it.",
     );
     histogram(page, &log.turns, FINER_BOUNDS);
+    let help = "Time for which a task kept the journal's thread from doing anything else, in seconds.";
+    page.family("mainstem_journal_pause_seconds", Kind::Histogram, help);
+    histogram(page, &log.pauses.took, FINER_BOUNDS);
+    page.gauge(
+        "mainstem_journal_longest_pause_seconds",
+        "Longest of these pauses since the start of the process, in seconds.",
+        log.pauses.longest().as_secs_f64(),
+    );
     // A gauge in etcd, whatever its name says.
     let bytes = as_f64(log.written_bytes.load(Relaxed));
     page.gauge("etcd_disk_wal_write_bytes_total", "Bytes written to the journal.", bytes);

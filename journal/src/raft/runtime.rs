@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use openraft::{AsyncRuntime, Instant};
 
-use crate::machine;
+use crate::{machine, pause};
 
 type Tokio = openraft::TokioRuntime;
 
@@ -62,7 +62,7 @@ impl AsyncRuntime for Runtime {
         T: Future + Send + 'static,
         T::Output: Send + 'static,
     {
-        Tokio::spawn(future)
+        pause::spawn(future)
     }
 
     fn sleep(duration: Duration) -> Pause {

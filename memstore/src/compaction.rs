@@ -18,6 +18,16 @@ use crate::store::Store;
 /// versions are many; and every change is looked at, so none is left in the end.
 const VERSIONS_MAX: usize = 16;
 
+/// How a compaction stands after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swept {
+    /// The next step goes on.
+    Partly,
+    /// A read that is under way still sees what comes next.
+    UpToRead,
+    All,
+}
+
 #[derive(Default)]
 pub(crate) struct Compaction {
     compacted: Revision,
@@ -80,18 +90,22 @@ impl Compaction {
 }
 
 impl Store {
-    /// Looks at `budget` changes and forgets what they have superseded, except what a read at `floor` still
-    /// sees. Answers whether there is more to do, now or once that read is over.
-    pub(crate) fn compact_step(&mut self, floor: Option<Revision>, budget: usize) -> bool {
-        if let Some(sweep) = self.compaction.sweep(floor) {
-            let changes = self.history.from(sweep.next).take_while(|entry| entry.revision <= sweep.target);
-            let changes: Vec<Entry> = changes.take(budget).collect();
-            for change in &changes {
-                self.prune(change.slot, sweep.target, VERSIONS_MAX);
-            }
-            self.went_on(sweep, changes.last().filter(|_| changes.len() == budget));
+    /// Looks at changes and forgets what they have superseded, except what a read at `floor` still sees, until so many
+    /// were looked at or forgotten.
+    pub(crate) fn compact_step(&mut self, floor: Option<Revision>, budget: usize) -> Swept {
+        let Some(sweep) = self.compaction.sweep(floor) else {
+            return if self.compaction.is_behind() { Swept::UpToRead } else { Swept::All };
+        };
+        let changes = self.history.from(sweep.next).take_while(|entry| entry.revision <= sweep.target);
+        let changes: Vec<Entry> = changes.take(budget).collect();
+        let (mut looked, mut forgotten) = (0, 0);
+        while looked < changes.len() && forgotten < budget {
+            forgotten += self.prune(changes[looked].slot, sweep.target, VERSIONS_MAX);
+            looked += 1;
         }
-        self.compaction.is_behind()
+        let is_last = looked == changes.len() && looked < budget;
+        self.went_on(sweep, looked.checked_sub(1).map(|last| &changes[last]).filter(|_| !is_last));
+        if self.compaction.is_behind() { Swept::Partly } else { Swept::All }
     }
 
     fn went_on(&mut self, sweep: Sweep, last: Option<&Entry>) {

@@ -139,6 +139,7 @@ mod tests {
     use journal::{Batch, LeaseId, Origin, Record, SysOp, Write};
 
     use super::*;
+    use crate::compaction::Swept;
     use crate::hashing::Hashing;
     use crate::partition::Partition;
     use crate::partition_id::PartitionRange;
@@ -172,7 +173,7 @@ mod tests {
 
         fn sweep(&self) {
             for partition in &self.0 {
-                while partition.compact_step(1) {}
+                while partition.compact_step(1) != Swept::All {}
             }
         }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::compaction::Swept;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::holding::Holding;
@@ -24,8 +25,8 @@ use crate::replicas::{Replicas, Served};
 use crate::snapshot::{Cover, Depot, Folder, Header, Sink, Summary};
 use crate::work::{Held, SnapshotDue, Work};
 
-/// Versions looked at in one step of a compaction: a write waits for at most one step.
-const STEP_VERSIONS: usize = 1_024;
+/// Versions looked at or freed in one step of a compaction: a write waits for at most one step.
+const STEP_VERSIONS: usize = 256;
 /// Versions copied at once for a snapshot, under the partition's read lock.
 const CHUNK_VERSIONS: usize = 512;
 
@@ -95,19 +96,25 @@ impl Keeper {
         }
     }
 
-    /// Frees everything that is compacted, with room for others after each step. When it returns, none is under way.
+    /// Frees everything that is compacted, with room for others after each step. What reads under way still see is freed
+    /// when they are over. When it returns, none is under way.
     async fn compact(&self) {
         loop {
-            let mut is_done = true;
+            let (mut goes_on, mut held_up) = (false, None);
             for replica in self.replicas.served().iter() {
-                if replica.partition.is_behind_compaction() {
-                    is_done = false;
-                    replica.partition.compact_step(STEP_VERSIONS);
-                    tokio::task::yield_now().await;
+                match replica.partition.compact_step(STEP_VERSIONS) {
+                    Swept::All => {}
+                    Swept::UpToRead => held_up = Some(replica.clone()),
+                    Swept::Partly => {
+                        goes_on = true;
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
-            if is_done {
-                return;
+            match held_up {
+                _ if goes_on => {}
+                Some(replica) => replica.partition.unpinned().await,
+                None => return,
             }
         }
     }
@@ -271,6 +278,10 @@ fn mark(header: &Header, summary: Summary) -> SysOp {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::task::{Context, Poll, Wake, Waker};
+
     use bytes::Bytes;
     use journal::{Batch, LeaseId, Origin, Record, Write};
 
@@ -297,6 +308,56 @@ mod tests {
         };
         fill(std::slice::from_ref(replica), header, collect).expect("memory is fine");
         versions
+    }
+
+    /// Notes that its task was woken.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Woken>) {
+            self.0.store(true, SeqCst);
+        }
+    }
+
+    /// Its thread would be busy for as long as the read takes.
+    #[test]
+    fn a_compaction_that_a_read_holds_up_waits_for_the_end_of_the_read() {
+        let range = PartitionRange::split(&[]).remove(0);
+        let applied = Applied { lsn: Lsn(2), revision: Revision(5) };
+        let replica = Arc::new(Replica::new(Partition::new(range), applied, WatchLimits::default()));
+        (2..6).for_each(|revision| apply(&replica, revision, None));
+        apply(&replica, 6, Some(SysOp::Compact { revision: Revision(5) }));
+        let replicas = Arc::new(Replicas::new(vec![replica.clone()]));
+        let work = Arc::new(Work::new(Held::default()));
+        let keeper =
+            Keeper::new(Arc::new(Holding::new(replicas, WatchLimits::default(), work.clone())), work, None);
+        let [first, second] = [3, 4].map(|revision| replica.partition.pin(Revision(revision)));
+
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut compacting = pin!(keeper.compact());
+        // Polls it for as long as it wants to go on, and answers whether it has ended.
+        let mut go_on = || {
+            for _ in 0..100 {
+                woken.0.store(false, SeqCst);
+                let polled = compacting.as_mut().poll(&mut Context::from_waker(&waker));
+                if polled.is_ready() || !woken.0.load(SeqCst) {
+                    return polled;
+                }
+            }
+            panic!("it does not wait");
+        };
+        assert_eq!(go_on(), Poll::Pending);
+        assert_eq!(replica.partition.stats().versions, 3, "what the first read sees is kept");
+        drop(first);
+        assert!(woken.0.load(SeqCst));
+        assert_eq!(go_on(), Poll::Pending);
+        assert_eq!(replica.partition.stats().versions, 2);
+        drop(second);
+        assert!(woken.0.load(SeqCst));
+        assert_eq!(go_on(), Poll::Ready(()));
+        assert_eq!(replica.partition.stats().versions, 1);
     }
 
     /// Otherwise the key would begin anew when the journal behind the snapshot is applied again.

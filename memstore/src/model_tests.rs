@@ -5,6 +5,7 @@ use journal::{Batch, KeyRange, LeaseId, Origin, Record, Revision, SysOp, Write};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::compaction::Swept;
 use crate::error::Error;
 use crate::event::Change;
 use crate::hash_kv::{HashKv, Hashed};
@@ -211,7 +212,7 @@ impl World {
     /// Nothing is in memory but what is kept.
     fn check_swept(&self) {
         for partition in &self.partitions {
-            while partition.compact_step(2) {}
+            while partition.compact_step(2) != Swept::All {}
         }
         let kept = self.model.kept();
         let sums = self.partitions.iter().map(Partition::stats);
@@ -249,7 +250,7 @@ fn run(split_keys: &[&'static str], steps: Vec<Step>, queries: &[Query]) {
     steps.into_iter().for_each(|step| world.go(step));
     world.check(queries);
     for partition in &world.partitions {
-        while partition.compact_step(3) {}
+        while partition.compact_step(3) != Swept::All {}
     }
     world.check(queries);
     world.check_swept();

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use bytes::Bytes;
 use journal::{Batch, KeyRange, LeaseId, Revision, SysOp};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::Notify;
 
-use crate::compaction::Compaction;
+use crate::compaction::{Compaction, Swept};
 use crate::error::Error;
 use crate::event::Change;
 use crate::hash_kv::Hashed;
@@ -34,6 +35,8 @@ pub(crate) struct Partition {
     in_use: AtomicU64,
     /// Revisions that reads under way still need, and how many of them. Locked after the store, if both are.
     pins: Mutex<BTreeMap<Revision, usize>>,
+    /// The oldest of these reads is over: a compaction that it held up goes on.
+    unpinned: Notify,
 }
 
 /// Keeps a compaction from what can be seen at a revision.
@@ -50,7 +53,13 @@ impl Partition {
 
     fn with(range: PartitionRange, store: Store) -> Partition {
         let in_use = AtomicU64::new(store.bytes_in_use());
-        Partition { range, store: RwLock::new(store), in_use, pins: Mutex::default() }
+        Partition {
+            range,
+            store: RwLock::new(store),
+            in_use,
+            pins: Mutex::default(),
+            unpinned: Notify::new(),
+        }
     }
 
     /// A partition as a snapshot has it: at `revision`, compacted at `compacted`, with the versions that `next`
@@ -168,18 +177,18 @@ impl Partition {
         self.in_use.store(store.bytes_in_use(), Relaxed);
     }
 
-    /// Frees a part of what is compacted, by looking at `budget` changes. Answers whether there is more to do.
-    pub(crate) fn compact_step(&self, budget: usize) -> bool {
+    /// Frees a part of what is compacted: so many changes are looked at, or so many versions freed.
+    pub(crate) fn compact_step(&self, budget: usize) -> Swept {
         let mut store = self.store.write();
         let floor = self.pins.lock().keys().next().copied();
-        let more = store.compact_step(floor, budget);
+        let swept = store.compact_step(floor, budget);
         self.in_use.store(store.bytes_in_use(), Relaxed);
-        more
+        swept
     }
 
-    /// Whether something that is compacted is still to be freed.
-    pub(crate) fn is_behind_compaction(&self) -> bool {
-        self.store().compaction.is_behind()
+    /// Waits until the oldest read that was under way at the last call is over, or was over before this call.
+    pub(crate) async fn unpinned(&self) {
+        self.unpinned.notified().await;
     }
 
     /// Reads below are refused.
@@ -324,7 +333,11 @@ impl Drop for Pin<'_> {
         let count = pins.get_mut(&self.revision).expect("a pin is counted until it is dropped");
         *count -= 1;
         if *count == 0 {
+            let is_oldest = pins.first_key_value().is_some_and(|(oldest, _)| *oldest == self.revision);
             pins.remove(&self.revision);
+            if is_oldest {
+                self.partition.unpinned.notify_one();
+            }
         }
     }
 }
@@ -357,7 +370,7 @@ mod tests {
         partition.apply(&batch(4, vec![put(10_000)], None), &mut ignore);
         let compact = SysOp::Compact { revision: Revision(4) };
         partition.apply(&batch(5, Vec::new(), Some(compact)), &mut ignore);
-        while partition.compact_step(1_000) {}
+        while partition.compact_step(1_000) != Swept::All {}
         let other = Partition::new(PartitionRange::split(&[]).remove(0));
         other.apply(&batch(2, vec![put(10_000)], None), &mut ignore);
         assert_eq!(partition.bytes_in_use(), other.bytes_in_use());

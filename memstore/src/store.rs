@@ -292,12 +292,14 @@ impl Store {
         })
     }
 
-    /// Forgets versions of one key that a compaction at `at` does not leave, `max` at most.
-    pub(crate) fn prune(&mut self, slot: Slot, at: Revision, max: usize) {
+    /// Forgets versions of one key that a compaction at `at` does not leave, `max` and its newest at most. Answers how many.
+    pub(crate) fn prune(&mut self, slot: Slot, at: Revision, max: usize) -> usize {
         let (history, bytes, freed) = (&mut self.history, &mut self.bytes, &mut self.done.freed);
         // A key may be forgotten before the last of its changes is looked at.
-        let Some(chain) = self.slab.find_mut(slot) else { return };
+        let Some(chain) = self.slab.find_mut(slot) else { return 0 };
+        let mut count = 0;
         let left = chain.prune(at, max, |version| {
+            count += 1;
             history.forget(version.position());
             *bytes -= version.weight();
             *freed += 1;
@@ -309,6 +311,7 @@ impl Store {
             self.points.remove(&key, slot);
             self.slab.remove(slot);
         }
+        count
     }
 
     /// What is in use, and room kept for keys to come. Counted, not measured.

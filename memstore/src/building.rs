@@ -158,7 +158,7 @@ impl Building {
     /// Nothing may be left out of a batch that is staged, so one that a source has in part is applied at once.
     fn stage(&self, batch: &Batch, lsn: Lsn) -> bool {
         let is_free = self.floors.iter().all(|floor| floor.lsn < lsn);
-        is_free && self.partition.stage(batch, STEP_WRITES)
+        is_free && self.partition.stage(batch, STEP_WRITES, &mut |_| ())
     }
 
     fn apply(&mut self, entry: &Entry) {

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use journal::{Clock, Entry, Lsn, SysOp, machine};
+use journal::{Batch, Clock, Entry, Lsn, SysOp, machine};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Change;
@@ -93,40 +93,47 @@ impl Follower {
                 () = cancel.cancelled() => return Ok(()),
                 entries = entries.next() => entries?,
             };
-            let (meter, mut turns) = (self.meter.take(), Turns::default());
+            let (meter, mut turns, mut sum) = (self.meter.take(), Turns::default(), 0);
             for entry in &entries {
-                let long = self.stage(entry).await;
+                let weight = writes(entry);
+                sum += weight;
+                if STEP_WRITES < weight {
+                    self.stage(entry).await;
+                }
                 match &meter {
                     Some(meter) => meter.measure(|| self.apply(entry), entry),
                     None => self.apply(entry),
                 }
-                turns.took(if long { STEP_WRITES } else { writes(entry) }).await;
+                turns.took(weight.min(STEP_WRITES)).await;
             }
             self.meter = meter;
             self.work.wake(&self.due);
-            if STEP_WRITES < entries.iter().map(writes).sum::<usize>() {
+            if STEP_WRITES < sum {
                 machine::spawn_blocking(move || drop(entries));
             }
         }
     }
 
-    /// Applies what is too long for one step in several, where nobody sees it yet. Answers whether it was that.
-    async fn stage(&self, entry: &Entry) -> bool {
-        let (batch, lacking) = {
-            let followed = self.holding.followed();
-            let before = followed.applied.expect("there is something to apply to");
-            let Some(batch) = entry.effects(before.revision).filter(|_| STEP_WRITES < writes(entry)) else {
-                return false;
-            };
-            (batch, followed.lacking(entry.lsn).cloned().collect::<Vec<Arc<Replica>>>())
-        };
-        for replica in lacking {
-            while replica.partition.stage(batch, STEP_WRITES) {
-                tokio::task::yield_now().await;
-            }
+    /// Applies and tells in steps, where nobody sees it yet, what is too long for one.
+    async fn stage(&mut self, entry: &Entry) {
+        let before = self.holding.followed().applied.expect("there is something to apply to");
+        let Some(batch) = entry.effects(before.revision) else { return };
+        // One that joins between two steps has all of it before it.
+        while let Some(replica) = self.unstaged(entry, batch) {
+            let changes = &mut self.changes;
+            changes.clear();
+            replica.partition.stage(batch, STEP_WRITES, &mut |change| changes.push(change));
+            replica.hub.offer(changes);
             tokio::task::yield_now().await;
         }
-        true
+    }
+
+    /// A replica to which some of the batch is still to be applied.
+    fn unstaged(&self, entry: &Entry, batch: &Batch) -> Option<Arc<Replica>> {
+        let writes = batch.records.iter().map(|record| record.writes.len()).sum();
+        let followed = self.holding.followed();
+        let mut lacking = followed.lacking(entry.lsn);
+        lacking.find(|replica| replica.partition.staged() < writes).cloned()
     }
 
     /// Waits until there is something to apply to, and answers what comes next to it. `None` when cancelled.

@@ -26,7 +26,7 @@ use crate::pause::weight;
 use crate::query::At;
 use crate::reading::revision;
 use crate::stats::PartitionStats;
-use crate::store::{Staged, Store, Stored};
+use crate::store::{Store, Stored};
 
 pub(crate) struct Partition {
     range: PartitionRange,
@@ -121,17 +121,22 @@ impl Partition {
         &self.range
     }
 
-    /// Makes happen what of the batch concerns this partition, and tells of each change in order. Everyone else
-    /// sees all of it or nothing.
+    /// Makes happen what of the batch concerns this partition, and tells of each change in order, except of those that
+    /// `stage` has told. Everyone else sees all of it or nothing.
     pub(crate) fn apply(&self, batch: &Batch, changed: &mut dyn FnMut(Change)) {
         self.apply_to(batch, |_| true, changed);
     }
 
-    /// Makes the next writes of a batch happen, which weigh `budget` together, and of which nobody sees anything before
-    /// `apply` has ended it. Answers whether there are more.
-    pub(crate) fn stage(&self, batch: &Batch, budget: usize) -> bool {
+    /// Number of the next batch's writes that have happened already.
+    pub(crate) fn staged(&self) -> usize {
+        self.store().staged
+    }
+
+    /// Makes the next writes of a batch happen, which weigh `budget` together, and tells of their changes in order. Nobody who
+    /// reads sees anything of them before `apply` has ended the batch. Answers whether there are more.
+    pub(crate) fn stage(&self, batch: &Batch, budget: usize, changed: &mut dyn FnMut(Change)) -> bool {
         let mut store = self.store.write();
-        let (mut from, mut left) = (store.staged.writes, budget);
+        let (mut from, mut left) = (store.staged, budget);
         for (revision, record) in batch.revisions() {
             let part = record.writes.get(from..).unwrap_or_default();
             for (sub, write) in (sub(from)..).zip(part) {
@@ -139,10 +144,9 @@ impl Partition {
                     return true;
                 }
                 if self.range.contains(write.key()) {
-                    let change = store.apply((revision, sub), write);
-                    store.staged.changes.extend(change);
+                    store.apply((revision, sub), write).into_iter().for_each(&mut *changed);
                 }
-                store.staged.writes += 1;
+                store.staged += 1;
                 left = left.saturating_sub(weight(write));
             }
             from = from.saturating_sub(record.writes.len());
@@ -158,8 +162,7 @@ impl Partition {
         changed: &mut dyn FnMut(Change),
     ) {
         let mut store = self.store.write();
-        let Staged { writes: mut staged, changes } = std::mem::take(&mut store.staged);
-        changes.into_iter().for_each(&mut *changed);
+        let mut staged = std::mem::take(&mut store.staged);
         for (revision, record) in batch.revisions() {
             let from = staged.min(record.writes.len());
             staged -= from;

@@ -61,12 +61,12 @@ proptest! {
             let records = records.map(record).collect();
             let batch = Batch { term: 1, base_revision, wall_clock_ms: 0, records };
             let before = told(&staged);
-            while staged.stage(&batch, budget) {
+            let (mut of_staged, mut of_plain) = (Vec::new(), Vec::new());
+            while staged.stage(&batch, budget, &mut |change| of_staged.push(format!("{change:?}"))) {
                 prop_assert_eq!(&told(&staged), &before);
                 staged.compact_step(3);
             }
             prop_assert_eq!(&told(&staged), &before);
-            let (mut of_staged, mut of_plain) = (Vec::new(), Vec::new());
             staged.apply(&batch, &mut |change| of_staged.push(format!("{change:?}")));
             plain.apply(&batch, &mut |change| of_plain.push(format!("{change:?}")));
             prop_assert_eq!(of_staged, of_plain);

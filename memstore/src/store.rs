@@ -44,17 +44,10 @@ pub(crate) struct Store {
     pub(crate) compaction: Compaction,
     bytes: u64,
     done: Done,
-    /// Of the next batch, where that is so long that it is applied in steps.
-    pub(crate) staged: Staged,
-}
-
-/// The part of a batch that has happened already. It lies behind `revision`, and so nobody sees it: whatever is asked is
-/// answered as of a revision.
-#[derive(Default)]
-pub(crate) struct Staged {
-    /// Writes, also of keys that are others'.
-    pub(crate) writes: usize,
-    pub(crate) changes: Vec<Change>,
+    /// Writes of the next batch that have happened already, also of keys of other partitions, where the batch is so long that
+    /// it is applied in steps. They lie behind `revision`, and every question is answered as of a revision, so no reader
+    /// sees them.
+    pub(crate) staged: usize,
 }
 
 /// What was done since the process began, counted for the operator.
@@ -222,7 +215,7 @@ impl Store {
         let at = self.revision;
         let held = |slot: Slot| self.chain(slot).alive(at).filter(|version| version.lease == lease);
         let mut slots: Vec<Slot> = self.leases.slots(lease).collect();
-        if !self.staged.changes.is_empty() {
+        if self.staged > 0 {
             // What is attached otherwise by then.
             slots.extend(self.history.from((at.next(), 0)).map(|entry| entry.slot));
             slots.sort_unstable();

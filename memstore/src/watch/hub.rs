@@ -16,6 +16,7 @@ use super::watcher::Offered;
 use super::{WatchLimits, WatcherKey};
 use crate::event::{Change, Event};
 use crate::partition::Partition;
+use crate::pause::work;
 
 /// The live watchers of a partition.
 pub(crate) struct Hub {
@@ -36,7 +37,22 @@ struct State {
     names: u64,
     /// Live watchers that want to know when a revision is published: at most one entry for each.
     asks: BTreeMap<Ask, Arc<Shared>>,
+    /// Of what comes next, where it is so long that it is offered in parts.
+    offered: Option<Parts>,
 }
+
+/// What was offered before it is published.
+struct Parts {
+    /// Watchers named later have joined since the first part. They have missed some, and are offered none.
+    names: u64,
+    /// Those watchers.
+    joined: Vec<(u64, KeyRange)>,
+    /// Those who have something to look at.
+    touched: Touched,
+}
+
+/// Watchers that have something to look at, and have not been queued for it.
+type Touched = Vec<(Arc<Shared>, WatcherKey)>;
 
 /// Stream and watcher, under the revision that they wait for.
 type Ask = (Revision, usize, WatcherKey);
@@ -60,7 +76,8 @@ impl Wakes {
 impl Hub {
     /// The partition has applied everything up to `published`.
     pub(crate) fn new(partition: &Arc<Partition>, published: Revision, limits: WatchLimits) -> Hub {
-        let state = State { moved: false, index: Index::new(), names: 0, asks: BTreeMap::new() };
+        let state =
+            State { moved: false, index: Index::new(), names: 0, asks: BTreeMap::new(), offered: None };
         let (published, watchers) = (AtomicU64::new(published.0), AtomicU64::new(0));
         Hub { partition: Arc::downgrade(partition), limits, published, state: Mutex::new(state), watchers }
     }
@@ -98,16 +115,37 @@ impl Hub {
         self.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Tells the changes that the partition has just applied, in order; it stands at `revision` now.
+    /// Offers a part of the changes that come next, in order. Nobody is told of them before they are published.
+    pub(crate) fn offer(&self, changes: &[Change]) {
+        let mut state = self.state.lock();
+        let names = state.names;
+        let parts = Parts { names, joined: Vec::new(), touched: Vec::new() };
+        let mut parts = state.offered.take().unwrap_or(parts);
+        let touched = state.offer(changes, parts.names, &self.limits);
+        parts.touched.extend(touched);
+        state.offered = Some(parts);
+    }
+
+    /// Tells the changes that the partition has just applied, in order, except of those that were offered; it stands at
+    /// `revision` now.
     pub(crate) fn publish(&self, changes: &[Change], revision: Revision, wakes: &mut Wakes) {
         let mut state = self.state.lock();
         assert!(self.published() <= revision, "revisions are published in order");
         let ordered = changes.is_sorted_by_key(|change| (change.revision, change.sub));
         assert!(ordered, "changes are told in the order in which they happened");
-        let touched = state.offer(changes, &self.limits);
+        let untold = self.published().next();
+        let parts = state.offered.take();
+        let names = parts.as_ref().map_or(state.names, |parts| parts.names);
+        let touched = state.offer(changes, names, &self.limits);
         self.published.store(revision.0, Ordering::SeqCst);
         for (stream, watcher) in touched {
             stream.queue(watcher, wakes);
+        }
+        if let Some(Parts { joined, touched, .. }) = parts {
+            for target in joined.iter().filter_map(|(name, keys)| state.index.remove(*name, keys)) {
+                target.stream.catch_up(target.watcher, untold.max(target.from), wakes);
+            }
+            touched.into_iter().for_each(|(stream, watcher)| stream.queue(watcher, wakes));
         }
         state.answer_asks(revision, wakes);
     }
@@ -118,6 +156,7 @@ impl Hub {
         let mut state = self.state.lock();
         let untold = self.published().next();
         self.published.store(revision.0, Ordering::SeqCst);
+        state.withdraw(wakes);
         for target in state.index.drain() {
             target.stream.catch_up(target.watcher, untold.max(target.from), wakes);
         }
@@ -130,6 +169,7 @@ impl Hub {
         state.moved = true;
         state.asks.clear();
         let untold = self.published().next();
+        state.withdraw(wakes);
         for target in state.index.drain() {
             target.stream.catch_up(target.watcher, untold.max(target.from), wakes);
         }
@@ -146,6 +186,9 @@ impl Hub {
             state.names += 1;
             let name = state.names;
             if let Some(target) = stream.go_live(watcher, name, next) {
+                if let Some(parts) = &mut state.offered {
+                    parts.joined.push((name, target.spec.keys.clone()));
+                }
                 state.index.insert(name, target);
             }
         }
@@ -175,16 +218,20 @@ impl Hub {
 }
 
 impl State {
-    /// Offers each change to whoever wants it. Answers those who have something to look at.
-    fn offer(&mut self, changes: &[Change], limits: &WatchLimits) -> Vec<(Arc<Shared>, WatcherKey)> {
+    /// Offers each change to those up to `names` who want it. Answers those who have something to look at.
+    fn offer(&mut self, changes: &[Change], names: u64, limits: &WatchLimits) -> Touched {
         let mut touched = Vec::new();
         let mut slow = Vec::new();
         if self.index.len() == 0 {
             return touched;
         }
+        work::did(changes.len());
         for change in changes {
             let mut event = None;
             self.index.wanting(change, |name, target| {
+                if names < name {
+                    return;
+                }
                 // Made for the first who wants it; most changes are wanted by nobody.
                 let event: &Arc<Event> = event.get_or_insert_with(|| change.clone().into());
                 let (offered, first) = target.stream.offer(target.watcher, event, limits);
@@ -200,6 +247,12 @@ impl State {
             self.index.remove(name, &keys);
         }
         touched
+    }
+
+    /// What was offered is not published: it comes otherwise.
+    fn withdraw(&mut self, wakes: &mut Wakes) {
+        let touched = self.offered.take().map(|parts| parts.touched);
+        touched.into_iter().flatten().for_each(|(stream, watcher)| stream.queue(watcher, wakes));
     }
 
     fn answer_asks(&mut self, published: Revision, wakes: &mut Wakes) {

@@ -56,14 +56,14 @@ impl Index {
         self.len += 1;
     }
 
-    pub(super) fn remove(&mut self, name: u64, keys: &KeyRange) {
+    /// Takes one out. `None` where it is not there.
+    pub(super) fn remove(&mut self, name: u64, keys: &KeyRange) -> Option<Target> {
         let removed = match bounds(keys) {
             None => self.remove_single(name, keys.start()),
             Some((start, end)) => self.remove_range(name, &start, &end),
-        };
-        if removed {
-            self.len -= 1;
-        }
+        }?;
+        self.len -= 1;
+        Some(removed)
     }
 
     /// Visits everyone who wants the change.
@@ -85,18 +85,18 @@ impl Index {
         single.into_values().chain(ranges.into_values()).flat_map(BTreeMap::into_values)
     }
 
-    fn remove_single(&mut self, name: u64, key: &Bytes) -> bool {
-        let Some(group) = self.single.get_mut(key) else { return false };
-        let removed = group.remove(&name).is_some();
+    fn remove_single(&mut self, name: u64, key: &Bytes) -> Option<Target> {
+        let group = self.single.get_mut(key)?;
+        let removed = group.remove(&name);
         if group.is_empty() {
             self.single.remove(key);
         }
         removed
     }
 
-    fn remove_range(&mut self, name: u64, start: &Bytes, end: &End) -> bool {
-        let Some(group) = self.ranges.get_mut(start, end) else { return false };
-        let removed = group.remove(&name).is_some();
+    fn remove_range(&mut self, name: u64, start: &Bytes, end: &End) -> Option<Target> {
+        let group = self.ranges.get_mut(start, end)?;
+        let removed = group.remove(&name);
         if group.is_empty() {
             self.ranges.remove(start, end);
         }

@@ -17,7 +17,8 @@ fn bursts() -> impl Strategy<Value = Burst> {
     prop::collection::vec(prop::collection::vec(write, 1..5), 1..4)
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+/// What clients do.
+fn asked() -> impl Strategy<Value = Step> {
     let add = (
         0..STREAMS,
         0..PARTITIONS,
@@ -28,15 +29,23 @@ fn steps() -> impl Strategy<Value = Step> {
         prop::bool::weighted(0.8),
     );
     prop_oneof![
-        6 => bursts().prop_map(Step::Write),
-        1 => bursts().prop_map(Step::Skip),
-        1 => (0_u64..8).prop_map(|back| Step::Compact { back }),
         3 => add.prop_map(|(stream, partition, from, to, at, puts, deletes)| {
             Step::Add { stream, partition, from, to, at, puts, deletes }
         }),
         1 => (0_usize..20).prop_map(Step::Remove),
         2 => (0_usize..20, -3_i8..6).prop_map(|(watcher, ahead)| Step::Ask { watcher, ahead }),
         9 => (0..STREAMS).prop_map(Step::Next),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let long = (bursts(), prop::collection::vec(asked(), 0..12), prop::bool::weighted(0.9));
+    prop_oneof![
+        6 => bursts().prop_map(Step::Write),
+        1 => bursts().prop_map(Step::Skip),
+        2 => long.prop_map(|(burst, between, tell)| Step::Long { burst, between, tell }),
+        1 => (0_u64..8).prop_map(|back| Step::Compact { back }),
+        15 => asked(),
     ]
 }
 

@@ -82,7 +82,11 @@ impl Watcher {
         self.phase = Phase::Live { target };
     }
 
+    /// The history has what comes from `next` on, also where some of that was offered already.
     pub(super) fn catch_up(&mut self, next: Revision) {
+        while let Some(event) = self.buffer.pop_back_if(|event| next <= event.revision) {
+            self.buffered_bytes -= event.weight();
+        }
         self.phase = Phase::CatchingUp { next };
     }
 

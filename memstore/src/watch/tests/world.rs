@@ -33,6 +33,12 @@ pub(super) enum Step {
     Write(Burst),
     /// As `Write`, but the hubs are told to skip to the end of it.
     Skip(Burst),
+    /// As one of these, write by write, with a step in between.
+    Long {
+        burst: Burst,
+        between: Vec<Step>,
+        tell: bool,
+    },
     Compact {
         back: u64,
     },
@@ -93,6 +99,7 @@ impl World {
         match step {
             Step::Write(burst) => self.write(&burst, true),
             Step::Skip(burst) => self.write(&burst, false),
+            Step::Long { burst, between, tell } => self.write_long(&burst, between, tell),
             Step::Compact { back } => {
                 self.compact(Revision(self.revision.0.saturating_sub(back)));
             }
@@ -141,6 +148,47 @@ impl World {
                 hub.publish(&changes, self.revision, &mut wakes);
             } else {
                 hub.skip_to(self.revision, &mut wakes);
+            }
+        }
+        wakes.wake();
+    }
+
+    /// Applies and offers revisions write by write, with a step in between, and then tells the hubs of them.
+    fn write_long(&mut self, burst: &Burst, between: Vec<Step>, tell: bool) {
+        let records: Vec<_> = burst.iter().map(|writes| record(writes)).collect();
+        let logged = self.log.len();
+        let batch = self.batch(records.into_iter().map(|writes| (writes, None)).collect());
+        let before = self.revision;
+        for (revision, record) in batch.revisions() {
+            self.revision = revision;
+            (0_u32..).zip(&record.writes).for_each(|(sub, write)| self.expect(sub, write));
+        }
+        let after = std::mem::replace(&mut self.revision, before);
+        let (mut between, mut wakes) = (between.into_iter(), Wakes::default());
+        let replicas = self.replicas.served();
+        for (id, replica) in replicas.iter().enumerate() {
+            let mut changes = Vec::new();
+            loop {
+                let offered = changes.len();
+                let more = replica.partition.stage(&batch, 1, &mut |change| changes.push(change));
+                replica.hub.offer(&changes[offered..]);
+                if let Some(step) = between.next() {
+                    self.step(step);
+                }
+                if !more {
+                    break;
+                }
+            }
+            let own = self.log[logged..].iter().filter(|change| partition_of(&change.kv.key) == id);
+            assert!(changes.iter().eq(own), "the partition did what it was told");
+        }
+        self.revision = after;
+        for replica in replicas.iter() {
+            replica.partition.apply(&batch, &mut |_| panic!("it was told before"));
+            if tell {
+                replica.hub.publish(&[], self.revision, &mut wakes);
+            } else {
+                replica.hub.skip_to(self.revision, &mut wakes);
             }
         }
         wakes.wake();

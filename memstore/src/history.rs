@@ -25,6 +25,28 @@ pub(crate) struct Happened {
     pub(crate) next: Revision,
 }
 
+/// A part of what happened that is read bit by bit, with room for writers in between.
+pub(crate) struct Recall {
+    from: Revision,
+    pub(crate) next: Position,
+    /// Changes that were looked at, and the bytes of those that are answered.
+    pub(crate) looked: usize,
+    pub(crate) bytes: usize,
+    pub(crate) last: Revision,
+    pub(crate) changes: Vec<Change>,
+}
+
+impl Recall {
+    /// Of what happened from `from` on.
+    pub(crate) fn new(from: Revision) -> Recall {
+        Recall { from, next: (from, 0), looked: 0, bytes: 0, last: from, changes: Vec::new() }
+    }
+
+    pub(crate) fn from(&self) -> Revision {
+        self.from
+    }
+}
+
 /// Where a change stands.
 pub(crate) type Position = (Revision, u32);
 

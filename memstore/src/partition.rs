@@ -19,7 +19,7 @@ use crate::compaction::{Compaction, Swept};
 use crate::error::Error;
 use crate::event::Change;
 use crate::hash_kv::Hashed;
-use crate::history::{Happened, Position};
+use crate::history::{Happened, Position, Recall};
 use crate::key_value::{KeyValue, Version};
 use crate::partition_id::PartitionRange;
 use crate::pause::weight;
@@ -227,7 +227,8 @@ impl Partition {
     }
 
     /// What happened to `keys` in the revisions from `from` to `upto`. Looks at whole revisions, and at no
-    /// further one after `budget` changes, or `bytes` of those that it answers.
+    /// further one after `budget` changes, or `bytes` of those that it answers. Writers have their turn after each
+    /// `budget` changes of a revision that has more.
     ///
     /// # Errors
     /// `Compacted` where `from` is below the compacted revision; that revision itself is still there.
@@ -239,9 +240,19 @@ impl Partition {
         budget: usize,
         bytes: usize,
     ) -> Result<Happened, Error> {
-        let store = self.store();
-        store.compaction.check(from)?;
-        Ok(store.happened(from, upto, keys, budget, bytes))
+        let (mut recall, mut compacted) = (Recall::new(from), None);
+        loop {
+            let store = self.store();
+            store.compaction.check(from)?;
+            // What was before the compacted revision is not told, and so of one revision either everywhere or nowhere.
+            let is_compacted = store.compaction.compacted() == from;
+            if compacted.replace(is_compacted).is_some_and(|before| before != is_compacted) {
+                recall = Recall::new(from);
+            }
+            if let Some(next) = store.recall(&mut recall, upto, keys, budget, bytes) {
+                return Ok(Happened { changes: recall.changes, next });
+            }
+        }
     }
 
     /// The versions behind `after` up to the revision `upto` that a compaction at `compacted` leaves, whether or
@@ -346,36 +357,4 @@ impl Drop for Pin<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use journal::{LeaseId, Origin, Record, Write};
-
-    use super::*;
-
-    fn batch(base: u64, writes: Vec<Write>, sysop: Option<SysOp>) -> Batch {
-        let record = Record { origin: Origin::default(), writes, sysop };
-        Batch { term: 1, base_revision: Revision(base), wall_clock_ms: 0, records: vec![record] }
-    }
-
-    /// Else a store that was full once would be full for ever.
-    #[test]
-    fn what_is_compacted_no_longer_counts() {
-        let partition = Partition::new(PartitionRange::split(&[]).remove(0));
-        let empty = partition.bytes_in_use();
-        let key = |number: u32| Bytes::from(format!("{number}"));
-        let value = Bytes::from_static(b"v");
-        let put = |number| Write::Put { key: key(number), value: value.clone(), lease: LeaseId::NONE };
-        let mut ignore = |_: Change| {};
-        partition.apply(&batch(2, (0..10_000).map(put).collect(), None), &mut ignore);
-        assert!(empty + 10_000 < partition.bytes_in_use());
-        let delete = |number| Write::Delete { key: key(number) };
-        partition.apply(&batch(3, (0..10_000).map(delete).collect(), None), &mut ignore);
-        // Deletions at the compacted revision itself are kept.
-        partition.apply(&batch(4, vec![put(10_000)], None), &mut ignore);
-        let compact = SysOp::Compact { revision: Revision(4) };
-        partition.apply(&batch(5, Vec::new(), Some(compact)), &mut ignore);
-        while partition.compact_step(1_000) != Swept::All {}
-        let other = Partition::new(PartitionRange::split(&[]).remove(0));
-        other.apply(&batch(2, vec![put(10_000)], None), &mut ignore);
-        assert_eq!(partition.bytes_in_use(), other.bytes_in_use());
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ use journal::{KeyRange, LeaseId, Revision, Write};
 
 use crate::compaction::Compaction;
 use crate::event::{Change, EventKind};
-use crate::history::{Entry, Happened, History, Life, Position};
+use crate::history::{Entry, History, Life, Position, Recall};
 use crate::key_value::{KeyValue, Version};
 use crate::lease_index::LeaseIndex;
 use crate::pause::work;
@@ -224,33 +224,37 @@ impl Store {
         slots.into_iter().filter_map(held).map(Stored::key_bytes).collect()
     }
 
-    /// What happened to `keys` in the revisions from `from` to `upto`. Looks at whole revisions, and at no
-    /// further one after `budget` changes, or `bytes` of those that it answers. `from` must not be below the compacted revision.
-    pub(crate) fn happened(
+    /// Looks at the next `budget` changes up to the revision `upto`, and keeps those of `keys`. `None`: the last revision goes
+    /// on. Otherwise the first revision not looked at: none after `budget` changes, or `bytes` of those that are kept. What
+    /// is recalled must not be below the compacted revision.
+    pub(crate) fn recall(
         &self,
-        from: Revision,
+        recall: &mut Recall,
         upto: Revision,
         keys: &KeyRange,
         budget: usize,
         bytes: usize,
-    ) -> Happened {
-        let (mut changes, mut sum) = (Vec::new(), 0);
-        let mut last = from;
-        for (looked, entry) in self.history.from((from, 0)).enumerate() {
+    ) -> Option<Revision> {
+        for (looked, entry) in self.history.from(recall.next).enumerate() {
             if upto < entry.revision {
                 break;
             }
-            if (budget <= looked || bytes <= sum) && last < entry.revision {
-                return Happened { changes, next: entry.revision };
+            if (budget <= recall.looked || bytes <= recall.bytes) && recall.last < entry.revision {
+                return Some(entry.revision);
             }
-            last = entry.revision;
+            if budget <= looked && 0 < looked {
+                recall.next = entry.position();
+                return None;
+            }
+            recall.looked += 1;
+            recall.last = entry.revision;
             if keys.contains(self.chain(entry.slot).key()) {
                 let change = self.change(&entry);
-                sum += change.as_ref().map_or(0, Change::weight);
-                changes.extend(change);
+                recall.bytes += change.as_ref().map_or(0, Change::weight);
+                recall.changes.extend(change);
             }
         }
-        Happened { changes, next: upto.next().max(from) }
+        Some(upto.next().max(recall.from()))
     }
 
     fn change(&self, entry: &Entry) -> Option<Change> {

@@ -16,6 +16,7 @@ pub mod linearize;
 pub mod matching;
 pub mod model;
 pub mod peak;
+pub mod pauses;
 pub mod ports;
 pub mod program;
 pub mod reads;

@@ -181,6 +181,10 @@ impl<W> Sequencer<W> {
             }
             Judgement::Refused(verdict) => Answer::Now(waiter, verdict),
             Judgement::RefusedByLeader(verdict) => Answer::OnceConfirmed(waiter, verdict),
+            // All of that is committed since, while an append with many keys was let go of.
+            Judgement::RefusedByInFlight(verdict) if self.queue.waiting() == 0 => {
+                Answer::Now(waiter, verdict)
+            }
             Judgement::RefusedByInFlight(verdict) => {
                 // Until it has its verdict it is on its way, like any other.
                 self.in_flight.note_request(append.origin);

@@ -101,6 +101,28 @@ fn one_too_many_bytes_are_refused() {
     }
 }
 
+/// What it is refused for may commit while it is let go of: then there is nothing left that the refusal waits for.
+#[test]
+fn one_that_is_refused_for_what_has_committed_since_is_answered_at_once() {
+    let mut world = World::with(limits());
+    world.append(grant());
+    assert!(world.take());
+    let mut append = end(2, world.state.revision());
+    append.sysop = Some(SysOp::LeaseGrant { lease: LEASE, ttl_seconds: 10 });
+    let mut answer = world.append(append);
+    let mut steps = 0;
+    while answer == Answer::Unfinished {
+        steps += 1;
+        // Ten steps check the footprint and weigh the writes.
+        if steps == 12 {
+            world.commit_all();
+        }
+        answer = world.sequencer.go_on(&world.state, world.now);
+    }
+    assert!(12 < steps, "{steps}");
+    assert_eq!(answer, Answer::Now(2, Verdict::LeaseExists(LEASE)));
+}
+
 #[test]
 fn one_that_is_unfinished_when_leadership_is_lost_never_happens() {
     let mut world = world();

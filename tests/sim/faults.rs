@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     PowerLoss,
     PowerCut,
     TornWrite,
+    KilledWrite,
     Kill,
     Stop,
     Pause,
@@ -20,6 +21,7 @@ pub(crate) enum Kind {
     CutOneWay,
     Isolate,
     Reset,
+    LateMessage,
     SlowNetwork,
     LossyNetwork,
     SlowDisk,
@@ -30,9 +32,10 @@ pub(crate) enum Kind {
     ClockRate,
     Routes,
     OtherDisk,
+    Replace,
 }
 
-/// What a world draws from. `BitRot`, `PowerCut` and `OtherDisk` come on top of it.
+/// Kinds that every world draws from.
 const KINDS: [Kind; 17] = [
     Kind::PowerLoss,
     Kind::TornWrite,
@@ -53,6 +56,35 @@ const KINDS: [Kind; 17] = [
     Kind::Routes,
 ];
 
+/// Kinds that only some worlds have. A kind that takes several events stands here more than once, so that some of them
+/// come to their end.
+const ON_TOP: [Kind; 8] = [
+    Kind::PowerCut,
+    Kind::BitRot,
+    Kind::KilledWrite,
+    Kind::LateMessage,
+    Kind::Replace,
+    Kind::OtherDisk,
+    Kind::OtherDisk,
+    Kind::OtherDisk,
+];
+
+/// The kinds that a world draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Some of those that every world draws from, and this one.
+    Usual(Option<Kind>),
+    /// Some of all kinds.
+    Any,
+    /// All kinds at once.
+    All,
+}
+
+/// The first hosts have the journals.
+pub(crate) const JOURNALS: usize = 3;
+/// Longest time until a promise that is on disk was told to the others, where the network carries it: six heartbeats.
+const PROMISE_HEARD_AFTER: Duration = Duration::from_millis(300);
+
 /// How much faster or slower than the world a clock may go.
 pub(crate) const RATE_MAX: f64 = 1.05;
 
@@ -62,6 +94,8 @@ pub(crate) enum Event {
     PowerLoss(usize),
     /// The machine stops in the middle of a write to come.
     TornWrite(usize, u64),
+    /// The process is killed in the middle of a write to come.
+    KilledWrite(usize, u64),
     Kill(usize),
     Stop(usize),
     Start(usize),
@@ -71,6 +105,8 @@ pub(crate) enum Event {
     Cut(usize, usize),
     Heal(usize, usize),
     Reset(usize, usize),
+    /// The next message from the one to the other takes so much longer, and what follows it on its connection.
+    LateMessage(usize, usize, Duration),
     /// So long, and so many in a thousand lost, from everybody to everybody.
     Network(Duration, u32),
     Disk(usize, Option<Duration>),
@@ -79,14 +115,18 @@ pub(crate) enum Event {
     RoomAgain(usize),
     /// Bits that the seed hits change on its disk.
     BitRot(usize, u64),
-    /// The one's disk is copied, and the other one runs on meanwhile.
-    CopyDisk(usize, usize),
+    /// Copies the disk of the first one. The second one runs on, and the third is down for so long.
+    CopyDisk([usize; 3], Duration),
+    /// Notes whether the journal has promised anything since its disk was copied.
+    NotePromise(usize),
     /// It starts on the copy.
     OlderDisk(usize),
     BlankDisk(usize),
     SwapDisks(usize, usize),
     Rate(usize, f64),
     Routes(Change),
+    /// A member gives way to a new one with a blank disk.
+    Replace(usize),
 }
 
 /// What an operator does with the partitions.
@@ -108,14 +148,20 @@ pub(crate) struct Mix {
 }
 
 impl Mix {
-    /// Some kinds and not others: what all of them together hide shows. `more` is among them.
-    pub(crate) fn draw(chance: &mut StdRng, hosts: usize, more: Option<Kind>) -> Mix {
+    /// Draws some kinds and not others, unless all are wanted: a fault that others hide shows then.
+    pub(crate) fn draw(chance: &mut StdRng, hosts: usize, choice: Choice) -> Mix {
         let mut kinds = KINDS.to_vec();
+        if let Choice::Any | Choice::All = choice {
+            kinds.extend(ON_TOP);
+        }
         kinds.shuffle(chance);
-        kinds.truncate(chance.random_range(2..=KINDS.len()));
-        // Of what takes several events, some shall come to an end.
-        let times = if more == Some(Kind::OtherDisk) { 3 } else { 1 };
-        kinds.extend(std::iter::repeat_n(more, times).flatten());
+        let drawn = chance.random_range(2..=kinds.len());
+        if choice != Choice::All {
+            kinds.truncate(drawn);
+        }
+        if let Choice::Usual(Some(kind)) = choice {
+            kinds.extend(ON_TOP.into_iter().filter(|on_top| *on_top == kind));
+        }
         Mix { kinds, every: Duration::from_millis(chance.random_range(150..1_500)), hosts }
     }
 
@@ -142,6 +188,9 @@ impl Mix {
             Kind::TornWrite => {
                 vec![(now, Event::TornWrite(one, chance.random_range(0..6))), (lasts, Event::Start(one))]
             }
+            Kind::KilledWrite => {
+                vec![(now, Event::KilledWrite(one, chance.random_range(0..6))), (lasts, Event::Start(one))]
+            }
             Kind::Kill => vec![(now, Event::Kill(one)), (lasts, Event::Start(one))],
             Kind::Stop => vec![(now, Event::Stop(one))],
             Kind::Pause => vec![(now, Event::Pause(one)), (lasts, Event::Resume(one))],
@@ -161,7 +210,8 @@ impl Mix {
                 both.flat_map(events).collect()
             }
             Kind::Reset if one != other => vec![(now, Event::Reset(one, other))],
-            Kind::Cut | Kind::CutOneWay | Kind::Reset => Vec::new(),
+            Kind::LateMessage if one != other => vec![(now, Event::LateMessage(one, other, lasts))],
+            Kind::Cut | Kind::CutOneWay | Kind::Reset | Kind::LateMessage => Vec::new(),
             Kind::SlowNetwork => {
                 let delay = Duration::from_millis(chance.random_range(5..150));
                 vec![(now, Event::Network(delay, 0)), (lasts, Event::Network(Duration::from_micros(500), 0))]
@@ -193,13 +243,14 @@ impl Mix {
             }
             Kind::OtherDisk => other_disk(chance, lasts),
             Kind::Routes => vec![(now, Event::Routes(change(chance)))],
+            Kind::Replace => vec![(now, Event::Replace(chance.random_range(0..JOURNALS)))],
         }
     }
 }
 
 /// One of the three journals gets another disk. One was down meanwhile, and knows nothing of what was acknowledged.
 fn other_disk(chance: &mut StdRng, lasts: Duration) -> Vec<(Duration, Event)> {
-    let mut journals = [0, 1, 2];
+    let mut journals: [usize; JOURNALS] = std::array::from_fn(|host| host);
     journals.shuffle(chance);
     let [one, other, third] = journals;
     let (now, then) = (Duration::ZERO, lasts + Duration::from_secs(1));
@@ -215,8 +266,9 @@ fn other_disk(chance: &mut StdRng, lasts: Duration) -> Vec<(Duration, Event)> {
             (later, Event::Start(other)),
         ],
         _ => vec![
-            (now, Event::CopyDisk(one, other)),
             (now, Event::Kill(third)),
+            (now, Event::CopyDisk(journals, then)),
+            (then - PROMISE_HEARD_AFTER, Event::NotePromise(one)),
             (then, Event::OlderDisk(one)),
             (then, Event::Start(third)),
         ],

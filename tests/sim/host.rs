@@ -58,6 +58,8 @@ pub(crate) struct Host {
     pub(crate) number: usize,
     pub(crate) data: PathBuf,
     flags: Vec<String>,
+    /// It is a member that was added later.
+    pub(crate) has_begun_anew: bool,
     machine: Machine,
     net: Net,
     seen: Arc<Seen>,
@@ -82,6 +84,7 @@ impl Host {
             number,
             data,
             flags,
+            has_begun_anew: false,
             machine: Machine { disk, segment_bytes: SEGMENT_BYTES },
             net: net.clone(),
             seen: net.seen_by(number),
@@ -181,6 +184,7 @@ impl Host {
     /// The process dies. What the system has of it stays.
     pub(crate) fn kill(&mut self) {
         self.drop_process();
+        self.machine.disk.release();
         self.net.listens_no_more(self.number);
     }
 
@@ -191,6 +195,19 @@ impl Host {
         self.restarts += 1;
         let seed = (self.number as u64) << 32 | self.restarts;
         self.machine.disk = self.machine.disk.restart(Faults { seed, ..Faults::default() });
+    }
+
+    /// The machine gets a blank disk, and its process joins a cluster that is there.
+    pub(crate) fn begin_anew(&mut self) {
+        assert!(self.process.is_none(), "it was killed");
+        drop(self.replace_disk(None));
+        if self.data.exists() {
+            std::fs::remove_dir_all(&self.data).expect("it is ours");
+        }
+        if !self.has_begun_anew {
+            self.flags.push("--initial-cluster-state=existing".to_owned());
+        }
+        self.has_begun_anew = true;
     }
 
     fn drop_process(&mut self) {

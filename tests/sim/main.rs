@@ -2,7 +2,6 @@
 //!
 //!     SIM_SEEDS=20000 cargo test --profile suite -p tests --features judges --test sim
 //!     SIM_FROM=20000 SIM_SEEDS=1000 …                      the next thousand
-//!     SIM_OTHER_DISKS=1 …                                  some with blank, older and swapped disks of journals
 //!     cargo run --release -p tests --example mainstem-sim -- --seed 7        tells the story of one
 
 mod apart;
@@ -93,7 +92,6 @@ fn summary(told: &[Told]) -> String {
 
 /// What no world finds: a leader that comes back into office in the moment between a batch and its entry. The sequencer's
 /// own model does (`journal/src/sequencer/model.rs`).
-/// And a voter on another disk, which worlds have with `SIM_OTHER_DISKS=1` alone.
 #[cfg(feature = "planted")]
 const MISSED: [journal::Bug; 2] = [journal::Bug::IgnoreTheFence, journal::Bug::VoteOnAnyDisk];
 

@@ -54,6 +54,8 @@ struct Shared {
     hosts: Vec<Place>,
     /// By whom from and whom to.
     ways: Vec<Vec<Way>>,
+    /// By how much the next message is late, from whom and to whom.
+    late: BTreeMap<(usize, usize), Duration>,
     pipes: BTreeMap<u64, Pipe>,
     named: u64,
 }
@@ -100,6 +102,7 @@ impl Net {
             story,
             hosts: names.iter().map(place).collect(),
             ways: vec![vec![way; names.len()]; names.len()],
+            late: BTreeMap::new(),
             pipes: BTreeMap::new(),
             named: 0,
         };
@@ -123,6 +126,16 @@ impl Net {
                 pipe.on_the_way.iter_mut().for_each(|(due, _)| *due = at.max(*due));
             }
         }
+    }
+
+    /// The next message takes so much longer. Others overtake it on other connections.
+    pub(crate) fn delay_next(&self, from: usize, to: usize, by: Duration) {
+        self.shared.lock().late.insert((from, to), by);
+    }
+
+    /// Nothing is late any more that is yet to be sent.
+    pub(crate) fn forget_late(&self) {
+        self.shared.lock().late.clear();
     }
 
     /// The host is on, and can be reached.
@@ -232,7 +245,8 @@ impl Shared {
     fn send(&mut self, name: u64, part: Part) {
         let Some(pipe) = self.pipes.get(&name) else { return };
         let (from, to) = (pipe.from, pipe.to);
-        let due = self.now + self.takes(from, to);
+        let late = self.late.remove(&(from, to)).unwrap_or_default();
+        let due = self.now + self.takes(from, to) + late;
         let pipe = self.pipes.get_mut(&name).expect("it was just there");
         let due = pipe.on_the_way.back().map_or(due, |(before, _)| due.max(*before));
         pipe.on_the_way.push_back((due, part));

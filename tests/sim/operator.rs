@@ -2,15 +2,20 @@
 //! program's own commands, one change is one record, and only where nobody else was quicker.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use frontend::Client;
-use journal::{Append, Dialer, Origin, Route, RouteRefusal, Routes, SysOp, SystemClock};
+use journal::{
+    Append, Dialer, Member, MemberChange, Origin, Route, RouteRefusal, Routes, SysOp, SystemClock,
+};
 use memstore::{Agreement, Applied, Memstore, PartitionId, PartitionRange, Remote};
 
 use crate::faults::Change;
 use crate::history::History;
 
+/// Time between two changes of the members.
+const CHANGES_AFTER: Duration = Duration::from_millis(200);
 /// How long a memstore that is asked for the first time may take to tell what it serves.
 const ANSWERS_AFTER: Duration = Duration::from_millis(200);
 
@@ -24,6 +29,49 @@ pub(crate) async fn change(client: Client, change: Change) {
     let append = Append { origin, reads: Vec::new(), writes: Vec::new(), sysop, reserve: false };
     // Whatever comes of it: the next change begins with what there is.
     let _ = journal.append(append).await;
+}
+
+/// Plan of an operator to put a new member in the place of another, and how far it has come.
+#[derive(Clone)]
+pub(crate) struct Replacement {
+    /// Peer URL of both.
+    pub(crate) url: String,
+    /// Id of the new member.
+    pub(crate) id: u64,
+    /// It is added as a learner, and promoted.
+    pub(crate) learns_first: bool,
+    /// The cluster knows the new member.
+    pub(crate) is_added: Arc<AtomicBool>,
+    /// The new member votes.
+    pub(crate) is_done: Arc<AtomicBool>,
+}
+
+/// Carries out the plan. A step that is refused now is tried again: a cluster with a member down refuses to lose another.
+pub(crate) async fn replace(client: Client, plan: Replacement) {
+    let Replacement { url, id: new, learns_first: learner, is_added, is_done } = plan;
+    let journal = client.store().journal();
+    let at = |member: &&Member| member.peer_urls.contains(&url);
+    while !is_done.load(Ordering::Relaxed) {
+        let members = journal.status_now().members.clone();
+        let change = match members.iter().find(at) {
+            Some(Member { id, .. }) if *id != new => Some(MemberChange::Remove { id: *id }),
+            Some(Member { learner: true, .. }) => Some(MemberChange::Promote { id: new }),
+            Some(_) => None,
+            None => {
+                let peer_urls = vec![url.clone()];
+                Some(MemberChange::Add(Member { id: new, peer_urls, learner, ..Member::default() }))
+            }
+        };
+        if let Some(added) = members.iter().find(|member| member.id == new) {
+            is_added.store(true, Ordering::Relaxed);
+            is_done.store(!added.learner && !added.awaits_vote, Ordering::Relaxed);
+        }
+        // The list of members tells what has come of it.
+        if let Some(change) = change {
+            drop(journal.change_members(change).await);
+        }
+        tokio::time::sleep(CHANGES_AFTER).await;
+    }
 }
 
 /// Compares what the memstores of each partition hold, where there are some of their own.

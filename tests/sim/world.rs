@@ -6,6 +6,7 @@
 
 mod disks;
 mod happens;
+mod replacement;
 mod run;
 mod supervise;
 
@@ -14,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::environment;
 use journal::machine::Faults;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::check;
 use crate::clients::{Habits, make_progress};
-use crate::faults::{Event, Kind, Mix, RATE_MAX};
+use crate::faults::{Choice, Event, Kind, Mix, RATE_MAX};
 use crate::history::{End, History};
 use crate::host::{Host, Life, Role, flags};
 use crate::network::{Net, Way};
@@ -30,6 +30,7 @@ use crate::operator;
 use crate::story::Story;
 use crate::system;
 
+use self::replacement::Replacement;
 use self::run::INSIDE;
 pub(crate) use self::run::{Figures, Outcome, run};
 
@@ -66,6 +67,9 @@ pub(crate) struct World {
     repairs: usize,
     /// The lives whose people have come.
     peopled: Vec<(usize, u32)>,
+    replacement: Option<Replacement>,
+    /// Number of members that were replaced.
+    new_members: usize,
     people_each: u32,
     wrong: Vec<String>,
 }
@@ -82,10 +86,12 @@ impl World {
         let host = |(number, (name, role)): (usize, &(String, Role))| {
             let mut flags = flags(name, *role, &journals, directory);
             flags.push(format!("--split-keys={split}"));
+            // Otherwise members change only after five seconds without a fault.
+            flags.push("--strict-reconfig-check=false".to_owned());
             Host::new(number, name, flags, directory.join(name), &net)
         };
         let hosts: Vec<Host> = roles.iter().enumerate().map(host).collect();
-        let mix = Mix::draw(&mut chance, hosts.len(), more(seed));
+        let mix = Mix::draw(&mut chance, hosts.len(), choice(seed));
         let habits = habits(&mut chance);
         let people_each = chance.random_range(1..5);
         story.tell(format!("seed {seed}: {}; split at {split:?}", names.join(" ")));
@@ -108,6 +114,8 @@ impl World {
             faults: 0,
             repairs: 0,
             peopled: Vec::new(),
+            replacement: None,
+            new_members: 0,
             people_each,
             wrong: Vec::new(),
         }
@@ -133,6 +141,7 @@ impl World {
                 return self.wrong.push(format!("it does not begin within {BEGIN_MAX:?}: {lives:?}"));
             }
         }
+        self.is_new_voter();
         self.story.tell("everything serves");
     }
 
@@ -157,6 +166,7 @@ impl World {
         self.story.tell("nothing goes wrong any more");
         self.due.clear();
         self.own_disks();
+        self.net.forget_late();
         for from in 0..self.hosts.len() {
             for to in 0..self.hosts.len() {
                 self.net.set_way(from, to, |way| *way = CALM);
@@ -242,6 +252,7 @@ impl World {
         }
         INSIDE.set(false);
         self.supervise();
+        self.go_on_replacing();
         self.wrong.extend(run::panics().into_iter().map(|panic| format!("a panic: {panic}")));
     }
 
@@ -281,22 +292,23 @@ impl World {
             revisions: self.history.told_before() - 1,
             faults: self.faults,
             repairs: self.repairs,
+            other_disks: self.disks.exchanged,
+            new_members: self.new_members,
             starts: self.hosts.iter().map(|host| host.starts).sum(),
             virtual_ms: self.now.as_millis(),
         }
     }
 }
 
-/// What some worlds have on top, so that all others are what they were before there was that.
-fn more(seed: u64) -> Option<Kind> {
-    // Where it is asked for: no long run has shown yet that these worlds are right.
-    if matches!(seed % 20, 11 | 15) && environment::number("SIM_OTHER_DISKS").is_some() {
-        return Some(Kind::OtherDisk);
-    }
-    match seed % 10 {
-        4 | 9 => Some(Kind::BitRot),
-        6 => Some(Kind::PowerCut),
-        _ => None,
+/// The kinds of faults in the world of this seed.
+fn choice(seed: u64) -> Choice {
+    match seed % 20 {
+        4 | 14 => Choice::Usual(Some(Kind::BitRot)),
+        6 | 16 => Choice::Usual(Some(Kind::PowerCut)),
+        11 | 15 => Choice::Usual(Some(Kind::OtherDisk)),
+        8 | 13 | 17 => Choice::Any,
+        0 | 9 | 12 | 19 => Choice::All,
+        _ => Choice::Usual(None),
     }
 }
 

@@ -30,6 +30,9 @@ impl World {
             Event::TornWrite(one, after) => {
                 format!("{} will stop in the {after}th write from now", name(one))
             }
+            Event::KilledWrite(one, after) => {
+                format!("{} will be killed in the {after}th write from now", name(one))
+            }
             Event::Kill(one) => format!("{} is killed", name(one)),
             Event::Stop(one) => format!("{} is asked to stop", name(one)),
             Event::Start(one) if self.hosts[*one].is_running() => return,
@@ -41,6 +44,9 @@ impl World {
             Event::Reset(one, other) => {
                 format!("connections between {} and {} break", name(one), name(other))
             }
+            Event::LateMessage(from, to, by) => {
+                format!("the next message from {} to {} comes {by:?} later", name(from), name(to))
+            }
             Event::Network(delay, lost) => format!("the network takes {delay:?} and loses {lost} of 1000"),
             Event::Disk(one, Some(takes)) => format!("the disk of {} takes {takes:?}", name(one)),
             Event::Disk(one, None) => format!("the disk of {} hangs", name(one)),
@@ -50,12 +56,14 @@ impl World {
             Event::FullDisk(one) => format!("the disk of {} is full", name(one)),
             Event::RoomAgain(one) => format!("the disk of {} has room again", name(one)),
             Event::BitRot(one, _) => format!("bits change on the disk of {}", name(one)),
-            Event::CopyDisk(one, _) => format!("the disk of {} is copied", name(one)),
+            Event::CopyDisk([one, ..], _) => format!("the disk of {} is copied", name(one)),
+            Event::NotePromise(_) => return self.note_promise(),
             Event::OlderDisk(one) => format!("{} is to get the copy", name(one)),
             Event::BlankDisk(one) => format!("{} is to lose its disk", name(one)),
             Event::SwapDisks(one, other) => format!("{} and {} are to swap disks", name(one), name(other)),
             Event::Rate(one, rate) => format!("the clock of {} goes {rate:.4} times as fast", name(one)),
             Event::Routes(change) => format!("an operator asks for {change:?}"),
+            Event::Replace(one) => format!("an operator wants another member in the place of {}", name(one)),
         };
         self.story.tell(told);
         match event {
@@ -68,11 +76,16 @@ impl World {
             Event::Cut(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = true),
             Event::Heal(from, to) => self.net.set_way(*from, *to, |way| way.is_cut = false),
             Event::Reset(one, other) => self.net.reset(*one, *other),
+            Event::LateMessage(from, to, by) => self.net.delay_next(*from, *to, *by),
             Event::Network(delay, lost) => self.set_network(*delay, *lost),
             Event::Disk(one, takes) => self.hosts[*one].disk().slow(*takes),
             Event::TornWrite(one, after) => {
                 let crash_at = Some(self.hosts[*one].disk().operations() + after);
                 self.set_faults(*one, |faults| faults.crash_at = crash_at);
+            }
+            Event::KilledWrite(one, after) => {
+                let kill_at = Some(self.hosts[*one].disk().operations() + after);
+                self.set_faults(*one, |faults| faults.kill_at = kill_at);
             }
             Event::SyncError(one, after) => {
                 let fail_at = Some(self.hosts[*one].disk().operations() + after);
@@ -83,11 +96,14 @@ impl World {
             Event::BitRot(one, seed) => {
                 (0..ROTTEN_BITS).for_each(|nth| self.hosts[*one].disk().rot(seed.wrapping_add(nth)));
             }
-            Event::CopyDisk(one, witness) => self.copy_disk(*one, *witness),
+            Event::CopyDisk(journals, down) => self.copy_disk(*journals, *down),
+            // It is no event to be told of.
+            Event::NotePromise(_) => {}
             Event::OlderDisk(one) => self.older_disk(*one),
             Event::BlankDisk(one) => self.blank_disk(*one),
             Event::SwapDisks(one, other) => self.swap_disks(*one, *other),
             Event::Rate(one, rate) => self.hosts[*one].rate = *rate,
+            Event::Replace(one) => self.replace(*one),
             Event::Routes(change) => {
                 let journal =
                     self.frontends().find_map(|number| Some((number, self.hosts[number].client()?)));

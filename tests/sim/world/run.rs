@@ -43,15 +43,19 @@ pub(crate) struct Figures {
     pub(crate) revisions: u64,
     pub(crate) faults: usize,
     pub(crate) repairs: usize,
+    pub(crate) other_disks: usize,
+    pub(crate) new_members: usize,
     pub(crate) starts: u32,
     pub(crate) virtual_ms: u128,
 }
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Figures { answered, refused, unknown, revisions, faults, repairs, starts, virtual_ms } = self;
+        let Figures { answered, refused, unknown, revisions, faults, repairs, .. } = self;
+        let Figures { other_disks, new_members, starts, virtual_ms, .. } = self;
         write!(f, "answered={answered} refused={refused} unknown={unknown} revisions={revisions} ")?;
-        write!(f, "faults={faults} repairs={repairs} starts={starts} virtual-ms={virtual_ms}")
+        write!(f, "faults={faults} repairs={repairs} other-disks={other_disks} new-members={new_members} ")?;
+        write!(f, "starts={starts} virtual-ms={virtual_ms}")
     }
 }
 

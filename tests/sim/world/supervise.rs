@@ -19,6 +19,12 @@ impl World {
                 self.start_later(number);
                 continue;
             }
+            if host.disk().has_killed() && host.is_running() {
+                self.story.tell(format!("{} is killed in the middle of a write", host.name));
+                host.kill();
+                self.start_later(number);
+                continue;
+            }
             match host.life() {
                 Some(Life::Ended(why)) => self.has_ended(number, &why),
                 None => {

@@ -198,14 +198,19 @@ impl Mix {
                 self.wish(Wish::Txn, 80);
                 (self.guarded, self.guests, self.leased) = (95, 0, 0);
                 let zombies = broken == Broken::FateUnconfirmed;
-                self.timeout = if zombies { 8 } else { 30 };
+                self.timeout = if zombies { 8 } else { 60 };
                 self.well_guessed = if zombies { 20 } else { 80 };
                 self.step(Step::Elect, if zombies { 8 } else { 10 });
                 self.step(Step::Isolate, if zombies { 4 } else { 0 });
                 self.step(Step::LoseDisk, 0);
                 self.step(Step::Rejoin, 2);
-                self.step(Step::Apply, if zombies { 300 } else { 60 });
+                self.step(Step::Apply, if zombies { 300 } else { 150 });
                 self.step(Step::Tail, 500);
+                if !zombies {
+                    // A leader that has just been started has applied little, and does not know what is committed.
+                    self.step(Step::Crash, 8);
+                    self.step(Step::Notice, 100);
+                }
             }
             Broken::RefusedUnconfirmed => {
                 self.wish(Wish::Grant, 10);

@@ -23,7 +23,8 @@ use crate::member::Member;
 
 /// Time between two exchanges of what is known, and between two saves of it.
 const EXCHANGE_INTERVAL: Duration = Duration::from_secs(5);
-/// Time until a node that has not answered since the start is asked again.
+/// Time until all are asked again where one has not answered since the start, or is not known to have promised anything:
+/// the first promise of a cluster is known everywhere soon, so that a disk that is lost then is missed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Asks all members that can be reached what they know of this node. `members` are those of its own log.
@@ -96,7 +97,8 @@ pub(crate) async fn run(
                     return why;
                 }
                 answered.extend(rosters.into_iter().map(|(id, _)| id));
-                let is_complete = others.iter().all(|id| answered.contains(id));
+                let promised = wire.registry().bootstrapped();
+                let is_complete = others.iter().all(|id| answered.contains(id) && promised.contains(id));
                 next = clock.now() + if is_complete { EXCHANGE_INTERVAL } else { RETRY_INTERVAL };
                 save(&wire).await;
             }

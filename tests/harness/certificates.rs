@@ -23,13 +23,22 @@ pub struct Leaf<'a> {
     pub uris: &'a [&'a str],
     pub serial: u64,
     pub expired: bool,
+    /// True of one that could be an authority's (CA:TRUE).
+    pub is_ca: bool,
 }
 
 impl<'a> Leaf<'a> {
     /// For the loopback, valid, and for both sides of a connection.
     #[must_use]
     pub fn named(common_name: &'a str) -> Leaf<'a> {
-        Leaf { common_name, hosts: &["127.0.0.1", "localhost"], uris: &[], serial: 1, expired: false }
+        Leaf {
+            common_name,
+            hosts: &["127.0.0.1", "localhost"],
+            uris: &[],
+            serial: 1,
+            expired: false,
+            is_ca: false,
+        }
     }
 }
 
@@ -93,6 +102,9 @@ impl Authority {
         if leaf.expired {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
+        }
+        if leaf.is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }
         let key = KeyPair::generate()?;
         let cert = params.signed_by(&key, &self.issuer)?;

@@ -25,11 +25,13 @@ fn clients_come_in_by_their_certificates_as_with_etcd() -> Result<()> {
     files.issue("expired", &Leaf { expired: true, ..Leaf::named("client") })?;
     files.issue("revoked", &Leaf { serial: 666, ..Leaf::named("client") })?;
     files.issue("elsewhere", &Leaf { hosts: &["elsewhere.example"], ..Leaf::named("client") })?;
+    files.issue("authority", &Leaf { is_ca: true, ..Leaf::named("client") })?;
     files.authority.revoke(&[666], &files.path("crl.der"))?;
     let crl = files.flag("client-crl-file", "crl.der");
     let names = "--client-cert-allowed-hostname=127.0.0.1,x.example".to_owned();
     let expected = [
         ("client", true),
+        ("authority", true),
         ("foreign", false),
         ("expired", false),
         ("revoked", false),
@@ -198,5 +200,18 @@ fn what_cannot_work_is_refused_at_the_start() -> Result<()> {
     check(&mixed, "other.key is its key")?;
     let missing = [files.flag("cert-file", "nobody.pem"), files.flag("key-file", "server.key")];
     check(&missing, "nobody.pem: No such file or directory")?;
+    Ok(())
+}
+
+/// Those are of P-521.
+#[test]
+fn keys_that_etcd_has_made_for_itself_are_taken() -> Result<()> {
+    let mut etcd = secure(Kind::Etcd36, &["--auto-tls".to_owned()])?;
+    etcd.stop()?;
+    let fixture = |name: &str| etcd.data().join("data/fixtures/client").join(name).display().to_string();
+    let flags =
+        [format!("--cert-file={}", fixture("cert.pem")), format!("--key-file={}", fixture("key.pem"))];
+    let ours = secure(MAINSTEM, &flags)?;
+    told(&ours.endpoint(), &["--insecure-skip-tls-verify".to_owned()], &["put", "key", "value"])?;
     Ok(())
 }

@@ -61,10 +61,12 @@ fn next_step(error: &std::io::Error) -> &'static str {
     };
     match cause.downcast_ref::<webpki::Error>() {
         Some(webpki::Error::CaUsedAsEndEntity) => {
-            "; the client's certificate could be an authority's: issue it with CA:FALSE among its basic constraints"
+            "; the client's certificate could be an authority's, and is signed by an authority between it and those of the file: \
+             issue it with CA:FALSE among its basic constraints, or add the authority that signed it to the file"
         }
         Some(webpki::Error::UnsupportedCertVersion) => {
-            "; the client's certificate is of version 1: issue it with extensions, which makes it one of version 3"
+            "; the client's certificate is of version 1, which names no uses: issue it with extensions (openssl x509 -req \
+             -extfile), which makes it one of version 3"
         }
         _ => "",
     }

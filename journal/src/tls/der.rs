@@ -9,6 +9,7 @@ pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 pub(super) const OBJECT: u8 = 0x06;
 const OCTETS: u8 = 0x04;
+const BITS: u8 = 0x03;
 const EXTENSIONS: u8 = 0xa3;
 
 /// 2.5.29.37, extended key usage.
@@ -68,6 +69,32 @@ fn extended_key_usage<'a>(certificate: &'a CertificateDer<'_>) -> Option<Option<
     Some(None)
 }
 
+/// The signature of a certificate: over what, by which algorithm.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signature<'a> {
+    pub(super) signed: &'a [u8],
+    /// Content of the algorithm's identifier.
+    pub(super) algorithm: &'a [u8],
+    pub(super) bytes: &'a [u8],
+}
+
+/// Returns the signature of the certificate. `None` where it cannot be read.
+pub(super) fn signature<'a>(certificate: &'a CertificateDer<'_>) -> Option<Signature<'a>> {
+    let (SEQUENCE, content, &[]) = element(certificate)? else { return None };
+    let (SEQUENCE, _, after) = element(content)? else { return None };
+    let signed = &content[..content.len() - after.len()];
+    let (SEQUENCE, algorithm, after) = element(after)? else { return None };
+    let (BITS, [0, bytes @ ..], &[]) = element(after)? else { return None };
+    Some(Signature { signed, algorithm, bytes })
+}
+
+/// Returns the algorithm and the bits of a public key, of the content of its SubjectPublicKeyInfo.
+pub(super) fn public_key(info: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (SEQUENCE, algorithm, after) = element(info)? else { return None };
+    let (BITS, [0, bits @ ..], &[]) = element(after)? else { return None };
+    Some((algorithm, bits))
+}
+
 /// The first element of what is encoded: its tag, its content, and what follows. `None` where it is not whole.
 pub(super) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;
@@ -110,7 +137,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            is_for(&CertificateDer::from(bytes), Use::Client);
+            public_key(&bytes);
+            let certificate = CertificateDer::from(bytes);
+            is_for(&certificate, Use::Client);
+            signature(&certificate);
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::{CertificateError, OtherError, RootCertStore};
 
 use super::settings::KeyPair;
 use crate::error::{Error, advice};
@@ -63,9 +63,21 @@ pub(super) fn unusable_pair(pair: &KeyPair, error: &rustls::Error) -> Error {
     let key = pair.key.display();
     let next = match error {
         rustls::Error::InconsistentKeys(_) => format!("check that {key} is its key"),
-        _ => format!("{key} must be a key of RSA from 2048 bits, P-256, P-384 or Ed25519"),
+        _ if is_of_version_1(error) => {
+            "it is of version 1, which names no uses: issue it with extensions (openssl x509 -req \
+                                        -extfile), which makes it one of version 3"
+                .to_owned()
+        }
+        _ => format!("{key} must be a key of RSA from 2048 bits, P-256, P-384, P-521 or Ed25519"),
     };
     unusable(&pair.cert, &error.to_string(), &next)
+}
+
+fn is_of_version_1(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error else {
+        return false;
+    };
+    matches!(cause.downcast_ref::<webpki::Error>(), Some(webpki::Error::UnsupportedCertVersion))
 }
 
 /// The authorities of the file at `path`.

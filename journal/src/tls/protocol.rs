@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, SupportedProtocolVersion};
 
@@ -75,7 +75,7 @@ impl Protocol {
     }
 
     pub(super) fn provider(&self) -> Arc<CryptoProvider> {
-        let mut provider = ring::default_provider();
+        let mut provider = aws_lc_rs::default_provider();
         if let Some(chosen) = &self.suites {
             provider.cipher_suites.retain(|suite| {
                 let suite = suite.suite();

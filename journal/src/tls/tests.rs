@@ -1,6 +1,7 @@
 //! Both sides of a connection, with certificates of every kind.
 
 mod authority;
+mod go_certificates;
 
 use std::path::{Path, PathBuf};
 
@@ -121,56 +122,6 @@ async fn who_shows_nothing_or_something_else_is_refused() {
     let serves = Leaf { for_clients: false, ..Leaf::named("a") };
     refused(meet_once(&files.server(), &client(&serves, &authority)).await, "certificate");
     assert!(meet_once(&files.server(), &client(&Leaf::named("a"), &authority)).await.1);
-}
-
-/// One pair for everything, as `openssl req -x509` makes it.
-#[tokio::test]
-async fn a_certificate_that_is_its_own_authority_is_believed_where_it_is_named() {
-    let files = Files::of(&Authority::new("ca"));
-    let own = |leaf: Leaf| {
-        let (authority, key) = Authority::alone(&Leaf { is_ca: true, ..leaf });
-        files.put_pair("server", &(authority.pem(), key.clone()));
-        files.put_pair("client", &(authority.pem(), key));
-        files.put("ca.pem", &authority.pem());
-        authority
-    };
-    let meets = || meet_once_owned(files.server(), files.client());
-    let authority = own(Leaf::named("all"));
-    assert_eq!(meets().await, (Ok(named("all")), true));
-    // It is still asked for its name, its times, its uses and its revocation.
-    files.put("crl.pem", &authority.revoke(&[1]));
-    let crl = Some(files.path("crl.pem"));
-    let revoked = Settings { crl: crl.clone(), ..files.server() };
-    assert!(meet_once(&revoked, &files.client()).await.0.expect_err("it is revoked").contains("Revoked"));
-    let revoked = Settings { crl, ..files.client() };
-    assert!(!meet_once(&files.server(), &revoked).await.1);
-    own(Leaf { hosts: &["127.0.0.2"], ..Leaf::named("all") });
-    assert!(!meets().await.1);
-    own(Leaf { expired: true, ..Leaf::named("all") });
-    assert!(!meets().await.1);
-    let anybody = Settings { believes_anybody: true, trusted_ca: None, ..files.client() };
-    assert!(meet_once(&files.server(), &anybody).await.0.expect_err("it is old").contains("expired"));
-    own(Leaf { for_clients: false, ..Leaf::named("all") });
-    assert!(meets().await.0.is_err());
-    // Another one of the same name is another one.
-    own(Leaf::named("all"));
-    let (other, key) = Authority::alone(&Leaf { is_ca: true, ..Leaf::named("all") });
-    files.put_pair("client", &(other.pem(), key));
-    assert!(meets().await.0.is_err());
-}
-
-async fn meet_once_owned(server: Settings, client: Settings) -> (Result<Option<Caller>, String>, bool) {
-    meet_once(&server, &client).await
-}
-
-/// Go takes it. A chain through it would have to be checked by other means than all others are.
-#[tokio::test]
-async fn a_certificate_that_could_be_an_authoritys_is_refused_with_the_next_step() {
-    let authority = Authority::new("ca");
-    let files = Files::of(&authority);
-    files.put_pair("client", &authority.issue(&Leaf { is_ca: true, ..Leaf::named("client") }));
-    let reason = meet_once(&files.server(), &files.client()).await.0.expect_err("it is refused");
-    assert!(reason.contains("CaUsedAsEndEntity") && reason.contains("issue it with CA:FALSE"), "{reason}");
 }
 
 #[tokio::test]
@@ -329,10 +280,6 @@ fn files_that_cannot_be_used_are_told_with_the_next_step() {
     check(&Settings { identity: files.pair("nobody"), ..files.server() }, "cannot read");
     files.put("server.key", &authority.issue(&Leaf::named("server")).1);
     check(&files.server(), "check that");
-    // Go has its curve; the library underneath does not.
-    files.put("server.key", include_str!("tests/p521.key"));
-    files.put("server.pem", include_str!("tests/p521.pem"));
-    check(&files.server(), "server.key must be a key of RSA from 2048 bits, P-256, P-384 or Ed25519");
     files.put("server.key", "nothing");
     check(&files.server(), "it must be a private key as PEM");
     files.put("server.pem", "nothing");

@@ -30,7 +30,7 @@ pub(super) fn of_clients(
     let all = files::certificates(authorities)?;
     let roots = files::authorities(authorities, &all)?;
     let revocations = revocations(settings)?;
-    let pinned = Pinned::new(all, &revocations)?;
+    let pinned = Pinned::new(all, &revocations, provider.signature_verification_algorithms)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
     if !revocations.is_empty() {
         // A list says nothing of other authorities' certificates.
@@ -58,7 +58,7 @@ pub(super) fn of_servers(
         None => (files::system_authorities()?, Vec::new()),
     };
     let revocations = revocations(settings)?;
-    let pinned = Pinned::new(authorities, &revocations)?;
+    let pinned = Pinned::new(authorities, &revocations, provider.signature_verification_algorithms)?;
     let mut builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
     if !revocations.is_empty() {
         builder = builder.with_crls(revocations).allow_unknown_revocation_status();

@@ -42,7 +42,7 @@ impl Http {
     /// # Errors
     /// `Io`: the file with authorities cannot be used.
     pub(super) fn new() -> Result<Http, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config =
             versions.expect("the provider has ciphers for them").with_root_certificates(authorities()?);

@@ -9,8 +9,9 @@ use std::io;
 use bytes::Bytes;
 
 use super::membership;
-use super::types::{LogId, Payload, RaftEntry, RaftPayload, term};
+use super::types::{LogId, Payload, RaftEntry, RaftPayload, lsn, term};
 use crate::log::LogEntry;
+use crate::record::Entry;
 
 const BLANK: u8 = 0;
 const BATCH: u8 = 1;
@@ -46,6 +47,16 @@ pub(super) fn from_log(entry: LogEntry) -> io::Result<RaftEntry> {
         kind => return Err(invalid(format!("kind {kind} is of a later version"))),
     };
     Ok(RaftEntry { log_id: LogId::new_term_index(entry.term, index), payload })
+}
+
+/// A committed entry as the tails see it.
+pub(super) fn committed(entry: &RaftEntry) -> Entry {
+    let term = term(&entry.log_id);
+    let batch = match &entry.payload {
+        RaftPayload::Normal(payload) if payload.batch.term == term => Some(payload.batch.clone()),
+        RaftPayload::Normal(_) | RaftPayload::Blank | RaftPayload::Membership(_) => None,
+    };
+    Entry { lsn: lsn(&entry.log_id), term, batch }
 }
 
 /// About what an entry holds in memory, in bytes.

@@ -374,18 +374,8 @@ impl Archive for LogStore {
             io::ErrorKind::NotFound => Error::Trimmed { first: from.next() },
             _ => Error::Io(error.to_string()),
         })?;
-        Ok(part.iter().map(committed).collect())
+        Ok(part.iter().map(entry::committed).collect())
     }
-}
-
-/// A committed entry as the tails see it.
-pub(super) fn committed(entry: &RaftEntry) -> Entry {
-    let term = term(&entry.log_id);
-    let batch = match &entry.payload {
-        RaftPayload::Normal(payload) if payload.batch.term == term => Some(payload.batch.clone()),
-        RaftPayload::Normal(_) | RaftPayload::Blank | RaftPayload::Membership(_) => None,
-    };
-    Entry { lsn: lsn(&entry.log_id), term, batch }
 }
 
 #[cfg(test)]

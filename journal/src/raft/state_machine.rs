@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt};
 
-use super::log_store::{LogStore, committed};
+use super::log_store::LogStore;
 use super::network::Network;
 use super::snapshot::SnapshotStore;
 use super::types::{LogId, Membership, RaftEntry, RaftPayload, Snapshot, SnapshotMeta, Types, lsn, term};
@@ -246,7 +246,7 @@ impl StateMachine {
 
     fn apply_part(&self, part: &mut Vec<EntryResponder<Types>>) {
         let applied = self.machine.apply(part);
-        let entries: Vec<Entry> = part.iter().map(|(entry, _)| committed(entry)).collect();
+        let entries: Vec<Entry> = part.iter().map(|(entry, _)| entry::committed(entry)).collect();
         self.machine.tail.publish(entries);
         for ((_, responder), applied) in part.drain(..).zip(applied) {
             if let Some(responder) = responder {

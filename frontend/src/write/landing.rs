@@ -67,7 +67,7 @@ impl Landing {
                 Ok(Landing::Never)
             }
             Verdict::Forgotten => Ok(Landing::Forgotten),
-            Verdict::Unknown if Bug::GuessFate.is_planted() => Ok(Landing::Never),
+            Verdict::Unknown if Bug::GuessFate.is_planted() => Ok(Landing::Forgotten),
             Verdict::Unknown => fate(journal, origin, interregnum).await,
         }
     }

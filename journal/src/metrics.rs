@@ -64,7 +64,8 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    pub(crate) fn observe(&self, took: Duration) {
+    /// Counts one poll.
+    pub fn observe(&self, took: Duration) {
         self.took.observe(took);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         // Read before it is written: almost none is longer than all before it.

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use journal::Histogram;
+use journal::{Histogram, Pauses};
 
 /// What the follower counts. Anybody may read it at any time.
 #[derive(Debug, Default)]
@@ -11,9 +11,7 @@ pub struct ApplyMetrics {
     /// How long each entry took to be applied to all partitions, and told to their watchers.
     pub took: Histogram,
     /// How long each poll of a task took on the thread that applies: for so long nothing else happened there.
-    pub pauses: Histogram,
-    /// The longest of them so far, in nanoseconds.
-    pub longest_pause: AtomicU64,
+    pub pauses: Pauses,
     /// The most versions that a poll has worked on.
     #[cfg(test)]
     pub(crate) most_work: AtomicU64,

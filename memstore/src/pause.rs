@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(test)]
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
@@ -53,13 +54,7 @@ impl<F: Future> Future for Measured<F> {
         let polled = self.task.as_mut().poll(context);
         #[cfg(test)]
         self.pauses.metrics.most_work.fetch_max(work::done(), Relaxed);
-        let took = self.pauses.clock.now().saturating_sub(began);
-        self.pauses.metrics.pauses.observe(took);
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        // Read before it is written: almost none is longer than all before it.
-        if self.pauses.metrics.longest_pause.load(Relaxed) < nanoseconds {
-            self.pauses.metrics.longest_pause.fetch_max(nanoseconds, Relaxed);
-        }
+        self.pauses.metrics.pauses.observe(self.pauses.clock.now().saturating_sub(began));
         polled
     }
 }

@@ -30,8 +30,8 @@ pub(crate) fn applied(metrics: Arc<ApplyMetrics>) -> Source {
         page.counter("etcd_server_slow_apply_total", "Applies longer than --warning-apply-duration.", slow);
         let help = "How long the thread that applies did one thing before it did another.";
         page.family("mainstem_memstore_pause_seconds", Kind::Histogram, help);
-        histogram(page, &metrics.pauses, FINER_BOUNDS);
-        let longest = Duration::from_nanos(metrics.longest_pause.load(Relaxed)).as_secs_f64();
+        histogram(page, &metrics.pauses.took, FINER_BOUNDS);
+        let longest = metrics.pauses.longest().as_secs_f64();
         page.gauge(
             "mainstem_memstore_longest_pause_seconds",
             "The longest of these since the start.",
